@@ -1,0 +1,200 @@
+"""Teaches a route, or localises along it, from a camera, a recording or a bag.
+
+ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=realsense map:=site.vloc
+ros2 launch vloc_ros teach_repeat.launch.py mode:=repeat camera:=realsense map:=site.vloc rviz:=true
+ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=kitti map:=site.vloc data:=/path/to/sequence
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+PACKAGE = "vloc_ros"
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Where the topics of a camera are: under ``root``, or (empty) those that the player publishes."""
+
+    config: str
+    root: str = ""
+    topics: tuple[tuple[str, str], ...] = ()
+
+    def remappings(self, root: str) -> list[tuple[str, str]]:
+        base = (root or self.root).rstrip("/")
+        return [(ours, f"{base}/{theirs}") for ours, theirs in self.topics]
+
+
+def stereo(left: str, right: str, left_info: str, right_info: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("left/image_rect", left),
+        ("right/image_rect", right),
+        ("left/camera_info", left_info),
+        ("right/camera_info", right_info),
+    )
+
+
+CAMERAS = {
+    "realsense": Camera(
+        "realsense_stereo",
+        "/camera/camera",
+        stereo("infra1/image_rect_raw", "infra2/image_rect_raw", "infra1/camera_info", "infra2/camera_info"),
+    ),
+    "realsense_rgbd": Camera(
+        "realsense_rgbd",
+        "/camera/camera",
+        (
+            ("rgb/image_rect", "color/image_raw"),
+            ("depth/image_rect", "aligned_depth_to_color/image_raw"),
+            ("rgb/camera_info", "color/camera_info"),
+        ),
+    ),
+    "zed": Camera(
+        "zed",
+        "/zed/zed_node",
+        stereo("left/color/rect/image", "right/color/rect/image", "left/color/rect/camera_info", "right/color/rect/camera_info"),
+    ),
+    "zed_before_5_1": Camera(
+        "zed",
+        "/zed/zed_node",
+        stereo("left/image_rect_color", "right/image_rect_color", "left/camera_info", "right/camera_info"),
+    ),
+    "kitti": Camera("kitti"),
+    "utias": Camera("bumblebee_utias"),
+    "euroc": Camera("euroc"),
+    "tum": Camera("tum"),
+    "sim": Camera("sim"),
+}
+
+ARGUMENTS = [
+    DeclareLaunchArgument(
+        "mode",
+        default_value="repeat",
+        choices=["teach", "repeat", "localize"],
+        description="teach records a route into the map; repeat localises along it; localize the same for another driver.",
+    ),
+    DeclareLaunchArgument("map", description="Path of the map file, for example site.vloc."),
+    DeclareLaunchArgument(
+        "camera",
+        default_value="realsense",
+        choices=list(CAMERAS),
+        description="Camera driver or recording: picks config/<camera>.yaml and the names of the topics.",
+    ),
+    DeclareLaunchArgument(
+        "camera_ns",
+        default_value="",
+        description="Where the driver's topics are, if not at its default; for example /camera with realsense2_camera before 4.55.",
+    ),
+    DeclareLaunchArgument("data", default_value="", description="Recording to play (any format that `vloc play` reads); ends all."),
+    DeclareLaunchArgument("bag", default_value="", description="ROS 2 bag to play with `ros2 bag play --clock`; its end ends all."),
+    DeclareLaunchArgument("rate", default_value="1.0", description="Speed of the replay as a multiple of real time."),
+    DeclareLaunchArgument(
+        "lockstep",
+        default_value="false",
+        choices=["true", "false"],
+        description="With data: play the next frame when the last one is finished, so that none is dropped.",
+    ),
+    DeclareLaunchArgument("append", default_value="false", choices=["true", "false"], description="Teach into an existing map."),
+    DeclareLaunchArgument("features", default_value="", description="Feature extractor; empty: as the configuration says."),
+    DeclareLaunchArgument(
+        "config", default_value="", description="YAML file of parameters that count more than config/<camera>.yaml."
+    ),
+    DeclareLaunchArgument(
+        "out", default_value="", description="Folder for trajectory, log of frames and configuration; empty: none."
+    ),
+    DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="Start RViz 2."),
+    DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes, for several robots."),
+    DeclareLaunchArgument(
+        "use_sim_time",
+        default_value="auto",
+        choices=["auto", "true", "false"],
+        description="Take the time from /clock; auto: when data or a bag is played.",
+    ),
+]
+
+
+def setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    def argument(name: str) -> str:
+        return str(LaunchConfiguration(name).perform(context))
+
+    replayed = bool(argument("data") or argument("bag"))
+    sim_time = argument("use_sim_time") == "true" or (argument("use_sim_time") == "auto" and replayed)
+    share = Path(get_package_share_directory(PACKAGE))
+    actions: list[LaunchDescriptionEntity] = [localization(argument, share, sim_time)]
+    if argument("data"):
+        actions.append(player(argument))
+    if argument("bag"):
+        actions.append(
+            ExecuteProcess(
+                cmd=["ros2", "bag", "play", argument("bag"), "--clock", "--rate", argument("rate")],
+                output="screen",
+                on_exit=Shutdown(reason="the bag is over"),
+            )
+        )
+    actions.append(
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            namespace=argument("namespace"),
+            arguments=["-d", str(share / "rviz" / "teach_repeat.rviz")],
+            parameters=[{"use_sim_time": sim_time}],
+            condition=IfCondition(argument("rviz")),
+        )
+    )
+    return actions
+
+
+def localization(argument, share: Path, sim_time: bool) -> Node:
+    camera = CAMERAS[argument("camera")]
+    parameters: list = [str(share / "config" / f"{camera.config}.yaml")]
+    if argument("config"):
+        parameters.append(argument("config"))
+    values = {
+        "mode": argument("mode"),
+        "map": argument("map"),
+        "append": argument("append") == "true",
+        "out": argument("out"),
+        "use_sim_time": sim_time,
+    }
+    if argument("features"):
+        values["features.name"] = argument("features")
+    if argument("data") or argument("bag"):
+        values["source"] = argument("data") or argument("bag")
+    if argument("lockstep") == "true":
+        values["qos.reliability"] = "reliable"
+    # A recording is played under the names that the node listens to.
+    remappings = [] if argument("data") else camera.remappings(argument("camera_ns"))
+    return Node(
+        package=PACKAGE,
+        executable="localization",
+        name="localization",
+        namespace=argument("namespace"),
+        parameters=[*parameters, values],
+        remappings=remappings,
+        output="screen",
+        on_exit=Shutdown(reason="the localization ended"),
+    )
+
+
+def player(argument) -> Node:
+    values = {"source": argument("data"), "rate": float(argument("rate")), "lockstep": argument("lockstep") == "true"}
+    return Node(
+        package=PACKAGE,
+        executable="player",
+        name="player",
+        namespace=argument("namespace"),
+        parameters=[values],
+        output="screen",
+        on_exit=Shutdown(reason="the recording is over"),
+    )
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=setup)])

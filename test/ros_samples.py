@@ -1,0 +1,148 @@
+"""A small rendered corridor with known truth, and nodes as processes, for the tests of the ROS side."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vloc_ros.geometry import se3
+from vloc_ros.geometry.camera import StereoCamera
+from vloc_ros.processes import NodeSpec, child_environment, command_of
+
+CAMERA = StereoCamera(320, 240, 200.0, 200.0, 159.5, 119.5, 0.2)
+_TEXEL_M = 0.02
+# Planes of a corridor: (normal, offset, axes of the texture), n . p = d in the frame of the first camera (z forward, y down).
+_PLANES = (
+    (np.array([0.0, 1.0, 0.0]), 1.2, (0, 2)),
+    (np.array([0.0, -1.0, 0.0]), 1.5, (0, 2)),
+    (np.array([1.0, 0.0, 0.0]), 2.0, (1, 2)),
+    (np.array([-1.0, 0.0, 0.0]), 2.2, (1, 2)),
+    (np.array([0.0, 0.0, 1.0]), 12.0, (0, 1)),
+)
+
+
+@cache
+def _texture(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    layers = [cv2.GaussianBlur(rng.standard_normal((1024, 1024)).astype(np.float32), (0, 0), sigma) * sigma for sigma in (1.5, 3, 8)]
+    total = sum(layers)
+    return np.asarray(np.clip(128 + 60 * total / np.std(total), 0, 255), dtype=np.float32)
+
+
+def render(world_T_camera: np.ndarray, place: int = 0, camera: StereoCamera = CAMERA) -> np.ndarray:
+    """(H, W) uint8 view of the corridor number ``place`` from a camera pose."""
+    v, u = np.mgrid[0 : camera.height, 0 : camera.width].astype(np.float64)
+    rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u)], axis=-1)
+    rays = rays @ world_T_camera[:3, :3].T
+    origin = world_T_camera[:3, 3]
+    nearest = np.full(u.shape, np.inf)
+    image = np.zeros(u.shape, dtype=np.float32)
+    for number, (normal, offset, axes) in enumerate(_PLANES):
+        with np.errstate(divide="ignore"):
+            depth = (offset - normal @ origin) / (rays @ normal)
+        seen = (depth > 0.05) & (depth < nearest)
+        points = origin + depth[..., None].clip(0, 100) * rays
+        texture = _texture(100 * place + number)
+        x, y = (np.asarray((points[..., axis] + 5.0) / _TEXEL_M % 1023.0, dtype=np.float32) for axis in axes)
+        image = np.where(seen, cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), image)
+        nearest = np.where(seen, depth, nearest)
+    return image.astype(np.uint8)
+
+
+def pair(world_T_camera: np.ndarray, place: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Left and right image."""
+    right = se3.from_rotation_translation(np.eye(3), np.array([CAMERA.baseline, 0.0, 0.0]))
+    return render(world_T_camera, place), render(world_T_camera @ right, place)
+
+
+def walk(count: int, offset: float = 0.0, step: float = 0.08) -> list[np.ndarray]:
+    """Poses of a camera that walks down the corridor and sways a little."""
+    poses = []
+    for index in range(count):
+        z = offset + step * index
+        twist = np.array([0.1 * np.sin(z), 0.02 * np.sin(2 * z), z, 0.0, 0.05 * np.sin(z), 0.0])
+        pose = se3.exp(np.array([0.0, 0.0, 0.0, *twist[3:]]))
+        pose[:3, 3] = twist[:3]
+        poses.append(pose)
+    return poses
+
+
+def write_recording(folder: Path, poses: list[np.ndarray], place: int = 0, camera: StereoCamera = CAMERA) -> Path:
+    """A KITTI folder of the corridor, 10 Hz."""
+    for side in ("image_0", "image_1"):
+        (folder / side).mkdir(parents=True)
+    for index, pose in enumerate(poses):
+        for side, image in zip(("image_0", "image_1"), pair(pose, place), strict=True):
+            cv2.imwrite(str(folder / side / f"{index:06d}.png"), image)
+    left, right = camera.projection_matrices
+    lines = [f"P{number}: " + " ".join(f"{value:.12g}" for value in P.ravel()) for number, P in enumerate((left, right))]
+    (folder / "calib.txt").write_text("\n".join(lines) + "\n")
+    np.savetxt(folder / "poses.txt", [pose[:3].ravel() for pose in poses])
+    np.savetxt(folder / "times.txt", 100.0 + 0.1 * np.arange(len(poses)))
+    return folder
+
+
+class NodeProcess:
+    """A node in a process of its own."""
+
+    def __init__(self, executable: str, parameters: Mapping[str, Any], folder: Path, environment: Mapping[str, str], **spec: Any) -> None:
+        name = spec.pop("name", executable)
+        self.output_file = folder / f"{name}_{time.monotonic_ns()}.log"
+        command = command_of(NodeSpec(name, executable, parameters, **spec), folder)
+        with self.output_file.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, env=child_environment(environment), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
+
+    @property
+    def output(self) -> str:
+        return self.output_file.read_text(errors="replace")
+
+    def wait_for_output(self, text: str, timeout_s: float = 20.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while text not in self.output:
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.output}"
+            assert time.monotonic() < deadline, f"'{text}' did not come:\n{self.output}"
+            time.sleep(0.05)
+
+    def end(self, number: signal.Signals = signal.SIGINT, timeout_s: float = 20.0) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.wait(timeout_s)
+
+    def wait(self, timeout_s: float = 20.0) -> int:
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"it did not end within {timeout_s} s:\n{self.output}") from None
+
+
+@contextmanager
+def node(
+    executable: str, parameters: Mapping[str, Any], folder: Path, environment: Mapping[str, str], **spec: Any
+) -> Iterator[NodeProcess]:
+    """Run a node; it is killed at the end if it still runs."""
+    running = NodeProcess(executable, parameters, folder, environment, **spec)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()
+
+
+def ros_environment(domain: int) -> dict[str, str]:
+    """Variables that keep a test to itself."""
+    return {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_LOG_DIR": os.devnull}

@@ -1,0 +1,22 @@
+"""Local features: the extractor contract, its implementations, matching and stereo."""
+
+from vloc_ros.features import orb, sift
+from vloc_ros.features.contract import FeatureExtractor, Features, Matches, Metric, create_extractor, extractors
+from vloc_ros.features.matching import MatchSettings, match
+from vloc_ros.features.stereo import StereoMethod, StereoSettings, match_stereo
+
+__all__ = [
+    "FeatureExtractor",
+    "Features",
+    "MatchSettings",
+    "Matches",
+    "Metric",
+    "StereoMethod",
+    "StereoSettings",
+    "create_extractor",
+    "extractors",
+    "match",
+    "match_stereo",
+    "orb",
+    "sift",
+]

@@ -1,0 +1,74 @@
+"""Descriptor matching: mutual nearest neighbours with a ratio test, from one matrix product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.config import param
+from vloc_ros.features.contract import Features, Matches, Metric
+
+
+@dataclass(frozen=True)
+class MatchSettings:
+    """Descriptor matching."""
+
+    ratio: float = param(0.9, "largest ratio of the best to the second-best descriptor distance", min=0.1, max=1.0)
+    min_similarity: float = param(0.7, "smallest similarity of two descriptors (1 = equal)", min=0.0, max=1.0)
+
+
+def similarity(a: NDArray[Any], b: NDArray[Any], metric: Metric) -> NDArray[np.float32]:
+    """(N, M) similarities in [-1, 1]: the cosine, or one minus twice the share of differing bits."""
+    if metric is Metric.HAMMING:
+        a, b = _signs(a), _signs(b)
+        return np.asarray(a @ b.T, dtype=np.float32) / np.float32(a.shape[1])
+    return np.asarray(a @ b.T, dtype=np.float32)
+
+
+def match(
+    a: Features,
+    b: Features,
+    metric: Metric,
+    settings: MatchSettings,
+    predicted: NDArray[np.floating[Any]] | None = None,
+    radius_px: float = np.inf,
+) -> Matches:
+    """Mutual nearest neighbours of a in b that pass the ratio and similarity tests.
+
+    Args:
+        a: N features.
+        b: M features.
+        metric: how descriptors compare.
+        settings: thresholds.
+        predicted: (N, 2) where the features of a should appear in b's image [px]; a NaN row matches nothing.
+        radius_px: only features of b within this distance of the prediction are considered.
+    """
+    if len(a) == 0 or len(b) == 0:
+        return Matches(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.float32))
+    score = similarity(a.descriptors, b.descriptors, metric)
+    if predicted is not None:
+        near = np.asarray(predicted, dtype=np.float32)
+        for axis in range(2):
+            distance = np.abs(near[:, axis, None] - b.keypoints[None, :, axis])
+            score[~(distance <= radius_px)] = -1.0
+    rows = np.arange(len(a))
+    best = score.argmax(axis=1)
+    best_score = score[rows, best].copy()
+    mutual = score.argmax(axis=0)[best] == rows
+    score[rows, best] = -2.0
+    second = score.max(axis=1)
+    good = mutual & (best_score >= settings.min_similarity)
+    good &= _distance(best_score) <= settings.ratio * _distance(second)
+    kept = np.flatnonzero(good)
+    return Matches(np.stack([kept, best[kept]], axis=1).astype(np.int64), best_score[kept])
+
+
+def _distance(score: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.sqrt(np.maximum(2.0 - 2.0 * score, 0.0)), dtype=np.float32)
+
+
+def _signs(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.unpackbits(packed, axis=1).astype(np.float32) * 2.0 - 1.0

@@ -1,0 +1,222 @@
+"""Localisation of a camera against a taught map, frame by frame."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.data.frame import StereoFrame
+from vloc_ros.features.frontend import FrontEnd, Observation
+from vloc_ros.geometry import se3
+from vloc_ros.geometry.camera import StereoCamera
+from vloc_ros.geometry.estimate import RejectReason
+from vloc_ros.geometry.motion import Motion
+from vloc_ros.geometry.uncertainty import change_body, isotropic
+from vloc_ros.localization.belief import Belief
+from vloc_ros.localization.fix import Fix, FixSolver
+from vloc_ros.localization.places import PlaceIndex
+from vloc_ros.localization.relocalizer import Relocalizer
+from vloc_ros.localization.submap import Submap
+from vloc_ros.mapping.keyframe import Keyframe
+from vloc_ros.mapping.state import FrameResult, State
+from vloc_ros.mapping.store import MapStore
+from vloc_ros.mapping.tracker import MotionTracker, TrackedFrame
+
+if TYPE_CHECKING:
+    from vloc_ros.settings import Settings
+
+Array = NDArray[np.float64]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Hypothesis:
+    """A relocalisation that further frames must confirm."""
+
+    belief: Belief
+    confirmations: int = 0
+
+
+class Localizer:
+    """Relocalises in a map, then tracks along the taught path; says where it is only when it believes it.
+
+    Raises:
+        MapError: the map was made with another camera or another feature type, or holds no keyframe.
+    """
+
+    def __init__(self, camera: StereoCamera, store: MapStore, settings: Settings) -> None:
+        frontend = FrontEnd(camera, settings.features, settings.stereo)
+        store.require_compatible(camera, frontend.extractor.fingerprint)
+        metric = frontend.extractor.metric
+        self._settings = settings.localization
+        self._odometry_settings = settings.odometry
+        self._base_T_camera = store.base_T_camera
+        self._tracker = MotionTracker(frontend, settings, store.base_T_camera)
+        self._submap = Submap(store, settings.pnp)
+        self._solver = FixSolver(camera, metric, settings.matching, settings.pnp)
+        places = PlaceIndex(metric, frontend.extractor.descriptor_size)
+        for keyframe in self._submap.keyframes:
+            places.add(keyframe.id, store.features(keyframe.id))
+        self._relocalizer = Relocalizer(self._submap, places, self._solver, self._settings)
+        self._state = State.UNINITIALISED
+        self._belief: Belief | None = None
+        self._hypothesis: _Hypothesis | None = None
+
+    @property
+    def route(self) -> list[Keyframe]:
+        """The taught path: all keyframes in the order in which they were driven."""
+        return list(self._submap.keyframes)
+
+    @property
+    def state(self) -> State:
+        """Where localisation stands."""
+        return self._state
+
+    def set_pose(self, map_T_base: Array, covariance: Array) -> None:
+        """Believe an operator's pose of the base (4, 4) with its (6, 6) covariance until a fix says otherwise."""
+        self._belief = Belief(map_T_base, covariance)
+        self._hypothesis = None
+        self._state = State.DEAD_RECKONING
+
+    def reset(self) -> None:
+        """Forget where the robot is: the next frame relocalises."""
+        self._tracker.reset()
+        self._belief = self._hypothesis = None
+        self._state = State.UNINITIALISED
+
+    def process(self, frame: StereoFrame, motion: Motion | None = None) -> FrameResult:
+        """Localise one frame.
+
+        Args:
+            frame: the frame; frames must come in the order of their stamps, a jump back by more than a second starts afresh.
+            motion: motion of the base since the previous frame from another source (wheels), used when vision has none.
+
+        Raises:
+            CalibrationError: the frame is not of the size that the calibration is for.
+        """
+        tracked = self._tracker.track(frame, motion)
+        if tracked.restarted:
+            _log.warning("time jumped back: localisation starts afresh")
+            self._belief = self._hypothesis = None
+            self._state = State.UNINITIALISED
+        if tracked.stale:
+            return self._result(tracked, Fix.failure(RejectReason.STAMP_NOT_NEWER))
+        self._predict(tracked)
+        with tracked.clock.stage("localise"):
+            fix = self._fix(tracked.observation)
+        self._settle(fix)
+        return self._result(tracked, fix)
+
+    def _predict(self, tracked: TrackedFrame) -> None:
+        def later(belief: Belief) -> Belief:
+            return belief.predicted(tracked.motion, tracked.seconds, self._odometry_settings, self._settings)
+
+        if self._belief is not None:
+            self._belief = later(self._belief)
+        if self._hypothesis is not None:
+            self._hypothesis.belief = later(self._hypothesis.belief)
+
+    def _fix(self, observation: Observation) -> Fix:
+        """One fix of this frame; a successful one has been fused into the belief."""
+        if observation.reason is not None:
+            return Fix.failure(observation.reason)
+        fix = Fix.failure(RejectReason.NO_CANDIDATE)
+        if self._belief is not None:
+            fix = self._follow(observation, self._belief)
+            if fix.map_T_camera is not None:
+                self._belief, self._hypothesis = self._belief.updated(*self._of_base(fix)), None
+                return fix
+            if self._belief.frames < self._settings.relocalise_after:
+                return fix
+        return self._relocalise(observation, fix)
+
+    def _follow(self, observation: Observation, belief: Belief) -> Fix:
+        """Match the keyframes next to the predicted pose, in narrow windows and then anywhere in the image."""
+        nearest = self._submap.nearest(belief.map_T_base, self._settings.submap_keyframes, self._settings.max_keyframe_distance)
+        views = [self._submap.view(keyframe) for keyframe in nearest]
+        map_T_camera = belief.map_T_base @ self._base_T_camera
+        fix = self._solver.solve(observation.features, views, map_T_camera, self._window(belief))
+        if fix.inliers < self._settings.min_inliers:
+            fix = self._solver.solve(observation.features, views)
+        if fix.map_T_camera is None:
+            return fix
+        if fix.inliers < self._settings.min_inliers:
+            return Fix.failure(RejectReason.TOO_FEW_INLIERS, fix.matches)
+        if not belief.agrees(*self._of_base(fix)):
+            return Fix.failure(RejectReason.FAILED_GATE, fix.matches)
+        return fix
+
+    def _relocalise(self, observation: Observation, followed: Fix) -> Fix:
+        if self._hypothesis is not None:
+            fix = self._follow(observation, self._hypothesis.belief)
+            if fix.map_T_camera is not None:
+                self._hypothesis.belief = self._hypothesis.belief.updated(*self._of_base(fix))
+                self._hypothesis.confirmations += 1
+                if self._hypothesis.confirmations < self._settings.confirm_frames:
+                    return Fix.failure(RejectReason.UNCONFIRMED, fix.matches)
+                self._belief, self._hypothesis = self._hypothesis.belief, None
+                return fix
+            self._hypothesis = None
+        fix = self._relocalizer.search(observation.features)
+        if fix.map_T_camera is None:
+            return fix if self._belief is None else followed
+        map_T_base, covariance = self._of_base(fix)
+        believed_agrees = self._belief is not None and self._belief.agrees(map_T_base, covariance)
+        if self._belief is not None and believed_agrees:
+            self._belief = self._belief.updated(map_T_base, covariance)
+            return fix
+        # A robot that believes to be elsewhere, or has weak evidence, does not jump on the word of one frame.
+        if self._belief is None and self._relocalizer.is_sure(fix):
+            self._belief = Belief(map_T_base, covariance)
+            return fix
+        self._hypothesis = _Hypothesis(Belief(map_T_base, covariance))
+        return Fix.failure(RejectReason.UNCONFIRMED, fix.matches)
+
+    def _window(self, belief: Belief) -> float:
+        """Half side of the search window [px]: three sigma of the prediction, for a point five metres away."""
+        sigma = np.sqrt(np.diag(belief.covariance))
+        focal = self._solver.camera.fx
+        spread = 3.0 * focal * (float(sigma[3:].max()) + float(sigma[:3].max()) / 5.0)
+        return self._settings.window_px + spread
+
+    def _of_base(self, fix: Fix) -> tuple[Array, Array]:
+        """(4, 4) pose of the base in the map and its covariance, which includes what the matches cannot know of."""
+        assert fix.map_T_camera is not None and fix.covariance is not None
+        map_T_base = fix.map_T_camera @ se3.inverse(self._base_T_camera)
+        floor = isotropic(self._settings.fix_sigma_m, self._settings.fix_sigma_rad)
+        return map_T_base, change_body(self._base_T_camera, fix.covariance) + floor
+
+    def _settle(self, fix: Fix) -> None:
+        """The state after this frame."""
+        if fix.map_T_camera is not None:
+            self._state = State.LOCALISED
+        elif self._belief is not None:
+            if self._belief.is_lost(self._settings):
+                self._belief = None
+                self._state = State.LOST
+            else:
+                self._state = State.DEAD_RECKONING
+        elif self._state is not State.LOST:
+            self._state = State.RELOCALISING
+
+    def _result(self, tracked: TrackedFrame, fix: Fix) -> FrameResult:
+        belief = self._belief
+        return FrameResult(
+            stamp_ns=tracked.stamp_ns,
+            state=self._state,
+            reason=fix.reason,
+            odom_T_base=tracked.odom_T_base,
+            odom_covariance=None if tracked.motion is None else tracked.motion.covariance,
+            map_T_base=None if belief is None else belief.map_T_base,
+            map_covariance=None if belief is None else belief.covariance,
+            fix=fix.map_T_camera is not None,
+            keyframe=fix.keyframe,
+            inliers=fix.inliers,
+            odometry_inliers=tracked.inliers,
+            match=fix.view,
+            timings_ms=tracked.clock.elapsed_ms(),
+        )

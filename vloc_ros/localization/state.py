@@ -1,0 +1,5 @@
+"""Moved to vloc_ros.mapping.state."""
+
+from vloc_ros.mapping.state import FrameResult, MatchView, State
+
+__all__ = ["FrameResult", "MatchView", "State"]

@@ -1,0 +1,158 @@
+"""Keyframes of a map as files that other programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum, unique
+from pathlib import Path
+
+import numpy as np
+
+from vloc_ros.errors import MapError
+from vloc_ros.geometry import se3
+from vloc_ros.geometry.camera import Array
+from vloc_ros.mapping.keyframe import Edge, Keyframe
+from vloc_ros.mapping.store import MapStore
+
+
+@unique
+class ExportFormat(Enum):
+    """What a map can be written as."""
+
+    TUM = "tum"
+    """``stamp tx ty tz qx qy qz qw``: the base in the map, one line per keyframe."""
+    KITTI = "kitti"
+    """Twelve numbers per line, row by row: the left camera (optical frame) in the map, as KITTI's own poses are."""
+    G2O = "g2o"
+    """Pose graph of the bases, see :func:`g2o_information`."""
+    IMAGES = "images"
+    """A folder of the stored JPEG files, unchanged, named like ``s1_k000042.jpg``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What was written.
+
+    Attributes:
+        path: file or folder.
+        keyframes: how many keyframes are in it.
+        edges: how many edges are in it (g2o).
+    """
+
+    path: Path
+    keyframes: int
+    edges: int = 0
+
+
+def export_map(path: Path, out: Path, format: ExportFormat | str, session: int | None = None) -> ExportResult:
+    """Write the keyframes of a map (or of one of its sessions) to ``out``, which must not exist.
+
+    Raises:
+        MapError: the map cannot be read, ``out`` exists or cannot be written, or the format is unknown.
+    """
+    try:
+        format = ExportFormat(format)
+    except ValueError:
+        known = ", ".join(member.value for member in ExportFormat)
+        raise MapError(f"a map cannot be exported as '{format}'; known: {known}") from None
+    out = Path(out)
+    with MapStore.open(Path(path), read_only=True) as store, store.database.snapshot():
+        keyframes = store.keyframes(session)
+        if not keyframes:
+            which = "no keyframes" if session is None else f"no keyframes in session {session}"
+            raise MapError(f"the map {path} has {which}: there is nothing to export")
+        try:
+            return _WRITERS[format](store, keyframes, out)
+        except FileExistsError:
+            raise MapError(f"{out} exists already: remove it or name another file") from None
+        except OSError as error:
+            raise MapError(f"{out} cannot be written: {error.strerror or error}") from error
+
+
+def _write_tum(store: MapStore, keyframes: list[Keyframe], out: Path) -> ExportResult:
+    def lines() -> Iterator[str]:
+        yield "# timestamp tx ty tz qx qy qz qw (map_T_base of each keyframe)"
+        for keyframe in keyframes:
+            seconds, nanoseconds = divmod(keyframe.stamp_ns, 1_000_000_000)
+            yield f"{seconds}.{nanoseconds:09d} {_pose_text(keyframe.map_T_base)}"
+
+    _write_lines(out, lines())
+    return ExportResult(out, len(keyframes))
+
+
+def _write_kitti(store: MapStore, keyframes: list[Keyframe], out: Path) -> ExportResult:
+    poses = (keyframe.map_T_base @ store.base_T_camera for keyframe in keyframes)
+    _write_lines(out, (_numbers(map_T_camera[:3].ravel()) for map_T_camera in poses))
+    return ExportResult(out, len(keyframes))
+
+
+def _write_g2o(store: MapStore, keyframes: list[Keyframe], out: Path) -> ExportResult:
+    vertex = {keyframe.id: number for number, keyframe in enumerate(keyframes)}
+    edges = [edge for edge in store.edges() if edge.a in vertex and edge.b in vertex]
+    information = [g2o_information(edge) for edge in edges]
+
+    def lines() -> Iterator[str]:
+        for keyframe in keyframes:
+            yield f"# vertex {vertex[keyframe.id]} is keyframe {keyframe.id}"
+        for keyframe in keyframes:
+            yield f"VERTEX_SE3:QUAT {vertex[keyframe.id]} {_pose_text(keyframe.map_T_base)}"
+        for edge, matrix in zip(edges, information, strict=True):
+            pair = f"{vertex[edge.a]} {vertex[edge.b]}"
+            yield f"EDGE_SE3:QUAT {pair} {_pose_text(edge.a_T_b)} {_numbers(matrix[np.triu_indices(6)])}"
+
+    _write_lines(out, lines())
+    return ExportResult(out, len(keyframes), len(edges))
+
+
+def g2o_information(edge: Edge) -> Array:
+    """(6, 6) information matrix of an edge in the coordinates of g2o's EDGE_SE3:QUAT.
+
+    g2o's error is ``(t, q)`` of ``inverse(measured) @ inverse(a) @ b``: translation, then the vector part of the unit
+    quaternion. Ours is the twist ``(rho, phi)`` of the same transform. Near zero ``t = rho`` and ``q = phi / 2``, hence the
+    covariance becomes ``J C J^T`` with ``J = diag(1, 1, 1, 1/2, 1/2, 1/2)``: in its inverse the rotation block is four times,
+    the mixed blocks are twice those of the inverse of ``C``. Programs that read the last three coordinates as a rotation vector
+    (gtsam does) have to undo these factors.
+
+    Raises:
+        MapError: the covariance is singular.
+    """
+    scale = np.diag([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
+    # Solved on correlations, so that mixed units do not spoil the inverse.
+    sigmas = np.sqrt(np.diagonal(edge.covariance))
+    correlation = edge.covariance / np.outer(sigmas, sigmas) if (sigmas > 0.0).all() else np.zeros((6, 6))
+    if np.linalg.eigvalsh(correlation)[0] < 1e-12:
+        raise MapError(f"the edge {edge.a} to {edge.b} has a singular covariance: it cannot be written as g2o")
+    information = np.linalg.inv(correlation) / np.outer(sigmas, sigmas)
+    return np.asarray(scale @ (0.5 * (information + information.T)) @ scale)
+
+
+def _write_images(store: MapStore, keyframes: list[Keyframe], out: Path) -> ExportResult:
+    out.mkdir()
+    written = 0
+    for keyframe in keyframes:
+        for _, _, jpeg in store.database.rows("image", "WHERE session = ? AND keyframe = ?", keyframe.id):
+            (out / f"s{keyframe.id.session}_k{keyframe.id.keyframe:06d}.jpg").write_bytes(jpeg)
+            written += 1
+    return ExportResult(out, written)
+
+
+_WRITERS: dict[ExportFormat, Callable[[MapStore, list[Keyframe], Path], ExportResult]] = {
+    ExportFormat.TUM: _write_tum,
+    ExportFormat.KITTI: _write_kitti,
+    ExportFormat.G2O: _write_g2o,
+    ExportFormat.IMAGES: _write_images,
+}
+
+
+def _write_lines(out: Path, lines: Iterator[str]) -> None:
+    with out.open("x", encoding="ascii") as file:
+        file.writelines(line + "\n" for line in lines)
+
+
+def _pose_text(a_T_b: Array) -> str:
+    return _numbers(np.concatenate([a_T_b[:3, 3], se3.quaternion(a_T_b)]))
+
+
+def _numbers(values: Array) -> str:
+    return " ".join(f"{value:.9g}" for value in values)

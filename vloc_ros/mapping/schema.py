@@ -1,0 +1,72 @@
+"""The tables of a map file. Every table ends in ``crc``: the CRC-32 of the row's other columns (:mod:`.database` keeps it).
+
+Arrays are raw little-endian blobs. Transforms and covariances are float64, row by row. Key points are five rows of ``count``
+float32 (u, v, score, size, disparity); descriptors are ``count`` rows of ``dimension`` elements of type ``encoding``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+APPLICATION_ID = 0x564C4F43
+"""``PRAGMA application_id`` of a map: the letters VLOC."""
+SCHEMA_VERSION = 1
+"""``PRAGMA user_version`` that this release writes, and the newest that it reads."""
+
+_KEY = "session INTEGER NOT NULL, keyframe INTEGER NOT NULL"
+_OF_KEYFRAME = "FOREIGN KEY (session, keyframe) REFERENCES keyframe (session, keyframe) ON DELETE CASCADE"
+_PAIR = "a_session INTEGER NOT NULL, a_keyframe INTEGER NOT NULL, b_session INTEGER NOT NULL, b_keyframe INTEGER NOT NULL"
+_OF_PAIR = (
+    "FOREIGN KEY (a_session, a_keyframe) REFERENCES keyframe (session, keyframe) ON DELETE CASCADE, "
+    "FOREIGN KEY (b_session, b_keyframe) REFERENCES keyframe (session, keyframe) ON DELETE CASCADE"
+)
+
+# The heavy parts have tables of their own, so that listing keyframes never touches them.
+STATEMENTS = (
+    "CREATE TABLE map (id INTEGER PRIMARY KEY CHECK (id = 1), created TEXT NOT NULL,"
+    " width INTEGER NOT NULL, height INTEGER NOT NULL, fx REAL NOT NULL, fy REAL NOT NULL, cx REAL NOT NULL, cy REAL NOT NULL,"
+    " baseline REAL NOT NULL, base_T_camera BLOB NOT NULL, feature_name TEXT NOT NULL, feature_fingerprint TEXT NOT NULL,"
+    " crc INTEGER NOT NULL)",
+    "CREATE TABLE session (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, source TEXT NOT NULL, started TEXT NOT NULL,"
+    " crc INTEGER NOT NULL)",
+    f"CREATE TABLE keyframe ({_KEY}, stamp_ns INTEGER NOT NULL, map_T_base BLOB NOT NULL, crc INTEGER NOT NULL,"
+    " PRIMARY KEY (session, keyframe), FOREIGN KEY (session) REFERENCES session (id)) WITHOUT ROWID",
+    f"CREATE TABLE features ({_KEY}, count INTEGER NOT NULL, dimension INTEGER NOT NULL, encoding TEXT NOT NULL,"
+    f" points BLOB NOT NULL, descriptors BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (session, keyframe), {_OF_KEYFRAME})",
+    f"CREATE TABLE image ({_KEY}, jpeg BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (session, keyframe), {_OF_KEYFRAME})",
+    f"CREATE TABLE edge ({_PAIR}, kind TEXT NOT NULL, a_T_b BLOB NOT NULL, covariance BLOB NOT NULL, crc INTEGER NOT NULL,"
+    f" PRIMARY KEY (a_session, a_keyframe, b_session, b_keyframe, kind), {_OF_PAIR})",
+    "CREATE INDEX edge_b ON edge (b_session, b_keyframe)",
+    # What made the global descriptors: one card per model; sha256 and preprocessing are empty for models without weights.
+    "CREATE TABLE model_card (name TEXT NOT NULL PRIMARY KEY, dimension INTEGER NOT NULL, sha256 TEXT NOT NULL,"
+    " preprocessing TEXT NOT NULL, crc INTEGER NOT NULL)",
+    f"CREATE TABLE global_descriptor ({_KEY}, model TEXT NOT NULL REFERENCES model_card (name), vector BLOB NOT NULL,"
+    f" crc INTEGER NOT NULL, PRIMARY KEY (model, session, keyframe), {_OF_KEYFRAME})",
+    "CREATE INDEX global_descriptor_keyframe ON global_descriptor (session, keyframe)",
+    # Verdicts on loop closures; the pose graph owns and writes this table. Pruning never removes a keyframe named here.
+    f"CREATE TABLE closure ({_PAIR}, label TEXT NOT NULL, weight REAL NOT NULL, chi2 REAL NOT NULL,"
+    " graph_revision INTEGER NOT NULL, reason TEXT NOT NULL, crc INTEGER NOT NULL,"
+    f" PRIMARY KEY (a_session, a_keyframe, b_session, b_keyframe), {_OF_PAIR})",
+)
+
+
+def columns(connection: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
+    """Names of the tables (and views and triggers, which a map has none of) with those of their columns."""
+    query = "SELECT name FROM sqlite_master WHERE type != 'index' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    names = [str(name) for (name,) in connection.execute(query)]
+    info = "SELECT name FROM pragma_table_info(?)"
+    return {name: tuple(str(column) for (column,) in connection.execute(info, (name,))) for name in names}
+
+
+def _reference() -> dict[str, tuple[str, ...]]:
+    connection = sqlite3.connect(":memory:")
+    try:
+        for statement in STATEMENTS:
+            connection.execute(statement)
+        return columns(connection)
+    finally:
+        connection.close()
+
+
+TABLES: dict[str, tuple[str, ...]] = _reference()
+"""Tables of schema version 1 with their columns, ``crc`` last."""

@@ -1,0 +1,164 @@
+"""Node ``localization``: teaches a route, or localises along it, from the topics of a stereo or RGB-D camera."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from concurrent.futures import Future
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+
+from vloc_ros.errors import VlocError
+from vloc_ros.geometry.camera import StereoCamera
+from vloc_ros.ros.camera_input import CameraInput
+from vloc_ros.ros.conversions import pose_from_ros, pose_with_covariance_from_ros, stamp_to_ns
+from vloc_ros.ros.decoding import Pair
+from vloc_ros.ros.diagnostics import diagnostics
+from vloc_ros.ros.frame_loop import FrameLoop
+from vloc_ros.ros.managed_node import ManagedNode
+from vloc_ros.ros.node_settings import LocalizationNodeSettings, base_T_camera_from_numbers, numbers_of_base_T_camera
+from vloc_ros.ros.outputs import Outputs
+from vloc_ros.ros.pipeline import Pipeline
+from vloc_ros.ros.problems import Problem, Problems
+from vloc_ros.ros.qos import reliable
+from vloc_ros.ros.runtime import run_node
+from vloc_ros.ros.services import trigger_service
+from vloc_ros.ros.statistics import DropReason, Statistics
+from vloc_ros.ros.worker import Worker
+from vloc_ros.settings import Settings
+
+_STOP_S = 30.0
+_BASE_T_CAMERA = "base_T_camera"
+
+
+class LocalizationNode(ManagedNode):
+    """Wires topics, services and parameters to a :class:`FrameLoop` that runs in a worker's thread."""
+
+    def __init__(self) -> None:
+        description = "pose of the left optical frame in the base frame: x y z qx qy qz qw, or a 4x4 matrix by rows"
+        arrays = {_BASE_T_CAMERA: (numbers_of_base_T_camera(base_T_camera_from_numbers([])), description)}
+        super().__init__("localization", (LocalizationNodeSettings(), Settings()), arrays)
+
+    def configure(self) -> None:
+        """Open the map and advertise the topics."""
+        self._settings = self.settings(LocalizationNodeSettings())
+        base_T_camera = base_T_camera_from_numbers(list(self.get_parameter(_BASE_T_CAMERA).value))
+        self._statistics, self._problems = Statistics(), Problems(self.get_logger().warning)
+        self._pipeline = Pipeline(self._settings, self.settings(Settings()), base_T_camera)
+        self._worker: Worker[Pair] = Worker(lambda pair: self._loop.handle(pair), self._superseded, self._broken, "frames")
+        try:
+            self._worker.call(self._pipeline.prepare).result()
+        except BaseException:
+            self._worker.stop(_STOP_S)
+            raise
+        self._outputs = Outputs(self, self._settings)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable())
+        self._loop = FrameLoop(self._settings.camera, self._pipeline, self._outputs, self._statistics, self._problems)
+
+    def activate(self) -> None:
+        """Subscribe to the camera and offer the services."""
+        self._camera_input = CameraInput(
+            self, self._settings, self._statistics, self._problems, self._camera_known, self._worker.put
+        )
+        self._subscriptions_active = [
+            self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._initial_pose, reliable())
+        ]
+        if self._settings.use_wheel_odometry:
+            self._subscriptions_active.append(self.create_subscription(Odometry, "odom", self._wheel_odometry, reliable(100)))
+        self._services_active = [
+            trigger_service(self, "~/reset", lambda: self._worker.call(self._pipeline.reset)),
+            trigger_service(self, "~/keyframe", lambda: self._worker.call(self._pipeline.force_keyframe)),
+            trigger_service(self, "~/finish", lambda: self._worker.call(self._pipeline.finish)),
+        ]
+        self._timers_active = [self.steady_timer(1.0, self._report)]
+        self._outputs.start(self.get_clock().now().nanoseconds)
+        if self._pipeline.begun:
+            self._worker.open()
+        self.get_logger().info(f"mode {self._settings.mode.value}, map {self._settings.map}: waiting for images")
+
+    def deactivate(self) -> None:
+        """Let go of the camera; the map stays open."""
+        self._worker.shut()
+        self._camera_input.close()
+        for subscription in self._subscriptions_active:
+            self.destroy_subscription(subscription)
+        for service in self._services_active:
+            self.destroy_service(service)
+        for timer in self._timers_active:
+            self.destroy_timer(timer)
+
+    def cleanup(self) -> None:
+        """Finish the frame at hand, close the map and take the topics away."""
+        closed: Future[None] = self._worker.call(self._pipeline.close)
+        ended = self._worker.stop(_STOP_S)
+        self.get_logger().info(self._statistics.summary())
+        self._outputs.close()
+        self.destroy_publisher(self._diagnostics)
+        if not ended:
+            raise VlocError(f"a frame was not finished within {_STOP_S:g} s; the map holds what was stored before it")
+        closed.result()
+
+    def _camera_known(self, camera: StereoCamera) -> None:
+        self._worker.call(lambda: self._loop.begin(camera)).add_done_callback(self._begun)
+
+    def _begun(self, outcome: Future[None]) -> None:
+        error = outcome.exception()
+        if error is None:
+            self._worker.open()
+        else:
+            self._broken(error)
+
+    def _broken(self, error: BaseException) -> None:
+        if isinstance(error, VlocError):
+            self.fail(str(error))
+            return
+        self.get_logger().error("".join(traceback.format_exception(error)))
+        self.fail(f"internal error: {error!r}")
+
+    def _superseded(self, _pair: Pair) -> None:
+        self._statistics.dropped(DropReason.SUPERSEDED if self._pipeline.begun else DropReason.NO_CALIBRATION)
+
+    def _initial_pose(self, message: PoseWithCovarianceStamped) -> None:
+        try:
+            self._require_map_frame(message.header.frame_id)
+            map_T_base, covariance = pose_with_covariance_from_ros(message)
+        except VlocError as error:
+            self._problems.report(Problem.BAD_INPUT, str(error))
+            return
+        self._worker.call(lambda: self._pipeline.set_pose(map_T_base, covariance)).add_done_callback(self._pose_set)
+
+    def _pose_set(self, outcome: Future[None]) -> None:
+        error = outcome.exception()
+        if error is not None:
+            self._problems.report(Problem.BAD_INPUT, str(error))
+
+    def _require_map_frame(self, frame_id: str) -> None:
+        if frame_id not in ("", self._settings.frames.map):
+            raise VlocError(f"an initial pose in frame '{frame_id}' was ignored: it must be in '{self._settings.frames.map}'")
+
+    def _wheel_odometry(self, message: Odometry) -> None:
+        try:
+            pose = pose_from_ros(message.pose.pose)
+        except VlocError as error:
+            self._problems.report(Problem.BAD_INPUT, str(error))
+            return
+        self._loop.wheel.add(stamp_to_ns(message.header.stamp), pose, message.twist.covariance.reshape(6, 6))
+
+    def _report(self) -> None:
+        self._camera_input.watch()
+        stamp_ns = self.get_clock().now().nanoseconds
+        extra = {"mode": self._settings.mode.value, "map": self._settings.map}
+        name = self.get_fully_qualified_name()
+        counts, last = self._camera_input.counts, self._loop.last
+        self._diagnostics.publish(diagnostics(name, stamp_ns, self._statistics, self._problems.active, counts, last, extra))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Console script ``localization``."""
+    return run_node(LocalizationNode, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

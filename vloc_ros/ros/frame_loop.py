@@ -1,0 +1,104 @@
+"""What happens to each pair of images in the worker's thread: decode, process, publish, count."""
+
+from __future__ import annotations
+
+import time
+
+from vloc_ros.data.frame import StereoFrame
+from vloc_ros.errors import CalibrationError, VlocError
+from vloc_ros.geometry.camera import StereoCamera
+from vloc_ros.localization import FrameResult
+from vloc_ros.ros.decoding import FrameRejectedError, Pair, decode_pair
+from vloc_ros.ros.motion_buffer import MotionBuffer
+from vloc_ros.ros.node_settings import CameraSettings
+from vloc_ros.ros.outputs import Outputs
+from vloc_ros.ros.pipeline import Pipeline
+from vloc_ros.ros.problems import Problem, Problems
+from vloc_ros.ros.statistics import DropReason, Statistics
+from vloc_ros.ros.sync import JUMP_BACK_NS
+
+
+class FrameLoop:
+    """Takes pairs to results. Lives in one thread, but for ``last``."""
+
+    def __init__(
+        self, camera: CameraSettings, pipeline: Pipeline, outputs: Outputs, statistics: Statistics, problems: Problems
+    ) -> None:
+        self._settings, self._pipeline, self._outputs = camera, pipeline, outputs
+        self._statistics, self._problems = statistics, problems
+        self._camera: StereoCamera | None = None
+        self._stamp_ns: int | None = None
+        self.wheel = MotionBuffer()
+        self.last: FrameResult | None = None
+        """The newest result, for whoever wants to look at it."""
+
+    def begin(self, camera: StereoCamera) -> None:
+        """The camera is known.
+
+        Raises:
+            VlocError: the map does not fit it.
+        """
+        self._pipeline.begin(camera)
+        self._camera = camera
+        self._outputs.path(0, self._pipeline.route)
+
+    def handle(self, pair: Pair) -> None:
+        """Process one pair and publish what came of it; ``processed`` is published in any case.
+
+        Raises:
+            VlocError: the map or the log cannot be written.
+        """
+        try:
+            self._handle(pair)
+        except FrameRejectedError as error:
+            self._statistics.dropped(error.reason)
+            self._problems.report(Problem.BAD_FRAME, f"a frame was refused: {error}")
+        finally:
+            self._outputs.processed(pair.stamp_ns, pair.left.header.frame_id)
+
+    def _handle(self, pair: Pair) -> None:
+        if self._camera is None:
+            raise CalibrationError("a frame was handed in before the camera was known")
+        if self._pipeline.finished:
+            self._statistics.dropped(DropReason.FINISHED)
+            return
+        started = time.monotonic()
+        frame = decode_pair(pair, self._camera, self._settings)
+        decoded = time.monotonic()
+        self._problems.clear(Problem.BAD_FRAME)
+        self._watch_time(pair.stamp_ns)
+        motion = None if self._stamp_ns is None else self.wheel.motion(self._stamp_ns, pair.stamp_ns)
+        result = self._pipeline.process(frame, motion)
+        self._stamp_ns = pair.stamp_ns
+        processed = time.monotonic()
+        self._publish(result, frame, pair.left.header.frame_id)
+        done = time.monotonic()
+        stages = {
+            "decode": decoded - started,
+            "process": processed - decoded,
+            "publish": done - processed,
+            "waited": started - pair.arrived,
+            "latency": done - pair.arrived,
+        }
+        self._statistics.processed({stage: 1e3 * seconds for stage, seconds in stages.items()} | result.timings_ms)
+
+    def _publish(self, result: FrameResult, frame: StereoFrame, frame_id: str) -> None:
+        self.last = result
+        self._outputs.frame(result)
+        if self._outputs.wants_matches:
+            self._outputs.matches(result, frame.left, self._pipeline.image_of, frame_id)
+
+    def _watch_time(self, stamp_ns: int) -> None:
+        """A bag in a loop starts again elsewhere: what was known of the motion is void then."""
+        if self._stamp_ns is None or stamp_ns >= self._stamp_ns - JUMP_BACK_NS:
+            self._problems.clear(Problem.TIME_JUMPED_BACK)
+            return
+        back = (self._stamp_ns - stamp_ns) * 1e-9
+        self._stamp_ns = None
+        try:
+            self._pipeline.reset()
+        except VlocError:
+            text = "while teaching; its frames are refused until time has caught up (start the node anew to teach another run)"
+        else:
+            text = "(a bag in a loop?); localisation starts anew"
+        self._problems.report(Problem.TIME_JUMPED_BACK, f"the stamps of the images jumped back by {back:.1f} s {text}")

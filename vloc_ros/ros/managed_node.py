@@ -1,0 +1,180 @@
+"""A lifecycle node whose parameters come from configuration dataclasses and whose failures are sentences."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.timer import Timer
+
+from vloc_ros.config import keys
+from vloc_ros.errors import VlocError
+from vloc_ros.ros import params
+
+T = TypeVar("T")
+SUCCESS, FAILURE, ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
+
+
+class ManagedNode(LifecycleNode):
+    """Base of the nodes.
+
+    A subclass implements :meth:`configure`, :meth:`activate`, :meth:`deactivate` and :meth:`cleanup`, which may raise
+    VlocError. Parameters can be changed while the node is unconfigured, and are read when it is configured.
+
+    Attributes:
+        done: set when the process should end.
+        failure: why it ends with an error; None when it does not.
+    """
+
+    def __init__(
+        self, name: str, defaults: tuple[Any, ...], arrays: Mapping[str, tuple[list[float], str]] | None = None
+    ) -> None:
+        """Declare the parameters.
+
+        Args:
+            name: of the node.
+            defaults: configurations whose keys are the parameters.
+            arrays: further parameters that are lists of numbers: default and description.
+
+        Raises:
+            ConfigError: the node was started with an unknown parameter, or one with a value that does not fit.
+        """
+        super().__init__(name, automatically_declare_parameters_from_overrides=True)
+        self.done = threading.Event()
+        self.failure: str | None = None
+        self._defaults, self._arrays = defaults, arrays or {}
+        self._configured = self._active = False
+        overrides = params.take_overrides(self)
+        for default, values in zip(defaults, params.split(overrides, defaults, self._arrays), strict=True):
+            params.declare(self, default, values)
+        for array, (usual, description) in self._arrays.items():
+            numbers = params.numbers(array, overrides.get(array, usual))
+            self.declare_parameter(array, numbers, ParameterDescriptor(description=description), ignore_override=True)
+        self.add_on_set_parameters_callback(self._check_parameters)
+
+    def settings(self, default: T) -> T:
+        """The configuration that the parameters now make."""
+        return params.read(self, default)
+
+    def start(self) -> None:
+        """Configure and activate, unless a lifecycle manager is to do it (parameter ``autostart``)."""
+        if not self.get_parameter("autostart").value:
+            self.get_logger().info("waiting for a lifecycle manager to configure and activate this node (autostart is false)")
+            return
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() != SUCCESS:
+                self.fail(self._refusal)
+                return
+
+    def stop(self) -> None:
+        """Go back to unconfigured, closing whatever is open."""
+        if self._active:
+            self.trigger_deactivate()
+        if self._configured:
+            self.trigger_cleanup()
+
+    def fail(self, reason: str) -> None:
+        """End the process with an error; may be called from any thread."""
+        if self.failure is None:
+            self.failure = reason
+            self.get_logger().fatal(reason)
+        self.done.set()
+
+    def steady_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
+        """A timer that also runs when simulated time stands still."""
+        return self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def configure(self) -> None:
+        """Read the parameters and open what is needed."""
+
+    def activate(self) -> None:
+        """Subscribe and begin."""
+
+    def deactivate(self) -> None:
+        """End what :meth:`activate` began."""
+
+    def cleanup(self) -> None:
+        """Close what :meth:`configure` opened."""
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle transition."""
+        result = self._attempt(self.configure)
+        self._configured = result == SUCCESS
+        return result
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle transition."""
+        result = self._attempt(self.activate)
+        self._active = result == SUCCESS
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle transition."""
+        self._active = False
+        return self._attempt(self.deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle transition."""
+        self._configured = False
+        return self._attempt(self.cleanup)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle transition: as deactivate and cleanup, as far as they apply; then the process ends."""
+        if self._active:
+            self.on_deactivate(state)
+        result = self.on_cleanup(state) if self._configured else SUCCESS
+        self.done.set()
+        return result
+
+    def _attempt(self, step: Callable[[], None]) -> TransitionCallbackReturn:
+        # rclpy swallows whatever a transition raises, so it is told here.
+        try:
+            step()
+        except VlocError as error:
+            self._refuse(str(error))
+            return FAILURE
+        except Exception as error:
+            self.get_logger().error(traceback.format_exc())
+            self._refuse(f"internal error: {error}")
+            return ERROR
+        return SUCCESS
+
+    _refusal = "a transition failed"
+
+    def _refuse(self, reason: str) -> None:
+        self._refusal = reason
+        if not self.get_parameter("autostart").value:
+            self.get_logger().error(reason)
+
+    def _check_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+        """All changes of one request are checked together, so that they are taken all or not at all."""
+        values = {change.name: change.value for change in changes}
+        try:
+            for default in self._defaults:
+                own = {name: value for name, value in values.items() if name in {key.name for key in keys(default)}}
+                if own:
+                    self._require_unconfigured(next(iter(own)))
+                    params.read(self, default, own)
+            for name in self._arrays.keys() & values.keys():
+                self._require_unconfigured(name)
+                params.numbers(name, values[name])
+        except VlocError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _require_unconfigured(self, name: str) -> None:
+        if self._configured:
+            raise VlocError(
+                f"'{name}' can be changed only while the node is unconfigured: "
+                f"ros2 lifecycle set {self.get_fully_qualified_name()} deactivate, cleanup, then configure and activate"
+            )

@@ -1,0 +1,200 @@
+"""Teaching or localising behind one face for the node. Imports no ROS; belongs to one thread, as the map does."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.config import dump_yaml
+from vloc_ros.data.frame import Image, StereoFrame
+from vloc_ros.errors import ConfigError, MapError, VlocError
+from vloc_ros.evaluation import RunLog
+from vloc_ros.features import create_extractor
+from vloc_ros.geometry.camera import StereoCamera
+from vloc_ros.geometry.motion import Motion
+from vloc_ros.localization import FrameResult, Localizer
+from vloc_ros.mapping import Keyframe, KeyframeId, MapStore, Teacher
+from vloc_ros.ros.node_settings import LocalizationNodeSettings, Mode
+from vloc_ros.settings import Settings
+
+Array = NDArray[np.float64]
+_log = logging.getLogger(__name__)
+
+
+class Pipeline:
+    """One run of teaching or localising.
+
+    Call :meth:`prepare` first, :meth:`begin` when the camera is known, then :meth:`process` for each frame, and :meth:`close`.
+    """
+
+    def __init__(self, node: LocalizationNodeSettings, settings: Settings, base_T_camera: Array) -> None:
+        self._node, self._settings, self._base_T_camera = node, settings, base_T_camera
+        self._store: MapStore | None = None
+        self._teacher: Teacher | None = None
+        self._localizer: Localizer | None = None
+        self._run_log: RunLog | None = None
+        self._force_keyframe = False
+        self._finished = False
+
+    @property
+    def mode(self) -> Mode:
+        """What is done with the frames."""
+        return self._node.mode
+
+    @property
+    def begun(self) -> bool:
+        """Whether the camera is known and frames can be processed."""
+        return self._teacher is not None or self._localizer is not None
+
+    @property
+    def finished(self) -> bool:
+        """Whether teaching was finished: further frames are refused."""
+        return self._finished
+
+    @property
+    def route(self) -> list[Keyframe]:
+        """The taught path in order; empty while teaching."""
+        return [] if self._localizer is None else list(self._localizer.route)
+
+    def prepare(self) -> None:
+        """Open the map, and the log of the run.
+
+        Raises:
+            ConfigError: no map is named.
+            MapError: the map cannot be opened, or (teaching) exists already or cannot be made.
+            VlocError: the folder for the results cannot be written.
+        """
+        if not self._node.map:
+            raise ConfigError("no map is named; set the parameter 'map', for example map:=site.vloc")
+        path = Path(self._node.map).expanduser()
+        if self.mode is not Mode.TEACH or (self._node.append and path.exists()):
+            self._store = MapStore.open(path, read_only=self.mode is not Mode.TEACH)
+        else:
+            _require_new(path)
+        if self._node.out:
+            config = dump_yaml(self._settings)
+            self._run_log = RunLog(Path(self._node.out).expanduser(), config, self._node.source)
+
+    def begin(self, camera: StereoCamera) -> None:
+        """Start with a camera.
+
+        Raises:
+            MapError: the map is of another camera or of other features, or cannot be made.
+        """
+        if self.mode is not Mode.TEACH:
+            assert self._store is not None
+            self._localizer = Localizer(camera, self._store, self._settings)
+            return
+        if self._store is None:
+            features = self._settings.features
+            fingerprint = create_extractor(features.name, features.max_features).fingerprint
+            path = Path(self._node.map).expanduser()
+            self._store = MapStore.create(path, camera, self._base_T_camera, features.name, fingerprint)
+        self._teacher = Teacher(camera, self._store, self._settings, self._node.source)
+
+    def process(self, frame: StereoFrame, motion: Motion | None) -> FrameResult:
+        """Process one frame.
+
+        Raises:
+            VlocError: the map or the log cannot be written.
+        """
+        if self._teacher is not None:
+            force, self._force_keyframe = self._force_keyframe, False
+            result = self._teacher.process(frame, motion, force_keyframe=force)
+        else:
+            assert self._localizer is not None
+            result = self._localizer.process(frame, motion)
+        if self._run_log is not None:
+            self._run_log.add(result)
+        return result
+
+    def force_keyframe(self) -> str:
+        """Make the next frame a keyframe.
+
+        Raises:
+            VlocError: nothing is being taught.
+        """
+        if self.mode is not Mode.TEACH or self._finished:
+            raise VlocError("keyframes are made only while teaching")
+        self._force_keyframe = True
+        return "the next frame becomes a keyframe"
+
+    def reset(self) -> str:
+        """Forget where the robot is.
+
+        Raises:
+            VlocError: nothing has begun, or a route is being taught.
+        """
+        if self._localizer is None:
+            teaching = self.mode is Mode.TEACH
+            raise VlocError(
+                "a route is being taught: there is no localisation to reset" if teaching else "no camera_info has arrived yet"
+            )
+        self._localizer.reset()
+        return "searching the whole map"
+
+    def set_pose(self, map_T_base: Array, covariance: Array) -> None:
+        """The operator says where the robot is.
+
+        Raises:
+            VlocError: nothing has begun, or a route is being taught.
+        """
+        if self._localizer is None:
+            raise VlocError("an initial pose was ignored: it needs a map to localise against, and camera_info")
+        self._localizer.set_pose(map_T_base, covariance)
+
+    def finish(self) -> str:
+        """Stop teaching and close the map.
+
+        Raises:
+            VlocError: nothing is being taught.
+        """
+        if self.mode is not Mode.TEACH:
+            raise VlocError("nothing is being taught: the node runs in mode " + self.mode.value)
+        taught = 0 if self._store is None else sum(session.keyframes for session in self._store.sessions())
+        self.close()
+        self._finished = True
+        return f"the map {self._node.map} is closed with {taught} keyframes"
+
+    def image_of(self, keyframe: KeyframeId) -> Image | None:
+        """The image of a keyframe; None when the map has none."""
+        return None if self._store is None else self._store.image(keyframe)
+
+    def close(self) -> None:
+        """Close the map and the log. Closing twice does no harm.
+
+        Raises:
+            VlocError: the last of the data cannot be written.
+        """
+        teacher, self._teacher = self._teacher, None
+        store, self._store = self._store, None
+        log, self._run_log = self._run_log, None
+        self._localizer = None
+        closers = [part.close for part in (teacher, store, log) if part is not None]
+        failures: list[VlocError] = []
+        for close in closers:
+            try:
+                close()
+            except VlocError as error:
+                failures.append(error)
+                _log.error("%s", error)
+        if failures:
+            raise failures[0]
+
+
+def _require_new(path: Path) -> None:
+    """A map that cannot be made should be known before the robot drives off.
+
+    Raises:
+        MapError: the file exists, or its folder does not, or it cannot be written.
+    """
+    if path.exists():
+        raise MapError(f"the map {path} exists already; set append:=true to add to it, or choose another name")
+    if not path.parent.is_dir():
+        raise MapError(f"the map {path} cannot be made: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise MapError(f"the map {path} cannot be made: the folder {path.parent} cannot be written")

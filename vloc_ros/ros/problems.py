@@ -1,0 +1,63 @@
+"""What is wrong at the moment: each kind is warned about once, and listed in the diagnostics while it lasts."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum, unique
+
+_log = logging.getLogger(__name__)
+_REPEAT_S = 30.0
+
+
+@unique
+class Problem(Enum):
+    """Kinds of trouble with the input."""
+
+    NO_IMAGES = "no images"
+    NO_CAMERA_INFO = "no camera_info"
+    BAD_CALIBRATION = "bad calibration"
+    CALIBRATION_CHANGED = "calibration changed"
+    NOT_SYNCHRONISED = "images not synchronised"
+    BAD_FRAME = "bad frame"
+    TIME_JUMPED_BACK = "time jumped back"
+    BAD_INPUT = "bad message"
+    OUTPUT = "cannot write"
+
+
+class Problems:
+    """Thread-safe set of what is wrong, with one sentence each.
+
+    A problem is logged when it appears, and again when it reappears with another text or after half a minute.
+    """
+
+    def __init__(self, warn: Callable[[str], object] = _log.warning, clock: Callable[[], float] = time.monotonic) -> None:
+        self._warn, self._clock = warn, clock
+        self._lock = threading.Lock()
+        self._active: dict[Problem, str] = {}
+        self._logged: dict[Problem, tuple[str, float]] = {}
+
+    def report(self, problem: Problem, text: str) -> None:
+        """Something is wrong: say so if that is news."""
+        now = self._clock()
+        with self._lock:
+            self._active[problem] = text
+            last = self._logged.get(problem)
+            news = last is None or now - last[1] > _REPEAT_S or (last[0] != text and now - last[1] > 1.0)
+            if news:
+                self._logged[problem] = (text, now)
+        if news:
+            self._warn(text)
+
+    def clear(self, problem: Problem) -> None:
+        """It is well again."""
+        with self._lock:
+            self._active.pop(problem, None)
+
+    @property
+    def active(self) -> dict[Problem, str]:
+        """What is wrong now."""
+        with self._lock:
+            return dict(self._active)

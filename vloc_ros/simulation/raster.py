@@ -1,0 +1,191 @@
+"""Which triangle does each sample of each pixel see: a visibility buffer.
+
+Edge functions in homogeneous screen coordinates (Olano and Greer, "Triangle scan conversion using 2D homogeneous
+coordinates", 1997): no triangle needs to be cut at the near plane, and neighbours share their edges without gaps.
+Depth along the optical axis is exact at every sample, because its inverse is linear on the screen.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.geometry.camera import StereoCamera
+from vloc_ros.simulation.jit import jit
+
+Array = NDArray[np.float64]
+NEAR_M = 0.05
+
+# Offsets of the samples from the centre of a pixel: a rotated grid, so that near-vertical and near-horizontal edges both
+# get four steps; its mean is the centre, so that filtering moves nothing. One sample in the centre serves exact depth.
+FOUR_SAMPLES: Array = np.array([[-0.125, -0.375], [0.375, -0.125], [-0.375, 0.125], [0.125, 0.375]])
+ONE_SAMPLE: Array = np.zeros((1, 2))
+
+
+def pack_view(camera: StereoCamera, world_T_camera: Array) -> Array:
+    """(18,) view of a camera, as the kernels read it: camera_R_world by rows, position, fx, fy, cx, cy, width, height."""
+    intrinsics = [camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]
+    return np.concatenate([world_T_camera[:3, :3].T.ravel(), world_T_camera[:3, 3], intrinsics])
+
+
+@jit
+def rasterise(
+    attributes: NDArray[np.float32],
+    cluster_start: NDArray[np.int64],
+    cluster_sphere: Array,
+    camera: Array,
+    samples: Array,
+    inverse_depth: NDArray[np.float32],
+    triangle: NDArray[np.int32],
+) -> int:
+    """Fill the buffers with the nearest triangle.
+
+    Args:
+        attributes: (T, >= 9) triangles; the first nine columns are their corners in the world [m].
+        cluster_start: (K + 1,) first triangle of each cluster.
+        cluster_sphere: (K, 4) bounding spheres.
+        camera: see :func:`pack_view`.
+        samples: (S, 2) offsets of the samples from pixel centres [px], each within half a pixel.
+        inverse_depth: (H, W, S) output, 1 / depth [1/m]; 0 where nothing is seen.
+        triangle: (H, W, S) output, triangle number; -1 where nothing is seen.
+
+    Returns:
+        How many triangles were inside the visible clusters.
+    """
+    inverse_depth[:] = 0.0
+    triangle[:] = -1
+    count = samples.shape[0]
+    corner, edge, box = np.empty((3, 3)), np.empty((3, 3)), np.empty(4)
+    considered = 0
+    for k in range(len(cluster_sphere)):
+        if not _sphere_visible(camera, cluster_sphere, k):
+            continue
+        for t in range(cluster_start[k], cluster_start[k + 1]):
+            considered += 1
+            if not _project(attributes, t, camera, corner) or not _bounds(corner, camera, box):
+                continue
+            det = _edges(corner, edge)
+            if det == 0.0:
+                continue
+            a0, b0, c0 = edge[0, 0], edge[0, 1], edge[0, 2]
+            a1, b1, c1 = edge[1, 0], edge[1, 1], edge[1, 2]
+            a2, b2, c2 = edge[2, 0], edge[2, 1], edge[2, 2]
+            za, zb, zc = (a0 + a1 + a2) / det, (b0 + b1 + b2) / det, (c0 + c1 + c2) / det
+            # How far the edge functions may rise within a pixel: rejects whole pixels at once.
+            m0, m1, m2 = 0.5 * (abs(a0) + abs(b0)), 0.5 * (abs(a1) + abs(b1)), 0.5 * (abs(a2) + abs(b2))
+            for y in range(int(box[2]), int(box[3]) + 1):
+                r0, r1, r2, rz = b0 * y + c0, b1 * y + c1, b2 * y + c2, zb * y + zc
+                first, last = int(box[0]), int(box[1])
+                if last - first >= 4:
+                    first, last = _narrow(a0, r0 + m0, first, last)
+                    first, last = _narrow(a1, r1 + m1, first, last)
+                    first, last = _narrow(a2, r2 + m2, first, last)
+                for x in range(first, last + 1):
+                    e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
+                    if e0 < -m0 or e1 < -m1 or e2 < -m2:
+                        continue
+                    iz = za * x + rz
+                    for s in range(count):
+                        sx, sy = samples[s, 0], samples[s, 1]
+                        if e0 + (a0 * sx + b0 * sy) >= 0.0 and e1 + (a1 * sx + b1 * sy) >= 0.0 and e2 + (a2 * sx + b2 * sy) >= 0.0:
+                            value = np.float32(iz + (za * sx + zb * sy))
+                            if value > inverse_depth[y, x, s] and value < 1.0 / NEAR_M:
+                                inverse_depth[y, x, s] = value
+                                triangle[y, x, s] = t
+    return considered
+
+
+@jit
+def _sphere_visible(camera: Array, spheres: Array, k: int) -> bool:
+    """Whether a bounding sphere touches the frustum (no far plane)."""
+    dx, dy, dz, r = spheres[k, 0] - camera[9], spheres[k, 1] - camera[10], spheres[k, 2] - camera[11], spheres[k, 3]
+    x = camera[0] * dx + camera[1] * dy + camera[2] * dz
+    y = camera[3] * dx + camera[4] * dy + camera[5] * dz
+    z = camera[6] * dx + camera[7] * dy + camera[8] * dz
+    if z + r < NEAR_M:
+        return False
+    left, right = (camera[14] + 0.5) / camera[12], (camera[16] - 0.5 - camera[14]) / camera[12]
+    top, bottom = (camera[15] + 0.5) / camera[13], (camera[17] - 0.5 - camera[15]) / camera[13]
+    return (
+        x + left * z > -r * math.sqrt(1.0 + left * left)
+        and right * z - x > -r * math.sqrt(1.0 + right * right)
+        and y + top * z > -r * math.sqrt(1.0 + top * top)
+        and bottom * z - y > -r * math.sqrt(1.0 + bottom * bottom)
+    )
+
+
+@jit
+def _project(attributes: NDArray[np.float32], t: int, camera: Array, corner: Array) -> bool:
+    """Corners in homogeneous pixels (u z, v z, z); False when all are behind the near plane."""
+    ahead = False
+    for i in range(3):
+        dx = attributes[t, 3 * i] - camera[9]
+        dy = attributes[t, 3 * i + 1] - camera[10]
+        dz = attributes[t, 3 * i + 2] - camera[11]
+        z = camera[6] * dx + camera[7] * dy + camera[8] * dz
+        corner[i, 0] = camera[12] * (camera[0] * dx + camera[1] * dy + camera[2] * dz) + camera[14] * z
+        corner[i, 1] = camera[13] * (camera[3] * dx + camera[4] * dy + camera[5] * dz) + camera[15] * z
+        corner[i, 2] = z
+        ahead = ahead or z >= NEAR_M
+    return ahead
+
+
+@jit
+def _bounds(corner: Array, camera: Array, box: Array) -> bool:
+    """Pixels that the part in front of the near plane may touch: (x0, x1, y0, y1), inclusive; False if none."""
+    x0, x1, y0, y1 = math.inf, -math.inf, math.inf, -math.inf
+    for i in range(3):
+        j = (i + 1) % 3
+        zi, zj = corner[i, 2], corner[j, 2]
+        if zi >= NEAR_M:
+            x, y = corner[i, 0] / zi, corner[i, 1] / zi
+            x0, x1, y0, y1 = min(x0, x), max(x1, x), min(y0, y), max(y1, y)
+        if (zi >= NEAR_M) != (zj >= NEAR_M):
+            t = (NEAR_M - zi) / (zj - zi)
+            x = (corner[i, 0] + t * (corner[j, 0] - corner[i, 0])) / NEAR_M
+            y = (corner[i, 1] + t * (corner[j, 1] - corner[i, 1])) / NEAR_M
+            x0, x1, y0, y1 = min(x0, x), max(x1, x), min(y0, y), max(y1, y)
+    box[0] = max(math.floor(x0 + 0.5), 0.0)
+    box[1] = min(math.floor(x1 + 0.5), camera[16] - 1.0)
+    box[2] = max(math.floor(y0 + 0.5), 0.0)
+    box[3] = min(math.floor(y1 + 0.5), camera[17] - 1.0)
+    return box[0] <= box[1] and box[2] <= box[3]
+
+
+@jit
+def _edges(corner: Array, edge: Array) -> float:
+    """Rows (a, b, c) of the edge functions a x + b y + c, positive inside; returns their common determinant."""
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        edge[i, 0] = corner[j, 1] * corner[k, 2] - corner[j, 2] * corner[k, 1]
+        edge[i, 1] = corner[j, 2] * corner[k, 0] - corner[j, 0] * corner[k, 2]
+        edge[i, 2] = corner[j, 0] * corner[k, 1] - corner[j, 1] * corner[k, 0]
+    det = edge[0, 0] * corner[0, 0] + edge[0, 1] * corner[0, 1] + edge[0, 2] * corner[0, 2]
+    if det < 0.0:
+        for i in range(3):
+            for j in range(3):
+                edge[i, j] = -edge[i, j]
+        return -det
+    return det
+
+
+@jit
+def _narrow(a: float, rest: float, first: int, last: int) -> tuple[int, int]:
+    """The part of the pixels first..last of a row in which a x + rest >= 0."""
+    if a > 0.0:
+        bound = -rest / a
+        if bound > last:
+            return 0, -1
+        if bound > first:
+            first = int(math.ceil(bound))
+    elif a < 0.0:
+        bound = -rest / a
+        if bound < first:
+            return 0, -1
+        if bound < last:
+            last = int(math.floor(bound))
+    elif rest < 0.0:
+        return 0, -1
+    return first, last

@@ -1,0 +1,91 @@
+"""Renders a world: depth, linear radiance, and the images of a stereo rig."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.data.frame import Image
+from vloc_ros.geometry import se3
+from vloc_ros.geometry.camera import StereoCamera
+from vloc_ros.simulation.conditions import Condition
+from vloc_ros.simulation.light import illuminate, pack
+from vloc_ros.simulation.raster import FOUR_SAMPLES, ONE_SAMPLE, pack_view, rasterise
+from vloc_ros.simulation.rig import StereoRig
+from vloc_ros.simulation.sensor import Sensor
+from vloc_ros.simulation.shading import shade_image
+from vloc_ros.simulation.shadows import bake_shadow_map
+from vloc_ros.simulation.world import World
+
+Array = NDArray[np.float64]
+_SHADOW_CELLS, _SHADOW_CELL_M = 4096, 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class StereoImages:
+    """What a rig sees: left and right (H, W, 3) uint8 RGB images."""
+
+    left: Image
+    right: Image
+
+
+class Renderer:
+    """Renders one world in one condition through one rig. Every image is a function of pose and seed alone.
+
+    The work is done in two steps, so that more lights and weather can be added in the second: which surface does each
+    sample of each pixel see, then what light comes from there.
+    """
+
+    def __init__(self, world: World, condition: Condition, rig: StereoRig, sensor: Sensor | None = None) -> None:
+        self.world, self.condition, self.rig = world, condition, rig
+        self._sensor = sensor or Sensor()
+        self._light = illuminate(condition)
+        heights = world.terrain.height(world.route.samples(1.0))
+        low = np.append(world.terrain.low, heights.min() - 3.0)
+        high = np.append(world.terrain.high, heights.max() + 14.0)
+        towards = self._light.towards_sun
+        if self._light.sun.max() <= 0.0:
+            towards = np.array([0.0, 0.0, 1.0])
+        self._shadow = bake_shadow_map(world.mesh, towards, low, high, _SHADOW_CELLS, _SHADOW_CELL_M)
+        size = (rig.camera.height, rig.camera.width)
+        self._inverse_depth = np.empty((*size, len(FOUR_SAMPLES)), dtype=np.float32)
+        self._triangle = np.empty((*size, len(FOUR_SAMPLES)), dtype=np.int32)
+
+    def stereo(self, world_T_base: Array, seed: int) -> StereoImages:
+        """Images of the rig with its base at a (4, 4) pose; ``seed`` chooses the noise of the sensor."""
+        world_T_left = world_T_base @ self.rig.base_T_camera
+        left = self.radiance(world_T_left)
+        right = self.radiance(world_T_left @ self.rig.left_T_right)
+        gain = self._sensor.exposure(left, self.condition.exposure_ev)
+        return StereoImages(self._sensor.develop(left, gain, 6 * seed), self._sensor.develop(right, gain, 6 * seed + 3))
+
+    def radiance(self, world_T_camera: Array) -> NDArray[np.float32]:
+        """(H, W, 3) linear radiance that reaches a camera with the intrinsics of the rig."""
+        mesh, cover, camera = self.world.mesh, self.world.cover, pack_view(self.rig.camera, world_T_camera)
+        rasterise(
+            mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, camera, FOUR_SAMPLES, self._inverse_depth, self._triangle
+        )
+        out = np.empty((*self._triangle.shape[:2], 3), dtype=np.float32)
+        shade_image(
+            mesh.attributes, mesh.labels, cover.layers, np.array([*cover.origin, cover.cell_m]), pack(self._light),
+            self._shadow.nearest, self._shadow.frame, camera, FOUR_SAMPLES, self._inverse_depth, self._triangle, out,
+        )  # fmt: skip
+        return out
+
+    def depth(self, world_T_camera: Array) -> NDArray[np.float32]:
+        """(H, W) exact depth along the optical axis at the pixel centres [m]; infinite in the sky."""
+        return render_depth(self.world, self.rig.camera, world_T_camera)
+
+
+def render_depth(world: World, camera: StereoCamera, world_T_camera: Array) -> NDArray[np.float32]:
+    """(H, W) exact depth along the optical axis at the pixel centres [m]; infinite in the sky."""
+    inverse = np.empty((camera.height, camera.width, 1), dtype=np.float32)
+    triangle = np.empty((camera.height, camera.width, 1), dtype=np.int32)
+    mesh, view = world.mesh, pack_view(camera, world_T_camera)
+    rasterise(mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, view, ONE_SAMPLE, inverse, triangle)
+    seen = inverse[..., 0] > 0.0
+    depth = np.full(seen.shape, np.inf, dtype=np.float32)
+    np.divide(1.0, inverse[..., 0], out=depth, where=seen)
+    return depth

@@ -49,7 +49,9 @@ class SyntheticReader(DatasetReader):
 
     @property
     def base_T_camera(self) -> np.ndarray:
-        tilted = se3.from_rotation_translation(Rotation.from_euler("xyz", [0.02, 0.3, -0.05]).as_matrix(), np.array([0.2, 0.05, 0.9]))
+        tilted = se3.from_rotation_translation(
+            Rotation.from_euler("xyz", [0.02, 0.3, -0.05]).as_matrix(), np.array([0.2, 0.05, 0.9])
+        )
         return tilted @ se3.BASE_T_OPTICAL
 
     @property

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -14,13 +15,21 @@ from typing import Any
 
 import cv2
 import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
 
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
-from vloc_ros.processes import NodeSpec, child_environment, command_of
+from vloc_ros.processes import NodeSpec, child_environment, command_of, free_domain_id
+from vloc_ros.ros import qos
+from vloc_ros.ros.camera_info import camera_info
+from vloc_ros.ros.conversions import header
+from vloc_ros.ros.images import image_to_ros
 
 CAMERA = StereoCamera(320, 240, 200.0, 200.0, 159.5, 119.5, 0.2)
-_TEXEL_M = 0.02
+_TEXEL_M, _TEXELS = 0.02, 1024
 # Planes of a corridor: (normal, offset, axes of the texture), n . p = d in the frame of the first camera (z forward, y down).
 _PLANES = (
     (np.array([0.0, 1.0, 0.0]), 1.2, (0, 2)),
@@ -34,9 +43,11 @@ _PLANES = (
 @cache
 def _texture(seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    layers = [cv2.GaussianBlur(rng.standard_normal((1024, 1024)).astype(np.float32), (0, 0), sigma) * sigma for sigma in (1.5, 3, 8)]
-    total = sum(layers)
-    return np.asarray(np.clip(128 + 60 * total / np.std(total), 0, 255), dtype=np.float32)
+    total = np.zeros((_TEXELS, _TEXELS), dtype=np.float32)
+    for cells, weight in ((400, 1.0), (150, 1.5), (50, 2.0)):
+        noise = rng.standard_normal((cells, cells)).astype(np.float32)
+        total += weight * cv2.resize(noise, (_TEXELS, _TEXELS), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(128 + 55 * total / np.std(total), 0, 255), dtype=np.float32)
 
 
 def render(world_T_camera: np.ndarray, place: int = 0, camera: StereoCamera = CAMERA) -> np.ndarray:
@@ -53,7 +64,7 @@ def render(world_T_camera: np.ndarray, place: int = 0, camera: StereoCamera = CA
         seen = (depth > 0.05) & (depth < nearest)
         points = origin + depth[..., None].clip(0, 100) * rays
         texture = _texture(100 * place + number)
-        x, y = (np.asarray((points[..., axis] + 5.0) / _TEXEL_M % 1023.0, dtype=np.float32) for axis in axes)
+        x, y = (np.asarray((points[..., axis] + 5.0) / _TEXEL_M % (_TEXELS - 1), dtype=np.float32) for axis in axes)
         image = np.where(seen, cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), image)
         nearest = np.where(seen, depth, nearest)
     return image.astype(np.uint8)
@@ -95,7 +106,9 @@ def write_recording(folder: Path, poses: list[np.ndarray], place: int = 0, camer
 class NodeProcess:
     """A node in a process of its own."""
 
-    def __init__(self, executable: str, parameters: Mapping[str, Any], folder: Path, environment: Mapping[str, str], **spec: Any) -> None:
+    def __init__(
+        self, executable: str, parameters: Mapping[str, Any], folder: Path, environment: Mapping[str, str], **spec: Any
+    ) -> None:
         name = spec.pop("name", executable)
         self.output_file = folder / f"{name}_{time.monotonic_ns()}.log"
         command = command_of(NodeSpec(name, executable, parameters, **spec), folder)
@@ -143,6 +156,90 @@ def node(
             running.process.wait()
 
 
-def ros_environment(domain: int) -> dict[str, str]:
+def ros_environment() -> dict[str, str]:
     """Variables that keep a test to itself."""
-    return {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_LOG_DIR": os.devnull}
+    return {"ROS_DOMAIN_ID": str(free_domain_id()), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+class Probe:
+    """A node in this process that plays the camera and listens to the localization, spun by a thread."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = environment["ROS_AUTOMATIC_DISCOVERY_RANGE"]
+        self._context = rclpy.Context()
+        rclpy.init(
+            context=self._context, domain_id=int(environment["ROS_DOMAIN_ID"]), signal_handler_options=SignalHandlerOptions.NO
+        )
+        self.node = rclpy.create_node("probe", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._publishers: dict[str, Any] = {}
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while not self._stop.is_set():
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def listen(self, kind: Any, topic: str, latched: bool = False) -> list[Any]:
+        """A list that fills with the messages of a topic."""
+        received: list[Any] = []
+
+        def take(message: Any) -> None:
+            with self._changed:
+                received.append(message)
+                self._changed.notify_all()
+
+        self.node.create_subscription(kind, topic, take, qos.latched() if latched else qos.reliable(100))
+        return received
+
+    def wait(self, condition: Callable[[], Any], what: str, timeout_s: float = 25.0) -> None:
+        with self._changed:
+            deadline = time.monotonic() + timeout_s
+            while not condition():
+                assert time.monotonic() < deadline, f"{what} did not come"
+                self._changed.wait(0.05)
+
+    def publish(self, topic: str, message: Any) -> None:
+        """Publish; the first time, wait for a subscriber."""
+        if topic not in self._publishers:
+            self._publishers[topic] = self.node.create_publisher(type(message), topic, qos.reliable(20))
+            self.wait(lambda: self._publishers[topic].get_subscription_count() > 0, f"a subscriber of {topic}")
+            time.sleep(0.3)
+        self._publishers[topic].publish(message)
+
+    def calibrate(self, camera: StereoCamera = CAMERA) -> None:
+        for side, info in zip(("left", "right"), camera_info(camera, 0, "camera"), strict=True):
+            self.publish(f"{side}/camera_info", info)
+
+    def show(self, stamp_ns: int, left: Any, right: Any) -> None:
+        """Publish a pair of arrays or of messages."""
+        for side, image in (("left", left), ("right", right)):
+            message = image if not isinstance(image, np.ndarray) else image_to_ros(image, header(stamp_ns, "camera"))
+            self.publish(f"{side}/image_rect", message)
+
+    def call(self, service: str, request: Any, kind: Any = Trigger) -> Any:
+        client = self.node.create_client(kind, service)
+        assert client.wait_for_service(20.0), f"no service {service}"
+        future = client.call_async(request)
+        self.wait(future.done, f"the answer of {service}")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+
+@contextmanager
+def probe(environment: Mapping[str, str]) -> Iterator[Probe]:
+    listener = Probe(environment)
+    try:
+        yield listener
+    finally:
+        listener.close()

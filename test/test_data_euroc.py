@@ -18,7 +18,9 @@ SIZE = (320, 240)
 BODY_T_LEFT = se3.from_rotation_translation(
     Rotation.from_euler("xyz", [0.02, -0.01, np.pi / 2]).as_matrix(), np.array([-0.02, -0.06, 0.01])
 )
-LEFT_T_RIGHT = se3.from_rotation_translation(Rotation.from_rotvec([0.01, 0.02, -0.015]).as_matrix(), np.array([0.11, 0.002, -0.001]))
+LEFT_T_RIGHT = se3.from_rotation_translation(
+    Rotation.from_rotvec([0.01, 0.02, -0.015]).as_matrix(), np.array([0.11, 0.002, -0.001])
+)
 COEFFICIENTS = {"radial-tangential": [-0.28, 0.07, 0.0002, 2e-05], "equidistant": [-0.01, 0.02, -0.01, 0.003]}
 
 
@@ -40,7 +42,9 @@ def _sensor(raw: RawCamera, body_T_camera: np.ndarray) -> str:
 def _project(raw: RawCamera, points: np.ndarray) -> np.ndarray:
     """(N, 2) raw pixels of (N, 3) points of the raw camera."""
     module = cv2.fisheye if raw.model == "equidistant" else cv2
-    return np.asarray(module.projectPoints(points[:, None], np.zeros(3), np.zeros(3), raw.matrix, raw.coefficients)[0]).reshape(-1, 2)
+    return np.asarray(module.projectPoints(points[:, None], np.zeros(3), np.zeros(3), raw.matrix, raw.coefficients)[0]).reshape(
+        -1, 2
+    )
 
 
 def _dots(pixels: np.ndarray) -> np.ndarray:
@@ -63,7 +67,10 @@ POINTS = np.array([[0.1, 0.1, 3.0], [-0.9, -0.5, 2.5], [0.9, -0.6, 3.0], [-0.7, 
 def _recording(root: Path, model: str) -> EurocReader:
     """One pair that sees POINTS (of the left raw camera) as spots; the body turns and moves."""
     left, right = _raw(model), _raw(model, 1.5)
-    seen = {"cam0": (left, BODY_T_LEFT, POINTS), "cam1": (right, BODY_T_LEFT @ LEFT_T_RIGHT, se3.transform(se3.inverse(LEFT_T_RIGHT), POINTS))}
+    seen = {
+        "cam0": (left, BODY_T_LEFT, POINTS),
+        "cam1": (right, BODY_T_LEFT @ LEFT_T_RIGHT, se3.transform(se3.inverse(LEFT_T_RIGHT), POINTS)),
+    }
     for name, (raw, body_T_camera, points) in seen.items():
         (root / "mav0" / name / "data").mkdir(parents=True)
         (root / "mav0" / name / "sensor.yaml").write_text(_sensor(raw, body_T_camera))
@@ -101,9 +108,7 @@ def test_a_pair_that_is_rectified_is_left_alone() -> None:
     assert (rectification.camera.fx, rectification.camera.baseline) == (195.0, 0.2)
 
 
-@pytest.mark.parametrize(
-    ("offset", "message"), [([-0.1, 0, 0], "baseline .* must be positive"), ([0, 0.1, 0], "stand above")]
-)
+@pytest.mark.parametrize(("offset", "message"), [([-0.1, 0, 0], "baseline .* must be positive"), ([0, 0.1, 0], "stand above")])
 @pytest.mark.parametrize("model", COEFFICIENTS)
 def test_pairs_that_are_not_side_by_side(offset: list[float], message: str, model: str) -> None:
     with pytest.raises(CalibrationError, match=message):

@@ -136,7 +136,7 @@ def test_truncated_files_are_never_half_grey(tmp_path: Path, suffix: str, kept: 
     cv2.imwrite(str(path), _smooth())
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(DataError, match=str(path)):
+    with pytest.raises(DataError, match=rf"{path}: the image is a truncated (PNG|JPEG)"):
         read_image(path)
 
 
@@ -177,7 +177,9 @@ def test_depth_files(tmp_path: Path) -> None:
         read_depth(tmp_path / "eight.png", 5000.0)
 
 
-@pytest.mark.parametrize("format", ["jpeg", "bgr8; jpeg compressed bgr8", "rgb8; jpeg compressed bgr8", "rgb8; jpeg compressed rgb8"])
+@pytest.mark.parametrize(
+    "format", ["jpeg", "bgr8; jpeg compressed bgr8", "rgb8; jpeg compressed bgr8", "rgb8; jpeg compressed rgb8"]
+)
 def test_compressed_jpeg_has_the_right_colours(format: str) -> None:
     pixels = _smooth() if format.endswith("compressed rgb8") else _smooth()[:, :, ::-1]
     data = cv2.imencode(".jpg", np.ascontiguousarray(pixels))[1].tobytes()

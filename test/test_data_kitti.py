@@ -92,7 +92,12 @@ def test_two_bare_rows_and_ten_hertz(tmp_path: Path, caplog: pytest.LogCaptureFi
         ("calib.txt", f"P0: {P0}\nP1: 1 2 3\n", CalibrationError, "line 2: P1 has 3 numbers instead of 12"),
         ("calib.txt", f"P0: {P0}\nP1: {P1.replace('3.1e+01', '3.3e+01')}\n", CalibrationError, "calib.txt: .*not rectified"),
         ("calib.txt", f"P0: {P1}\nP1: {P0}\n", CalibrationError, "calib.txt: baseline -0.5 m must be positive"),
-        ("calib.txt", f"P0: {P0.replace('3.1e+01', '3.1e+03')}\nP1: {P1.replace('3.1e+01', '3.1e+03')}\n", CalibrationError, "outside"),
+        (
+            "calib.txt",
+            f"P0: {P0.replace('3.1e+01', '3.1e+03')}\nP1: {P1.replace('3.1e+01', '3.1e+03')}\n",
+            CalibrationError,
+            "outside",
+        ),
         ("calib.txt", ("P0: " + "0 " * 12 + "\n") + ("P1: " + "0 " * 12), CalibrationError, "singular"),
         ("calib.txt", f"P0: {P0.replace('5.0e+01', 'fifty')}\nP1: {P1}\n", DataError, "line 1 holds something that is not"),
         ("times.txt", "0.1\n0.2\n", DataError, "times.txt has 2 lines but there are 3 images"),

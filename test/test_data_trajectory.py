@@ -37,7 +37,7 @@ def test_seconds_as_text_are_exact(stamp: int) -> None:
 
 @pytest.mark.parametrize("text", ["nan", "inf", "1.2.3", "", "1e99999", "12,5"])
 def test_seconds_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(DataError, match="stamps.txt line 7"):
+    with pytest.raises(DataError, match=r"stamps\.txt line 7"):
         parse_seconds(text, Path("stamps.txt"), 7)
 
 

@@ -90,7 +90,7 @@ def test_a_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
-    with pytest.raises(DataError, match="cannot write to .*out: Read-only file system"):
+    with pytest.raises(DataError, match=r"cannot write to .*out: Read-only file system"):
         write_recording(_Source(2), tmp_path / "out", "kitti")
 
 
@@ -109,7 +109,9 @@ def test_unknown_format(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("start", "stop", "step", "message"), [(5, None, 1, "no frame is chosen"), (0, 0, 1, "no frame"), (0, 3, 0, "step 0")])
+@pytest.mark.parametrize(
+    ("start", "stop", "step", "message"), [(5, None, 1, "no frame is chosen"), (0, 0, 1, "no frame"), (0, 3, 0, "step 0")]
+)
 def test_an_empty_choice(tmp_path: Path, start: int, stop: int | None, step: int, message: str) -> None:
     with pytest.raises(DataError, match=message):
         write_recording(_Source(5), tmp_path / "out", "kitti", start, stop, step)

@@ -42,9 +42,7 @@ def test_a_perfect_run_in_another_frame_has_no_error(seed):
 def test_an_offset_is_measured_with_its_sign_in_the_true_frame():
     """The estimate lies 0.2 m left of and 0.1 m ahead of the truth and is turned left by 3 degrees."""
     truth = random_walk(15, 3)
-    offset = se3.from_rotation_translation(
-        se3.exp(np.array([0, 0, 0, 0, 0, np.radians(3.0)]))[:3, :3], np.array([0.1, 0.2, 0.0])
-    )
+    offset = se3.from_rotation_translation(se3.exp(np.array([0, 0, 0, 0, 0, np.radians(3.0)]))[:3, :3], np.array([0.1, 0.2, 0.0]))
     keyframes = keyframes_of(truth)
     errors = frame_errors(run_of(truth @ offset), timed(truth), keyframes, {k.id: k.map_T_base for k in keyframes})
     np.testing.assert_allclose(errors.lateral_m, 0.2, atol=1e-9)

@@ -138,9 +138,7 @@ def test_a_run_that_never_believes_is_judged_but_has_no_error():
 def test_a_run_of_odometry_only_has_drift_and_odometry_inliers(route):
     wrong = route.copy()
     wrong[:, :3, 3] *= 1.01
-    frames = tuple(
-        frame(START + k * STEP_NS, None, pose, reason=None, state=State.UNINITIALISED) for k, pose in enumerate(wrong)
-    )
+    frames = tuple(frame(START + k * STEP_NS, None, pose, reason=None, state=State.UNINITIALISED) for k, pose in enumerate(wrong))
     summary = summarise(Run("", "", frames), timed(route))
     assert 0.9 < summary.translation_drift_percent < 1.2
     assert summary.rotation_drift_deg_per_m == pytest.approx(0.0, abs=1e-9)

@@ -136,18 +136,34 @@ def test_the_database_being_full_is_explained(tmp_path):
     assert check_map(store.path) == []
 
 
-def test_a_map_that_cannot_be_made_leaves_no_file(tmp_path):
+def say_with_small_files_only(path, expression):
+    """What an expression gives in a process whose files are limited to 16 KiB; SQLite's index needs 32."""
     script = (
-        "import resource, sys; from pathlib import Path; from map_samples import create; from vloc_ros.errors import MapError\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
-        "try:\n    create(Path(sys.argv[1]))\n"
+        "import resource, sys; from pathlib import Path; from map_samples import create\n"
+        "from vloc_ros.errors import MapError\n"
+        "from vloc_ros.mapping.integrity import check_map\n"
+        "from vloc_ros.mapping.store import MapStore\n"
+        "path = Path(sys.argv[1])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384))\n"
+        f"try:\n    sys.stdout.write(str({expression}))\n"
         "except MapError as error:\n    sys.stdout.write(str(error))\n"
     )
     folders = os.pathsep.join([str(Path(vloc_ros.__file__).parents[1]), str(HERE)])
-    command = [sys.executable, "-c", script, str(tmp_path / "site.vloc")]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": folders}, check=True)
-    assert "disk" in done.stdout and "site.vloc" in done.stdout
+    command = [sys.executable, "-c", script, str(path)]
+    environment = {**os.environ, "PYTHONPATH": folders}
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True).stdout
+
+
+def test_a_map_that_cannot_be_made_leaves_no_file(tmp_path):
+    text = say_with_small_files_only(tmp_path / "site.vloc", "create(path)")
+    assert "disk" in text and "site.vloc" in text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_map_on_a_full_disk_can_be_read(tmp_path):
+    path = teach(tmp_path / "site.vloc", 3)
+    expression = "(len(MapStore.open(path, read_only=True).keyframes()), check_map(path))"
+    assert say_with_small_files_only(path, expression) == "(3, [])"
 
 
 def test_an_interrupted_transaction_leaves_the_store_usable(tmp_path):

@@ -119,9 +119,7 @@ def test_faults_are_named(tmp_path, healthy, name):
     assert all("\n" not in problem.text for problem in problems)
 
 
-@pytest.mark.parametrize(
-    "table", ["map", "session", "keyframe", "features", "image", "edge", "model_card", "global_descriptor"]
-)
+@pytest.mark.parametrize("table", ["map", "session", "keyframe", "features", "image", "edge", "model_card", "global_descriptor"])
 def test_a_wrong_checksum_is_named(tmp_path, healthy, table):
     path = tmp_path / "site.vloc"
     path.write_bytes(healthy[0])

@@ -113,6 +113,11 @@ def test_reading_leaves_no_files_beside_the_map(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["site.vloc"] and path.read_bytes() == before
 
 
+def test_a_writer_uses_the_write_ahead_log_with_a_flush_at_each_checkpoint(tmp_path):
+    with create(tmp_path / "site.vloc") as store:
+        assert store.database.scalar("PRAGMA journal_mode") == "wal" and store.database.pragma("synchronous") == 1
+
+
 # The superuser may write anywhere, so these run as nobody.
 
 

@@ -122,6 +122,8 @@ class BagSource:
     def close(self) -> None:
         """Close the files; the source cannot be used afterwards."""
         with self._lock:
+            self._cursor, self._next = iter(()), len(self._entries) + _AHEAD
+            self._passed.clear()
             if self._reader.stack is not None:
                 self._reader.close()
 

@@ -72,9 +72,7 @@ def read_truth(source: BagSource, topic: str, frames: StaticFrames, camera_frame
         poses.append(_world_pose(message, f"{source.path}: {topic}"))
     child_T_camera = frames.lookup(child, camera_frame) if child else None
     if child_T_camera is None:
-        _log.info(
-            "%s: no static frames lead from '%s' to '%s'; taking the truth as that of the base", topic, child, camera_frame
-        )
+        _log.info("%s: no static frames lead from '%s' to '%s'; taking the truth as that of the base", topic, child, camera_frame)
         child_T_camera = base_T_camera
     return increasing(stamps, np.array(poses).reshape(-1, 4, 4) @ child_T_camera)
 

@@ -193,6 +193,4 @@ def _is_rectified(left: RawCamera, right: RawCamera, left_T_right: Array) -> boo
 
 
 def _camera(matrix: Array, size: tuple[int, int], baseline: float) -> StereoCamera:
-    return StereoCamera(
-        *size, float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2]), float(baseline)
-    )
+    return StereoCamera(*size, float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2]), float(baseline))

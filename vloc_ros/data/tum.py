@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 DEPTH_SCALE = 5000.0
 """Steps of the depth images per metre."""
 MAX_DIFFERENCE_NS = 20_000_000
+THINNED_DIFFERENCE_NS = 70_000_000
 _SIZE = (640, 480)
 # fx fy cx cy, k1 k2 p1 p2 k3 of the colour cameras, from the data set's page on file formats.
 _CAMERAS = {
@@ -39,7 +40,8 @@ class TumReader(DatasetReader):
     """A folder with ``rgb.txt``, ``depth.txt`` (lines ``stamp file``), the images they list, and maybe ``groundtruth.txt``.
 
     Listed images that are not there are skipped (of one that is there with another extension, that one is read). Colour and
-    depth are paired when their stamps differ by at most ``max_difference_ns``. The camera is that of freiburg1, 2 or 3, by the
+    depth are paired when their stamps differ by at most ``max_difference_ns``, or, when no two do, by at most half the time between
+    colour images (70 ms at the most), with a warning. The camera is that of freiburg1, 2 or 3, by the
     name of a folder or of the recording inside the lists, and its distortion is removed from colour and depth; a
     ``calibration.yaml`` in the folder replaces it and describes undistorted images.
     """
@@ -111,8 +113,8 @@ class TumReader(DatasetReader):
         (fx, fy, cx, cy), coefficients = _CAMERAS[_camera_number(self._path)]
         matrix = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
         matrix, self._map = undistort_single(RawCamera(_SIZE, matrix, "radtan", np.array(coefficients)))
-        intrinsics = (float(matrix[row, column]) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2)))
-        camera = StereoCamera(*_SIZE, *intrinsics, VIRTUAL_BASELINE)
+        fx, fy, cx, cy = (float(matrix[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        camera = StereoCamera(*_SIZE, fx, fy, cx, cy, VIRTUAL_BASELINE)
         check_calibrated_size(self._files[0][0], camera, Path("the published calibration of TUM RGB-D"))
         return camera
 
@@ -132,6 +134,15 @@ def _camera_number(path: Path) -> str:
 def _read_pairs(path: Path, max_difference_ns: int) -> tuple[NDArray[np.int64], list[tuple[Path, Path]]]:
     (rgb_ns, rgb), (depth_ns, depth) = (_read_list(path / name) for name in ("rgb.txt", "depth.txt"))
     pairs = associate(rgb_ns, depth_ns, max_difference_ns)
+    if len(pairs) == 0 and len(rgb_ns) > 1:
+        # A recording whose two streams were thinned apart has no exact partners; half a period is the most that still is one.
+        period = min(int(np.median(np.diff(rgb_ns))) // 2, THINNED_DIFFERENCE_NS)
+        pairs = associate(rgb_ns, depth_ns, period)
+        if len(pairs):
+            apart = float(np.median(np.abs(rgb_ns[pairs[:, 0]] - depth_ns[pairs[:, 1]]))) / 1e6
+            _log.warning(
+                "%s: colour and depth were taken %.0f ms apart (median); depth is misplaced where the camera turned", path, apart
+            )
     if len(pairs) == 0:
         nearest = int(np.abs(rgb_ns[:, None] - depth_ns[None, :]).min()) / 1e6
         raise DataError(

@@ -140,9 +140,7 @@ class UtiasReader(DatasetReader):
 
 
 def _is_run(path: Path) -> bool:
-    return _RUN.fullmatch(path.resolve().name) is not None and all(
-        (path / _IMAGES / side).is_dir() for side in ("left", "right")
-    )
+    return _RUN.fullmatch(path.resolve().name) is not None and all((path / _IMAGES / side).is_dir() for side in ("left", "right"))
 
 
 def _choose_run(path: Path) -> Path:

@@ -152,9 +152,7 @@ def drift_segments(path_length_m: float) -> tuple[tuple[float, ...], int]:
     return (SHORT_LENGTHS_M, 1) if path_length_m <= SHORT_PATH_M else (KITTI_LENGTHS_M, KITTI_STEP)
 
 
-def kitti_drift(
-    estimate: Array, truth: Array, lengths_m: Sequence[float] | None = None, step: int | None = None
-) -> Drift | None:
+def kitti_drift(estimate: Array, truth: Array, lengths_m: Sequence[float] | None = None, step: int | None = None) -> Drift | None:
     """Drift as the KITTI odometry development kit defines it (Geiger et al., CVPR 2012).
 
     From every ``step``-th frame i and for every length L, the segment ends at the first frame j whose distance along the

@@ -53,9 +53,7 @@ def report_html(title: str, runs: Sequence[ReportRun]) -> str:
     with plot_style.style():
         parts = [report_sections.comparison_section(runs)] if several else []
         parts += [report_sections.run_section(item, f"run-{k}", first=k == 0 and not several) for k, item in enumerate(runs)]
-    parts.append(
-        "<footer>Lengths in metres, angles in degrees. The same numbers, unrounded, are in the JSON file beside.</footer>"
-    )
+    parts.append("<footer>Lengths in metres, angles in degrees. The same numbers, unrounded, are in the JSON file beside.</footer>")
     return page(title, CSS, _header(title, runs), "\n".join(parts))
 
 

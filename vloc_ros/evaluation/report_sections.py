@@ -150,13 +150,11 @@ def _picture(made: Figure | None, alt: str) -> str:
 
 
 def _within(s: Summary) -> str:
-    rows = [
-        [escape(_threshold(name)), percent(value), html.bar(value)] for name, value in s.within.items() if value is not None
-    ]
+    rows = [[escape(_threshold(name)), percent(value), html.bar(value)] for name, value in s.within.items() if value is not None]
     if not rows:
         return ""
     of = "all frames" if s.judged == s.frames else f"the {s.judged} frames with ground truth"
-    listing = html.table(["within", "frames", ""], rows, ["", "number", "wide"])
+    listing = html.table(["within", "frames", ""], rows, ["name", "number", "wide"])
     return f"<h3>How good, over {of}</h3>{listing}"
 
 
@@ -173,7 +171,7 @@ def _states(s: Summary) -> str:
     ]
     if not rows:
         return ""
-    return f"<h3>States</h3>{html.table(['state', 'frames', 'share', 'meaning'], rows, ['', 'number', 'number', 'words'])}"
+    return f"<h3>States</h3>{html.table(['state', 'frames', 'share', 'meaning'], rows, ['name', 'number', 'number', 'words'])}"
 
 
 def _reasons(s: Summary) -> str:
@@ -184,7 +182,7 @@ def _reasons(s: Summary) -> str:
     ]
     if not rows:
         return ""
-    listing = html.table(["reason", "frames", "share", "meaning"], rows, ["", "number", "number", "words"])
+    listing = html.table(["reason", "frames", "share", "meaning"], rows, ["name", "number", "number", "words"])
     return f"<h3>Why frames were refused</h3>{listing}"
 
 

@@ -39,6 +39,7 @@ th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid var
 th { color: var(--soft); font-weight: 600; font-size: 13px; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 td.words { color: var(--soft); }
+td.name { white-space: nowrap; }
 tbody th { font-weight: 500; color: var(--ink); font-size: 14px; }
 .chip { display: inline-block; width: 10px; height: 10px; border-radius: 50%; margin-right: 8px; }
 .bar { background: #e9edf2; border-radius: 3px; height: 9px; min-width: 90px; margin-top: 7px; overflow: hidden; }
@@ -59,7 +60,8 @@ footer { color: var(--faint); font-size: 13px; }
   main { max-width: none; padding: 0; }
   section { border: 0; border-radius: 0; padding: 8px 0; break-before: page; }
   section.first { break-before: auto; }
-  .card, tr, h3 { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  .cards { grid-template-columns: repeat(4, 1fr); }
+  .card, tr, h3 { break-inside: avoid; } h2, h3, .about { break-after: avoid; }
   .bar, .bar span, .chip { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """

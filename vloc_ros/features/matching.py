@@ -61,7 +61,7 @@ def match(
     score[rows, best] = -2.0
     second = score.max(axis=1)
     good = mutual & (best_score >= settings.min_similarity)
-    good &= _distance(best_score) <= settings.ratio * _distance(second)
+    good &= _distance(best_score) < settings.ratio * _distance(second)
     kept = np.flatnonzero(good)
     return Matches(np.stack([kept, best[kept]], axis=1).astype(np.int64), best_score[kept])
 

@@ -31,7 +31,7 @@ class StereoSettings:
     """Stereo matching of key points."""
 
     method: StereoMethod = param(StereoMethod.BLOCK, "how disparities are found: block or sgbm")
-    min_depth: float = param(1.5, "nearest depth that is searched", unit="m", min=0.05, max=100.0)
+    min_depth: float = param(1.5, "nearest depth that a stereo pair is searched for", unit="m", min=0.05, max=100.0)
     max_depth: float = param(150.0, "farthest depth that is used", unit="m", min=1.0, max=10000.0)
     max_row_difference: float = param(
         1.0, "largest vertical disagreement of a pair; a larger one is no match", unit="px", min=0.1, max=10.0
@@ -44,14 +44,16 @@ def match_stereo(
     """(N,) disparities [px] of (N, 2) key points of the left image; NaN where there is none in the depth range."""
     if len(keypoints) == 0:
         return np.zeros(0, dtype=np.float32)
+    focal_baseline = camera.fx * camera.baseline
+    nearest = settings.min_depth
     if frame.depth is not None:
         disparity = camera.disparity_of_depth(_nearest(frame.depth, keypoints).astype(np.float64)).astype(np.float32)
+        nearest = 0.0  # the sensor knows its own near limit
     elif settings.method is StereoMethod.SGBM:
         disparity = _nearest(_sgbm(grey, frame.right_grey), keypoints)
     else:
         disparity = _block(grey, frame.right_grey, keypoints, camera, settings)
-    focal_baseline = camera.fx * camera.baseline
-    valid = (disparity >= focal_baseline / settings.max_depth) & (disparity <= focal_baseline / settings.min_depth)
+    valid = (disparity >= focal_baseline / settings.max_depth) & (disparity * nearest <= focal_baseline)
     return np.where(valid, disparity, np.float32(np.nan)).astype(np.float32)
 
 

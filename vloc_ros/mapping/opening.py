@@ -26,6 +26,7 @@ _EXPLANATIONS = (
     ("UNIQUE constraint", "it already holds that entry"),
     ("FOREIGN KEY constraint", "the entry refers to a keyframe or session that it does not hold"),
 )
+_CANNOT_MAKE_INDEX = ("unable to open", "readonly database", "disk I/O error", "disk is full")
 
 
 @contextmanager
@@ -80,25 +81,29 @@ def connect(path: Path, exclusive: bool = False) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Connect to an existing file for reading, also on a read-only disk.
+    """Connect to an existing file for reading, also on a read-only or full disk.
+
+    There SQLite cannot keep its index of the write-ahead log, and the file is read as it is. Should another user be able to write
+    it, and start to do so meanwhile, reads may fail.
 
     Raises:
-        MapError: it cannot be read, or a read-only disk holds a write-ahead log that has yet to be moved into the file.
+        MapError: it cannot be read, or such a disk holds a write-ahead log that has yet to be moved into the file.
     """
     with explained(path):
-        if os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK):
-            # SQLite's own mode=ro cannot tidy up: it would leave an empty log and index beside the map.
-            return _connect(path, "mode=rw", _BUSY_TIMEOUT_S, "PRAGMA query_only = ON")
         try:
+            if os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK):
+                # SQLite's own mode=ro cannot tidy up: it would leave an empty log and index beside the map.
+                return _connect(path, "mode=rw", _BUSY_TIMEOUT_S, "PRAGMA query_only = ON")
             return _connect(path, "mode=ro", _BUSY_TIMEOUT_S)
         except sqlite3.OperationalError as error:
+            if not any(part in str(error) for part in _CANNOT_MAKE_INDEX):
+                raise
             log = side_files(path)[0]
             if log.exists() and log.stat().st_size > 0:
                 raise MapError(
-                    f"the map {path} was not closed and lies on a read-only disk: "
+                    f"the map {path} was not closed and lies on a read-only or full disk: "
                     f"copy it together with {log.name} to a folder that can be written, and open it there"
                 ) from error
-        # Nobody can be writing it (no log), so the shared-memory index, which cannot be made here, is not needed.
         return _connect(path, "mode=ro&immutable=1", _BUSY_TIMEOUT_S)
 
 

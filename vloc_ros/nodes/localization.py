@@ -46,6 +46,7 @@ class LocalizationNode(ManagedNode):
         self._settings = self.settings(LocalizationNodeSettings())
         base_T_camera = base_T_camera_from_numbers(list(self.get_parameter(_BASE_T_CAMERA).value))
         self._statistics, self._problems = Statistics(), Problems(self.get_logger().warning)
+        self._unpaired = 0
         self._pipeline = Pipeline(self._settings, self.settings(Settings()), base_T_camera)
         self._worker: Worker[Pair] = Worker(lambda pair: self._loop.handle(pair), self._superseded, self._broken, "frames")
         try:
@@ -82,6 +83,8 @@ class LocalizationNode(ManagedNode):
         """Let go of the camera; the map stays open."""
         self._worker.shut()
         self._camera_input.close()
+        counts = self._camera_input.counts
+        self._unpaired += counts.unpaired + counts.pending
         for subscription in self._subscriptions_active:
             self.destroy_subscription(subscription)
         for service in self._services_active:
@@ -93,7 +96,7 @@ class LocalizationNode(ManagedNode):
         """Finish the frame at hand, close the map and take the topics away."""
         closed: Future[None] = self._worker.call(self._pipeline.close)
         ended = self._worker.stop(_STOP_S)
-        self.get_logger().info(self._statistics.summary())
+        self.get_logger().info(self._statistics.summary(self._unpaired))
         self._outputs.close()
         self.destroy_publisher(self._diagnostics)
         if not ended:

@@ -21,7 +21,7 @@ from vloc_ros.ros.node_settings import CameraType, LocalizationNodeSettings, Tra
 from vloc_ros.ros.problems import Problem, Problems
 from vloc_ros.ros.qos import sensor
 from vloc_ros.ros.silence import describe_silence
-from vloc_ros.ros.statistics import DropReason, Statistics
+from vloc_ros.ros.statistics import Statistics
 from vloc_ros.ros.sync import Stream, SyncCounts, create_synchroniser
 
 _TOPICS = {
@@ -60,7 +60,15 @@ class CameraInput:
         self._started = time.monotonic()
         self._last_pair = self._started
         self._image_topics, self._info_topics = topics(settings)
-        self._subscriptions = [
+        self._profile = sensor(node, self._all_topics, settings.qos)
+        self._subscriptions = self._subscribe()
+
+    @property
+    def _all_topics(self) -> tuple[str, ...]:
+        return (*self._image_topics, *self._info_topics)
+
+    def _subscribe(self) -> list[Any]:
+        return [
             *(self._subscribe_image(Stream(index), topic) for index, topic in enumerate(self._image_topics)),
             *(self._subscribe_info(topic) for topic in self._info_topics),
         ]
@@ -71,12 +79,12 @@ class CameraInput:
             kind,
             topic,
             partial(self._image, stream, topic),
-            sensor(self._settings.qos),
-            event_callbacks=lost_message_events(lambda count: self._statistics.dropped(DropReason.LOST_IN_TRANSPORT, count)),
+            self._profile,
+            event_callbacks=lost_message_events(self._statistics.lost),
         )
 
     def _subscribe_info(self, topic: str) -> Any:
-        return self._node.create_subscription(CameraInfo, topic, partial(self._info, topic), sensor(self._settings.qos))
+        return self._node.create_subscription(CameraInfo, topic, partial(self._info, topic), self._profile)
 
     @property
     def counts(self) -> SyncCounts:
@@ -131,17 +139,24 @@ class CameraInput:
             )
 
     def watch(self) -> None:
-        """Look for what does not arrive; call it now and then."""
+        """Look for what does not arrive, and follow the publishers' reliability; call it now and then."""
+        self._follow_publishers()
         timeout = self._settings.timeout
         if time.monotonic() - self._started < timeout:
             return
-        profile = sensor(self._settings.qos)
         silent = [topic for topic in self._image_topics if self._statistics.age(topic) > timeout]
-        self._tell(Problem.NO_IMAGES, [describe_silence(self._node, topic, profile, timeout) for topic in silent])
+        self._tell(Problem.NO_IMAGES, [describe_silence(self._node, topic, self._profile, timeout) for topic in silent])
         missing = [topic for topic in self._info_topics if topic not in self._infos]
-        self._tell(Problem.NO_CAMERA_INFO, [describe_silence(self._node, topic, profile, timeout) for topic in missing])
+        self._tell(Problem.NO_CAMERA_INFO, [describe_silence(self._node, topic, self._profile, timeout) for topic in missing])
         unpaired = not silent and time.monotonic() - self._last_pair > timeout
         self._tell(Problem.NOT_SYNCHRONISED, [self._describe_unpaired()] if unpaired else [])
+
+    def _follow_publishers(self) -> None:
+        profile = sensor(self._node, self._all_topics, self._settings.qos)
+        if profile.reliability != self._profile.reliability:
+            self.close()
+            self._profile = profile
+            self._subscriptions = self._subscribe()
 
     def _tell(self, problem: Problem, texts: list[str]) -> None:
         if texts:

@@ -30,6 +30,7 @@ def _input(
 ) -> DiagnosticStatus:
     values = dict(extra)
     values["frames_processed"] = str(statistics.frames)
+    values["images_lost"] = str(statistics.images_lost)
     values["rate_hz"] = f"{statistics.rate_hz():.2f}"
     if sync is not None:
         values |= {

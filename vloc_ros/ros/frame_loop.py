@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 from vloc_ros.data.frame import StereoFrame
-from vloc_ros.errors import CalibrationError, VlocError
+from vloc_ros.errors import CalibrationError
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.localization import FrameResult
 from vloc_ros.ros.decoding import FrameRejectedError, Pair, decode_pair
 from vloc_ros.ros.motion_buffer import MotionBuffer
-from vloc_ros.ros.node_settings import CameraSettings
+from vloc_ros.ros.node_settings import CameraSettings, Mode
 from vloc_ros.ros.outputs import Outputs
 from vloc_ros.ros.pipeline import Pipeline
 from vloc_ros.ros.problems import Problem, Problems
@@ -62,11 +62,13 @@ class FrameLoop:
         if self._pipeline.finished:
             self._statistics.dropped(DropReason.FINISHED)
             return
+        if self._jumped_back(pair.stamp_ns) and self._pipeline.mode is Mode.TEACH:
+            self._statistics.dropped(DropReason.OLD)
+            return
         started = time.monotonic()
         frame = decode_pair(pair, self._camera, self._settings)
         decoded = time.monotonic()
         self._problems.clear(Problem.BAD_FRAME)
-        self._watch_time(pair.stamp_ns)
         motion = None if self._stamp_ns is None else self.wheel.motion(self._stamp_ns, pair.stamp_ns)
         result = self._pipeline.process(frame, motion)
         self._stamp_ns = pair.stamp_ns
@@ -88,17 +90,13 @@ class FrameLoop:
         if self._outputs.wants_matches:
             self._outputs.matches(result, frame.left, self._pipeline.image_of, frame_id)
 
-    def _watch_time(self, stamp_ns: int) -> None:
-        """A bag in a loop starts again elsewhere: what was known of the motion is void then."""
+    def _jumped_back(self, stamp_ns: int) -> bool:
+        """Whether time has started again (a bag in a loop): localisation starts afresh then, and teaching cannot go on."""
         if self._stamp_ns is None or stamp_ns >= self._stamp_ns - JUMP_BACK_NS:
             self._problems.clear(Problem.TIME_JUMPED_BACK)
-            return
+            return False
+        teaching = self._pipeline.mode is Mode.TEACH
+        what = "frames are refused until it has caught up" if teaching else "localisation starts afresh (a bag in a loop?)"
         back = (self._stamp_ns - stamp_ns) * 1e-9
-        self._stamp_ns = None
-        try:
-            self._pipeline.reset()
-        except VlocError:
-            text = "while teaching; its frames are refused until time has caught up (start the node anew to teach another run)"
-        else:
-            text = "(a bag in a loop?); localisation starts anew"
-        self._problems.report(Problem.TIME_JUMPED_BACK, f"the stamps of the images jumped back by {back:.1f} s {text}")
+        self._problems.report(Problem.TIME_JUMPED_BACK, f"the stamps of the images jumped back by {back:.1f} s: {what}")
+        return True

@@ -36,9 +36,7 @@ class ManagedNode(LifecycleNode):
         failure: why it ends with an error; None when it does not.
     """
 
-    def __init__(
-        self, name: str, defaults: tuple[Any, ...], arrays: Mapping[str, tuple[list[float], str]] | None = None
-    ) -> None:
+    def __init__(self, name: str, defaults: tuple[Any, ...], arrays: Mapping[str, tuple[list[float], str]] | None = None) -> None:
         """Declare the parameters.
 
         Args:

@@ -46,6 +46,8 @@ class Transport(Enum):
 class Reliability(Enum):
     """DDS reliability of the camera topics."""
 
+    AUTO = "auto"
+    """Reliable when all publishers are, else best effort."""
     BEST_EFFORT = "best_effort"
     RELIABLE = "reliable"
 
@@ -55,7 +57,8 @@ class QosSettings:
     """Quality of service of the camera topics."""
 
     reliability: Reliability = param(
-        Reliability.BEST_EFFORT, "best_effort hears every camera; reliable loses nothing but hears only reliable publishers"
+        Reliability.AUTO,
+        "best_effort hears every camera but loses large images; reliable hears only reliable publishers; auto: as they publish",
     )
     depth: int = param(2, "how many messages of each camera topic the middleware keeps", min=1, max=1000)
 
@@ -124,9 +127,7 @@ class PlayerNodeSettings:
     stop: int = param(-1, "frame to stop before; -1: the end", min=-1)
     step: int = param(1, "play every n-th frame", min=1)
     rate: float = param(1.0, "speed as a multiple of real time; 0: as fast as possible", min=0.0, max=1000.0)
-    lockstep: bool = param(
-        False, "wait until each frame has been processed: nothing is dropped, the rate is the localization's"
-    )
+    lockstep: bool = param(False, "wait until each frame has been processed: nothing is dropped, the rate is the localization's")
     ack_timeout: float = param(
         30.0, "how long lockstep waits for a frame; the first may take twice that", unit="s", min=0.1, max=3600.0
     )

@@ -88,9 +88,7 @@ class Outputs:
         if not new or result.map_T_base is None or result.map_covariance is None:
             return
         self._keyframe = result.keyframe
-        message = odometry_to_ros(
-            result.stamp_ns, self._frames.map, str(result.keyframe), result.map_T_base, result.map_covariance
-        )
+        message = odometry_to_ros(result.stamp_ns, self._frames.map, str(result.keyframe), result.map_T_base, result.map_covariance)
         self._keyframes.publish(message)
 
     def state(self, result: FrameResult) -> None:
@@ -132,9 +130,7 @@ class Outputs:
         """A frame is finished, whatever came of it: the heartbeat, and the flow control of a replay."""
         self._processed.publish(header(stamp_ns, frame_id))
 
-    def matches(
-        self, result: FrameResult, live: Pixels, image_of: Callable[[KeyframeId], Pixels | None], frame_id: str
-    ) -> None:
+    def matches(self, result: FrameResult, live: Pixels, image_of: Callable[[KeyframeId], Pixels | None], frame_id: str) -> None:
         """Publish the picture of a match."""
         view = result.match
         keyframe = result.keyframe if view is None else view.keyframe

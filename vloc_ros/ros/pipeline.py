@@ -77,7 +77,7 @@ class Pipeline:
             _require_new(path)
         if self._node.out:
             config = dump_yaml(self._settings)
-            self._run_log = RunLog(Path(self._node.out).expanduser(), config, self._node.source)
+            self._run_log = RunLog(Path(self._node.out).expanduser(), config, self._node.source, match_every=10)
 
     def begin(self, camera: StereoCamera) -> None:
         """Start with a camera.

@@ -14,6 +14,7 @@ from vloc_ros.ros.playback import Playback
 
 _QUIET_S, _LAST_S = 0.5, 10.0
 _POLL_S = 0.05
+_PATIENCE = 3
 _SETTLE_S = 0.2
 
 
@@ -59,6 +60,7 @@ class Replay:
                 f"{settings.source} has {len(stamps_ns)} frames"
             )
         self.counts = ReplayCounts()
+        self._silent = 0
 
     def run(self, stop: threading.Event) -> None:
         """Play until the end, or until told to stop.
@@ -131,8 +133,11 @@ class Replay:
     def _await(self, stamp_ns: int, stop: threading.Event) -> None:
         limit = self._settings.ack_timeout * (2.0 if self.counts.published == 1 else 1.0)
         if self._acknowledgements.wait_for(stamp_ns, limit, stop) or stop.is_set():
+            self._silent = 0
             return
         self.counts.unacknowledged += 1
-        if self._acknowledgements.publishers == 0:
-            raise VlocError(f"the localization has gone: {self.summary()}")
+        self._silent += 1
+        # A killed process is missed by DDS only after its lease, some 20 s.
+        if self._acknowledgements.publishers == 0 or self._silent >= _PATIENCE:
+            raise VlocError(f"the localization has gone or hangs: {self.summary()}")
         self._warn(f"the frame of {stamp_ns * 1e-9:.3f} s was not processed within {limit:g} s")

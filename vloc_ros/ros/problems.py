@@ -10,6 +10,7 @@ from enum import Enum, unique
 
 _log = logging.getLogger(__name__)
 _REPEAT_S = 30.0
+_MOST = 5
 
 
 @unique
@@ -30,24 +31,23 @@ class Problem(Enum):
 class Problems:
     """Thread-safe set of what is wrong, with one sentence each.
 
-    A problem is logged when it appears, and again when it reappears with another text or after half a minute.
+    A text is logged when it appears, and again after half a minute; at most five texts of one kind in that time.
     """
 
     def __init__(self, warn: Callable[[str], object] = _log.warning, clock: Callable[[], float] = time.monotonic) -> None:
         self._warn, self._clock = warn, clock
         self._lock = threading.Lock()
         self._active: dict[Problem, str] = {}
-        self._logged: dict[Problem, tuple[str, float]] = {}
+        self._logged: dict[Problem, dict[str, float]] = {}
 
     def report(self, problem: Problem, text: str) -> None:
         """Something is wrong: say so if that is news."""
         now = self._clock()
         with self._lock:
             self._active[problem] = text
-            last = self._logged.get(problem)
-            news = last is None or now - last[1] > _REPEAT_S or (last[0] != text and now - last[1] > 1.0)
-            if news:
-                self._logged[problem] = (text, now)
+            recent = {said: when for said, when in self._logged.get(problem, {}).items() if now - when < _REPEAT_S}
+            news = text not in recent and len(recent) < _MOST
+            self._logged[problem] = {**recent, text: now} if news else recent
         if news:
             self._warn(text)
 

@@ -12,14 +12,12 @@ def describe_silence(node: Node, topic: str, profile: QoSProfile, seconds: float
     publishers = node.get_publishers_info_by_topic(name)
     if not publishers:
         near = _similar(node, name)
-        hint = f"is it {near}?" if near else "is the camera running, in this ROS domain?"
-        return f"nothing has come on {name} for {seconds:g} s: nobody publishes it; check the remapping ({hint})"
+        hint = f"is it {near}?" if near else "start the camera, or check the remapping"
+        return f"nothing has come on {name} for {seconds:g} s: nobody publishes it; {hint}"
     if profile.reliability == ReliabilityPolicy.RELIABLE:
         unreliable = [info for info in publishers if info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT]
         if len(unreliable) == len(publishers):
-            return (
-                f"nothing has come on {name} for {seconds:g} s: it is published best effort; set qos.reliability to best_effort"
-            )
+            return f"nothing has come on {name} for {seconds:g} s: it is published best effort; set qos.reliability to best_effort"
     return f"nothing has come on {name} for {seconds:g} s, although {len(publishers)} node(s) publish it; does the camera work?"
 
 

@@ -14,16 +14,15 @@ import numpy as np
 
 @unique
 class DropReason(Enum):
-    """Why a message or a pair was not processed."""
+    """Why a pair of images was not processed."""
 
     SUPERSEDED = "a newer frame arrived before it could be processed"
     NO_CALIBRATION = "no usable camera_info had arrived yet"
-    UNPAIRED = "no partner within the slop"
-    LOST_IN_TRANSPORT = "the middleware reported it lost"
     UNKNOWN_ENCODING = "its encoding is not supported"
     BAD_IMAGE = "its size or its data do not fit the description of it"
     WRONG_SIZE = "its size differs from that in camera_info"
     CALIBRATION_CHANGED = "camera_info no longer describes the camera this run began with"
+    OLD = "it is older than what was taught already"
     FINISHED = "teaching was finished"
 
 
@@ -49,6 +48,7 @@ class Statistics:
         self._timings: dict[str, deque[float]] = {}
         self._window = window
         self._processed = 0
+        self._lost = 0
 
     def received(self, topic: str) -> None:
         """A message has arrived."""
@@ -57,9 +57,19 @@ class Statistics:
             self._arrivals[topic] = self._clock()
 
     def dropped(self, reason: DropReason, count: int = 1) -> None:
-        """Messages or pairs were not processed."""
+        """Pairs were not processed."""
         with self._lock:
             self._drops[reason] += count
+
+    def lost(self, count: int) -> None:
+        """The middleware has lost images, or replaced them by newer ones before they were taken."""
+        with self._lock:
+            self._lost += count
+
+    @property
+    def images_lost(self) -> int:
+        """How many images were lost before they reached this node."""
+        return self._lost
 
     def processed(self, timings_ms: dict[str, float]) -> None:
         """A frame was finished; the stages it took [ms]."""
@@ -106,10 +116,15 @@ class Statistics:
             for stage, values in timings.items()
         }
 
-    def summary(self) -> str:
-        """One line: frames finished and dropped, with the reasons."""
+    def summary(self, unpaired: int) -> str:
+        """One line: frames finished and dropped, with the reasons, and single images that made no pair.
+
+        Of all images sent, ``2 * (processed + dropped) + unpaired + lost`` are accounted for.
+        """
         drops = self.drops
-        if not drops:
-            return f"{self.frames} frames processed, none dropped"
         reasons = ", ".join(f"{count} {reason.name}" for reason, count in drops.items())
-        return f"{self.frames} frames processed, {sum(drops.values())} dropped ({reasons})"
+        dropped = f"{sum(drops.values())} dropped ({reasons})" if drops else "none dropped"
+        text = f"{self.frames} frames processed, {dropped}"
+        if unpaired or self._lost:
+            text += f"; {unpaired} images without a partner, {self._lost} lost before they arrived"
+        return text

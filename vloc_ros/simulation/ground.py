@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -84,10 +86,12 @@ def ground_surface(
     b = 0.040 * lush * tone + 0.115 * dry * dry_tone
     relief = 0.42
     if gravel < 1.0 and bare < 1.0:
-        # Blades and stalks: fine streaks, lighter than the ground between them.
-        one = fractal(x, y * 0.28, mu, mv * 0.28, major, minor, 0.030, 1, 1.0, seed + 64)[0]
-        two = fractal(x * 0.28, y, mu * 0.28, mv, major, minor, 0.030, 1, 1.0, seed + 65)[0]
-        blade = 1.0 + 0.55 * max(one, two) - 0.12
+        # Blades and stalks: fine streaks, lighter than the ground between them, that turn from patch to patch.
+        c = 1.0 if dry > 0.5 else 0.6
+        e = math.sqrt(1.0 - c * c)
+        across, along = c * x + e * y, 0.25 * (c * y - e * x)
+        streak = fractal(across, along, c * mu + e * mv, 0.25 * (c * mv - e * mu), major, minor, 0.028, 1, 1.0, seed + 64)[0]
+        blade = 0.95 + 0.55 * streak
         r, g, b = r * blade, g * blade, b * blade
     if bare > 0.0:
         tone = 1.0 + 0.30 * value

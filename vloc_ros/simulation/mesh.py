@@ -61,10 +61,12 @@ class Mesh:
         """(T,) numbers of the materials."""
         return self.labels[:, 0]
 
-    def freeze(self) -> None:
-        """Make all arrays read-only."""
-        for array in (self.attributes, self.labels, self.cluster_start, self.cluster_sphere):
+    def frozen(self) -> Mesh:
+        """The same mesh behind read-only arrays (and one type for the compiler)."""
+        arrays = [a.view() for a in (self.attributes, self.labels, self.cluster_start, self.cluster_sphere)]
+        for array in arrays:
             array.setflags(write=False)
+        return Mesh(*arrays)
 
 
 class MeshBuilder:

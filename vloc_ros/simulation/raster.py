@@ -13,15 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.geometry.camera import StereoCamera
-from vloc_ros.simulation.jit import jit
+from vloc_ros.simulation.jit import jit_exact
 
 Array = NDArray[np.float64]
 NEAR_M = 0.05
+_NEAREST = 1.0 / NEAR_M
 
-# Offsets of the samples from the centre of a pixel: a rotated grid, so that near-vertical and near-horizontal edges both
-# get four steps; its mean is the centre, so that filtering moves nothing. One sample in the centre serves exact depth.
-FOUR_SAMPLES: Array = np.array([[-0.125, -0.375], [0.375, -0.125], [-0.375, 0.125], [0.125, 0.375]])
-ONE_SAMPLE: Array = np.zeros((1, 2))
+# Offsets (x0, y0, x1, y1, ...) of the four samples from the centre of a pixel: a rotated grid, so that near-vertical and
+# near-horizontal edges both get four steps; its mean is the centre, so that filtering moves nothing.
+# A tuple, because its length is then known to the compiler.
+Samples = tuple[float, float, float, float, float, float, float, float]
+SPREAD: Samples = (-0.125, -0.375, 0.375, -0.125, -0.375, 0.125, 0.125, 0.375)
+CENTRED: Samples = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+"""All in the middle: for the exact depth at pixel centres."""
 
 
 def pack_view(camera: StereoCamera, world_T_camera: Array) -> Array:
@@ -30,13 +34,13 @@ def pack_view(camera: StereoCamera, world_T_camera: Array) -> Array:
     return np.concatenate([world_T_camera[:3, :3].T.ravel(), world_T_camera[:3, 3], intrinsics])
 
 
-@jit
+@jit_exact
 def rasterise(
     attributes: NDArray[np.float32],
     cluster_start: NDArray[np.int64],
     cluster_sphere: Array,
     camera: Array,
-    samples: Array,
+    samples: Samples,
     inverse_depth: NDArray[np.float32],
     triangle: NDArray[np.int32],
 ) -> int:
@@ -47,16 +51,15 @@ def rasterise(
         cluster_start: (K + 1,) first triangle of each cluster.
         cluster_sphere: (K, 4) bounding spheres.
         camera: see :func:`pack_view`.
-        samples: (S, 2) offsets of the samples from pixel centres [px], each within half a pixel.
-        inverse_depth: (H, W, S) output, 1 / depth [1/m]; 0 where nothing is seen.
-        triangle: (H, W, S) output, triangle number; -1 where nothing is seen.
+        samples: offsets of the samples from pixel centres [px], each within half a pixel.
+        inverse_depth: (H, W, 4) output, 1 / depth [1/m]; 0 where nothing is seen.
+        triangle: (H, W, 4) output, triangle number; -1 where nothing is seen.
 
     Returns:
         How many triangles were inside the visible clusters.
     """
     inverse_depth[:] = 0.0
     triangle[:] = -1
-    count = samples.shape[0]
     corner, edge, box = np.empty((3, 3)), np.empty((3, 3)), np.empty(4)
     considered = 0
     for k in range(len(cluster_sphere)):
@@ -87,17 +90,25 @@ def rasterise(
                     if e0 < -m0 or e1 < -m1 or e2 < -m2:
                         continue
                     iz = za * x + rz
-                    for s in range(count):
-                        sx, sy = samples[s, 0], samples[s, 1]
-                        if e0 + (a0 * sx + b0 * sy) >= 0.0 and e1 + (a1 * sx + b1 * sy) >= 0.0 and e2 + (a2 * sx + b2 * sy) >= 0.0:
+                    if e0 >= m0 and e1 >= m1 and e2 >= m2:
+                        for s in range(4):
+                            value = np.float32(iz + (za * samples[2 * s] + zb * samples[2 * s + 1]))
+                            if value > inverse_depth[y, x, s] and value < _NEAREST:
+                                inverse_depth[y, x, s] = value
+                                triangle[y, x, s] = t
+                        continue
+                    for s in range(4):
+                        sx, sy = samples[2 * s], samples[2 * s + 1]
+                        inside = e0 + (a0 * sx + b0 * sy) >= 0.0 and e1 + (a1 * sx + b1 * sy) >= 0.0
+                        if inside and e2 + (a2 * sx + b2 * sy) >= 0.0:
                             value = np.float32(iz + (za * sx + zb * sy))
-                            if value > inverse_depth[y, x, s] and value < 1.0 / NEAR_M:
+                            if value > inverse_depth[y, x, s] and value < _NEAREST:
                                 inverse_depth[y, x, s] = value
                                 triangle[y, x, s] = t
     return considered
 
 
-@jit
+@jit_exact
 def _sphere_visible(camera: Array, spheres: Array, k: int) -> bool:
     """Whether a bounding sphere touches the frustum (no far plane)."""
     dx, dy, dz, r = spheres[k, 0] - camera[9], spheres[k, 1] - camera[10], spheres[k, 2] - camera[11], spheres[k, 3]
@@ -116,7 +127,7 @@ def _sphere_visible(camera: Array, spheres: Array, k: int) -> bool:
     )
 
 
-@jit
+@jit_exact
 def _project(attributes: NDArray[np.float32], t: int, camera: Array, corner: Array) -> bool:
     """Corners in homogeneous pixels (u z, v z, z); False when all are behind the near plane."""
     ahead = False
@@ -132,7 +143,7 @@ def _project(attributes: NDArray[np.float32], t: int, camera: Array, corner: Arr
     return ahead
 
 
-@jit
+@jit_exact
 def _bounds(corner: Array, camera: Array, box: Array) -> bool:
     """Pixels that the part in front of the near plane may touch: (x0, x1, y0, y1), inclusive; False if none."""
     x0, x1, y0, y1 = math.inf, -math.inf, math.inf, -math.inf
@@ -154,7 +165,7 @@ def _bounds(corner: Array, camera: Array, box: Array) -> bool:
     return box[0] <= box[1] and box[2] <= box[3]
 
 
-@jit
+@jit_exact
 def _edges(corner: Array, edge: Array) -> float:
     """Rows (a, b, c) of the edge functions a x + b y + c, positive inside; returns their common determinant."""
     for i in range(3):
@@ -171,7 +182,7 @@ def _edges(corner: Array, edge: Array) -> float:
     return det
 
 
-@jit
+@jit_exact
 def _narrow(a: float, rest: float, first: int, last: int) -> tuple[int, int]:
     """The part of the pixels first..last of a row in which a x + rest >= 0."""
     if a > 0.0:

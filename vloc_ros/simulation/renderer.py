@@ -12,7 +12,7 @@ from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.simulation.conditions import Condition
 from vloc_ros.simulation.light import illuminate, pack
-from vloc_ros.simulation.raster import FOUR_SAMPLES, ONE_SAMPLE, pack_view, rasterise
+from vloc_ros.simulation.raster import CENTRED, SPREAD, pack_view, rasterise
 from vloc_ros.simulation.rig import StereoRig
 from vloc_ros.simulation.sensor import Sensor
 from vloc_ros.simulation.shading import shade_image
@@ -50,8 +50,8 @@ class Renderer:
             towards = np.array([0.0, 0.0, 1.0])
         self._shadow = bake_shadow_map(world.mesh, towards, low, high, _SHADOW_CELLS, _SHADOW_CELL_M)
         size = (rig.camera.height, rig.camera.width)
-        self._inverse_depth = np.empty((*size, len(FOUR_SAMPLES)), dtype=np.float32)
-        self._triangle = np.empty((*size, len(FOUR_SAMPLES)), dtype=np.int32)
+        self._inverse_depth = np.empty((*size, 4), dtype=np.float32)
+        self._triangle = np.empty((*size, 4), dtype=np.int32)
 
     def stereo(self, world_T_base: Array, seed: int) -> StereoImages:
         """Images of the rig with its base at a (4, 4) pose; ``seed`` chooses the noise of the sensor."""
@@ -65,12 +65,12 @@ class Renderer:
         """(H, W, 3) linear radiance that reaches a camera with the intrinsics of the rig."""
         mesh, cover, camera = self.world.mesh, self.world.cover, pack_view(self.rig.camera, world_T_camera)
         rasterise(
-            mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, camera, FOUR_SAMPLES, self._inverse_depth, self._triangle
+            mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, camera, SPREAD, self._inverse_depth, self._triangle
         )
         out = np.empty((*self._triangle.shape[:2], 3), dtype=np.float32)
         shade_image(
             mesh.attributes, mesh.labels, cover.layers, np.array([*cover.origin, cover.cell_m]), pack(self._light),
-            self._shadow.nearest, self._shadow.frame, camera, FOUR_SAMPLES, self._inverse_depth, self._triangle, out,
+            self._shadow.nearest, self._shadow.frame, camera, SPREAD, self._inverse_depth, self._triangle, out,
         )  # fmt: skip
         return out
 
@@ -81,10 +81,10 @@ class Renderer:
 
 def render_depth(world: World, camera: StereoCamera, world_T_camera: Array) -> NDArray[np.float32]:
     """(H, W) exact depth along the optical axis at the pixel centres [m]; infinite in the sky."""
-    inverse = np.empty((camera.height, camera.width, 1), dtype=np.float32)
-    triangle = np.empty((camera.height, camera.width, 1), dtype=np.int32)
+    inverse = np.empty((camera.height, camera.width, 4), dtype=np.float32)
+    triangle = np.empty((camera.height, camera.width, 4), dtype=np.int32)
     mesh, view = world.mesh, pack_view(camera, world_T_camera)
-    rasterise(mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, view, ONE_SAMPLE, inverse, triangle)
+    rasterise(mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, view, CENTRED, inverse, triangle)
     seen = inverse[..., 0] > 0.0
     depth = np.full(seen.shape, np.inf, dtype=np.float32)
     np.divide(1.0, inverse[..., 0], out=depth, where=seen)

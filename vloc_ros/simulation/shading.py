@@ -13,6 +13,7 @@ from vloc_ros.simulation.light import AMBIENT, BOUNCE, SUN, TOWARDS_SUN, WEATHER
 from vloc_ros.simulation.materials import object_surface
 from vloc_ros.simulation.mesh import NORMAL, OPEN, TINT, UV
 from vloc_ros.simulation.palette import Material
+from vloc_ros.simulation.raster import Samples
 from vloc_ros.simulation.shadows import lit_share
 from vloc_ros.simulation.sky import clear_sky, sky_radiance
 
@@ -34,7 +35,7 @@ def shade_image(
     shadow: NDArray[np.float32],
     shadow_map: Array,
     camera: Array,
-    samples: Array,
+    samples: Samples,
     inverse_depth: NDArray[np.float32],
     triangle: NDArray[np.int32],
     out: NDArray[np.float32],
@@ -47,29 +48,28 @@ def shade_image(
         light: see ``light.pack``.
         shadow, shadow_map: the shadow map of the sun and its (3, 4) frame, see ``ShadowMap``.
         camera: see ``raster.pack_view``.
-        samples: (S, 2) offsets of the samples [px].
-        inverse_depth, triangle: (H, W, S) the visibility buffer.
+        samples: offsets of the samples [px].
+        inverse_depth, triangle: (H, W, 4) the visibility buffer.
         out: (H, W, 3) output.
     """
-    height, width, count = triangle.shape
-    share = 1.0 / count
+    height, width = triangle.shape[:2]
     frag = np.empty(_SIZE)
     for y in range(height):
         for x in range(width):
             r, g, b = 0.0, 0.0, 0.0
-            for s in range(count):
-                t = triangle[y, x, s]
+            for s in range(4):
+                t = int(triangle[y, x, s])
                 first = True
                 for k in range(s):
                     first = first and triangle[y, x, k] != t
                 if not first:
                     continue
                 weight, du, dv, iz = 0.0, 0.0, 0.0, 0.0
-                for k in range(s, count):
+                for k in range(s, 4):
                     if triangle[y, x, k] == t:
                         weight += 1.0
-                        du += samples[k, 0]
-                        dv += samples[k, 1]
+                        du += samples[2 * k]
+                        dv += samples[2 * k + 1]
                         iz += inverse_depth[y, x, k]
                 # Where a surface covers a pixel in part, it is shaded in the middle of the part that it covers.
                 a, c = (x + du / weight - camera[14]) / camera[12], (y + dv / weight - camera[15]) / camera[13]
@@ -83,14 +83,14 @@ def shade_image(
                     z = weight / iz
                     px, py, pz = camera[9] + z * dx, camera[10] + z * dy, camera[11] + z * dz
                     _locate(attributes, t, camera, px, py, pz, z, dx, dy, dz, frag)
-                    material = labels[t, 0]
+                    material = int(labels[t, 0])
                     if material == _LEAF or material == _GRASS:
                         cr, cg, cb = _shade_leaf(attributes, t, material == _GRASS, light, shadow, shadow_map, px, py, pz, frag)
                     elif material == _GLASS:
                         cr, cg, cb = _shade_glass(attributes, t, light, dx * norm, dy * norm, dz * norm, frag)
                     else:
                         cr, cg, cb = _shade_solid(
-                            attributes, t, material, labels[t, 1], cover, cover_map, light, shadow, shadow_map, px, py, pz, frag
+                            attributes, t, material, int(labels[t, 1]), cover, cover_map, light, shadow, shadow_map, px, py, pz, frag
                         )
                     hr, hg, hb = clear_sky(light, dx * norm, dy * norm, 0.03)
                     clear = math.exp(-light[WEATHER, 1] * z / norm)
@@ -98,7 +98,7 @@ def shade_image(
                 r += weight * cr
                 g += weight * cg
                 b += weight * cb
-            out[y, x, 0], out[y, x, 1], out[y, x, 2] = np.float32(r * share), np.float32(g * share), np.float32(b * share)
+            out[y, x, 0], out[y, x, 1], out[y, x, 2] = np.float32(0.25 * r), np.float32(0.25 * g), np.float32(0.25 * b)
 
 
 @jit

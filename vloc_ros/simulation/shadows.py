@@ -136,12 +136,13 @@ def bake_openness(mesh: Mesh) -> None:
     inner = mesh.cluster_sphere[mesh.cluster_sphere[:, 3] < 8.0]
     low, high = inner[:, :3].min(axis=0) - 2.0, inner[:, :3].max(axis=0) + 2.0
     seen = np.zeros((len(mesh), 3, 2), dtype=np.float32)
+    fixed = mesh.frozen()
     for index in range(_SKY_DIRECTIONS):
         # A golden spiral over the upper hemisphere; the lowest rays count for little and would see only clutter.
         height = 1.0 - 0.88 * (index + 0.5) / _SKY_DIRECTIONS
         azimuth, flat = 2.399963229728653 * index, float(np.sqrt(1.0 - height**2))
         towards = np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), height])
-        shadow = bake_shadow_map(mesh, towards, low, high, _SKY_MAP_CELLS, 0.1)
-        _accumulate(mesh.attributes, shadow.nearest, shadow.frame, 0.6 * float(shadow.frame[3, 0]), seen)
+        shadow = bake_shadow_map(fixed, towards, low, high, _SKY_MAP_CELLS, 0.1)
+        _accumulate(fixed.attributes, shadow.nearest, shadow.frame, 0.6 * float(shadow.frame[3, 0]), seen)
     weight = seen[..., 1]
     mesh.openness[:] = np.where(weight > 0.0, seen[..., 0] / np.maximum(weight, 1e-6), 1.0)

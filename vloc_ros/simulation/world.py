@@ -59,8 +59,7 @@ class World:
         mesh = site.builder.build()
         cover = GroundCover.build(terrain, route.samples(0.1), np.array(site.bare).reshape(-1, 3))
         bake_openness(mesh)
-        mesh.freeze()
-        return cls(seed, route, terrain, cover, mesh, np.array(site.lamps).reshape(-1, 3))
+        return cls(seed, route, terrain, cover, mesh.frozen(), np.array(site.lamps).reshape(-1, 3))
 
 
 class _Site:

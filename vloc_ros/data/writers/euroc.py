@@ -50,9 +50,7 @@ def write(selection: Selection, folder: Path) -> None:
 
 
 def _sensor(camera: StereoCamera, base_T_camera: NDArray[np.float64], rate: float) -> str:
-    plain = StereoCamera(
-        camera.width, camera.height, *map(float, (camera.fx, camera.fy, camera.cx, camera.cy, camera.baseline))
-    )
+    plain = StereoCamera(camera.width, camera.height, *map(float, (camera.fx, camera.fy, camera.cx, camera.cy, camera.baseline)))
     return _SENSOR.format(pose=", ".join(repr(float(value)) for value in base_T_camera.reshape(16)), rate=rate, camera=plain)
 
 

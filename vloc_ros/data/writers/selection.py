@@ -109,6 +109,4 @@ class Selection:
             DataError: two frames have the same stamp.
         """
         if len(np.unique(self.stamps_ns)) < len(self):
-            raise DataError(
-                f"two frames have the same stamp, by which the format {format} names its files; write kitti or images"
-            )
+            raise DataError(f"two frames have the same stamp, by which the format {format} names its files; write kitti or images")

@@ -1,0 +1,70 @@
+"""Configuration: documentation, ranges, strict keys, YAML."""
+
+import pytest
+import yaml
+
+from vloc_ros.config import dump_yaml, from_dict, keys, load_yaml, parse_assignments, replace, to_dict
+from vloc_ros.errors import ConfigError
+from vloc_ros.features import StereoMethod
+from vloc_ros.settings import Settings
+
+
+def test_every_key_is_documented():
+    for key in keys(Settings()):
+        assert key.doc, key.name
+        if key.type in (int, float):
+            assert key.min is not None and key.max is not None, f"{key.name} has no range"
+            assert key.min <= key.value <= key.max, key.name
+
+
+def test_yaml_round_trip_keeps_documentation(tmp_path):
+    changed = replace(Settings(), {"stereo.method": "sgbm", "odometry.refine": False, "features.max_features": 321})
+    text = dump_yaml(changed)
+    assert "# " in text and yaml.safe_load(text) == to_dict(changed)
+    (tmp_path / "c.yaml").write_text(text)
+    assert from_dict(Settings, load_yaml(tmp_path / "c.yaml")) == changed
+    assert changed.stereo.method is StereoMethod.SGBM
+
+
+def test_ros_parameter_files_are_understood(tmp_path):
+    (tmp_path / "ros.yaml").write_text("/**:\n  ros__parameters:\n    odometry:\n      window_px: 33\n    features.name: orb\n")
+    settings = from_dict(Settings, load_yaml(tmp_path / "ros.yaml"))
+    assert settings.odometry.window_px == 33.0 and settings.features.name == "orb"
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"odometry.windw_px": 3}, "unknown key 'odometry.windw_px'"),
+        ({"odometry.window_px": -3}, "below its minimum"),
+        ({"odometry.window_px": 1e9}, "above its maximum"),
+        ({"odometry.window_px": "wide"}, "must be of type float"),
+        ({"odometry.window_px": float("nan")}, "not a number"),
+        ({"odometry.refine": 1}, "must be of type bool"),
+        ({"features.max_features": 10.5}, "must be of type int"),
+        ({"features.max_features": True}, "must be of type int"),
+        ({"stereo.method": "magic"}, "block, sgbm"),
+        ({"odometry": 3}, "section"),
+    ],
+)
+def test_wrong_values_name_the_key(values, says):
+    with pytest.raises(ConfigError, match=says):
+        from_dict(Settings, values)
+
+
+def test_assignments():
+    assert parse_assignments(["a.b=3", "c=true", "d=x"]) == {"a.b": 3, "c": True, "d": "x"}
+    with pytest.raises(ConfigError, match="key=value"):
+        parse_assignments(["a.b"])
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just text"])
+def test_files_that_are_no_configuration(tmp_path, text):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        load_yaml(tmp_path / "bad.yaml")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        load_yaml(tmp_path / "none.yaml")

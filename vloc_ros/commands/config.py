@@ -1,0 +1,25 @@
+"""``vloc config``: all settings with their documentation."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from vloc_ros.commands.common import Subparsers, add_command, add_settings, load_settings
+
+_EXAMPLES = """
+  vloc config > my_settings.yaml
+  vloc config --config my_settings.yaml --set odometry.window_px=40"""
+
+
+def register(subparsers: Subparsers) -> None:
+    """Describe the command."""
+    add_settings(add_command(subparsers, "config", "print the effective settings as YAML", _EXAMPLES, run))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print them."""
+    from vloc_ros.config import dump_yaml
+
+    sys.stdout.write(dump_yaml(load_settings(args)))
+    return 0

@@ -1,0 +1,104 @@
+"""``vloc map``: look at a map, check it, export it, thin it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, rows
+
+_EXAMPLES = """
+  vloc map info site.vloc
+  vloc map check site.vloc
+  vloc map export site.vloc --to g2o --out site.g2o
+  vloc map prune site.vloc --distance 2"""
+
+
+def register(subparsers: Subparsers) -> None:
+    """Describe the command."""
+    parser = add_command(subparsers, "map", "look at a map, check, export or thin it", _EXAMPLES, None)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="info|check|export|prune")
+    for name, summary, action in (
+        ("info", "what the map holds", _info),
+        ("check", "look for damage; exit code 1 when there is some", _check),
+        ("export", "write its keyframes as a trajectory, a pose graph or images", _export),
+        ("prune", "remove keyframes that lie closer than a distance", _prune),
+    ):
+        sub = actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        sub.add_argument("map", type=Path, metavar="MAP", help="map file, *.vloc")
+        add_json(sub)
+        sub.set_defaults(run=action)
+        if name == "export":
+            sub.add_argument("--to", required=True, choices=["tum", "kitti", "g2o", "images"], help="what to write")
+            sub.add_argument("--out", type=Path, required=True, help="file, or folder of images, to make")
+            sub.add_argument("--session", type=int, help="only this session (default: all)")
+        if name == "prune":
+            sub.add_argument("--distance", type=float, required=True, help="smallest distance between keyframes [m]")
+            sub.add_argument("--angle", type=float, default=10.0, help="a larger turn is kept whatever its distance [deg]")
+
+
+def _info(args: argparse.Namespace) -> int:
+    from vloc_ros.mapping.inspection import inspect_map
+
+    info = inspect_map(args.map)
+    camera = info.camera
+    values = {
+        "map": str(info.path),
+        "size_bytes": info.size_bytes,
+        "schema": info.schema,
+        "created": info.created,
+        "features": info.feature_name,
+        "camera": {name: getattr(camera, name) for name in camera.__slots__},
+        "sessions": len(info.sessions),
+        "keyframes": info.keyframes,
+        "odometry_edges": info.odometry_edges,
+        "route_length_m": info.route_length_m,
+        "bytes_per_keyframe": info.bytes_per_keyframe,
+    }
+    sessions = [
+        (f"session {s.session.id}", f"{s.session.kind.value} of {s.session.source or '?'}, {s.session.started}, {s.length_m:.1f} m")
+        for s in info.sessions
+    ]
+    parts = ", ".join(f"{name} {size / 1024:.1f}" for name, size in info.bytes_per_keyframe.items())
+    text = rows(
+        [
+            ("map", f"{info.path} (schema {info.schema}, made {info.created})"),
+            ("size", f"{info.size_bytes / 1e6:.2f} MB"),
+            ("camera", f"{camera.width}x{camera.height}, f {camera.fx:.2f} px, baseline {camera.baseline:.4f} m"),
+            ("features", f"{info.feature_name}, {info.features:.0f} per keyframe"),
+            ("keyframes", f"{info.keyframes} over {info.route_length_m:.1f} m"),
+            *sessions,
+            ("kB per keyframe", parts),
+        ]
+    )
+    emit(args, values, text)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from vloc_ros.mapping.integrity import check_map
+
+    problems = check_map(args.map)
+    text = "\n".join(str(problem) for problem in problems) or f"{args.map} is healthy"
+    emit(args, {"map": str(args.map), "healthy": not problems, "problems": [str(p) for p in problems]}, text)
+    return 1 if problems else 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from vloc_ros.mapping.export import export_map
+
+    result = export_map(args.map, args.out, args.to, args.session)
+    values = {"out": str(result.path), "keyframes": result.keyframes, "edges": result.edges}
+    emit(args, values, f"wrote {result.keyframes} keyframes to {result.path}")
+    return 0
+
+
+def _prune(args: argparse.Namespace) -> int:
+    import math
+
+    from vloc_ros.mapping.pruning import prune_map
+
+    result = prune_map(args.map, args.distance, min_angle_rad=math.radians(args.angle))
+    values = {"kept": result.kept, "removed": result.removed, "bytes_saved": result.bytes_saved}
+    emit(args, values, f"kept {result.kept} keyframes, removed {result.removed}, saved {result.bytes_saved / 1e6:.2f} MB")
+    return 0

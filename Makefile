@@ -42,7 +42,7 @@ format: $(VENV)/.dev  ## let ruff rewrite the code in the house format
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
 
-benchmark: $(VENV)/.run  ## print the time and memory of every stage
+benchmark: $(VENV)/.dev  ## print the time and memory of every stage
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean:  ## remove what builds, tests and the demo leave behind

@@ -51,16 +51,13 @@ setup(
     # Without pins, for whoever uses the library in an environment of their own (requirements/run.txt has the tried versions).
     # colcon resolves none of these: package.xml and requirements/ros.txt do.
     install_requires=[
-        "gtsam",
         "matplotlib",
         "numba",
         "numpy",
         "opencv-python-headless",
         "poselib",
-        "psutil",
         "PyYAML",
         "rosbags",
-        "rosbags-image",
         "scipy",
         "tqdm",
     ],

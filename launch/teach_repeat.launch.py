@@ -15,6 +15,10 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from vloc_ros.data import open_recording
+from vloc_ros.errors import VlocError
+from vloc_ros.geometry.se3 import BASE_T_OPTICAL
+from vloc_ros.ros.node_settings import numbers_of_base_T_camera
 
 PACKAGE = "vloc_ros"
 
@@ -92,8 +96,13 @@ ARGUMENTS = [
         default_value="",
         description="Where the driver's topics are, if not at its default; for example /camera with realsense2_camera before 4.55.",
     ),
-    DeclareLaunchArgument("data", default_value="", description="Recording to play (any format that `vloc play` reads); ends all."),
+    DeclareLaunchArgument(
+        "data", default_value="", description="Recording to play (any format that `vloc play` reads); its end ends all."
+    ),
     DeclareLaunchArgument("bag", default_value="", description="ROS 2 bag to play with `ros2 bag play --clock`; its end ends all."),
+    DeclareLaunchArgument("start", default_value="0", description="First frame of the recording."),
+    DeclareLaunchArgument("stop", default_value="-1", description="Frame of the recording to stop before; -1: the end."),
+    DeclareLaunchArgument("step", default_value="1", description="Play every n-th frame of the recording."),
     DeclareLaunchArgument("rate", default_value="1.0", description="Speed of the replay as a multiple of real time."),
     DeclareLaunchArgument(
         "lockstep",
@@ -167,6 +176,8 @@ def localization(argument, share: Path, sim_time: bool) -> Node:
         values["features.name"] = argument("features")
     if argument("data") or argument("bag"):
         values["source"] = argument("data") or argument("bag")
+    if argument("data"):
+        values["base_T_camera"] = mounting(argument("data"))
     if argument("lockstep") == "true":
         values["qos.reliability"] = "reliable"
     # A recording is played under the names that the node listens to.
@@ -183,8 +194,17 @@ def localization(argument, share: Path, sim_time: bool) -> Node:
     )
 
 
+def mounting(recording: str) -> list[float]:
+    """How the camera of a recording is mounted; the player says what is wrong with one that cannot be opened."""
+    try:
+        return numbers_of_base_T_camera(open_recording(Path(recording)).base_T_camera)
+    except VlocError:
+        return numbers_of_base_T_camera(BASE_T_OPTICAL)
+
+
 def player(argument) -> Node:
-    values = {"source": argument("data"), "rate": float(argument("rate")), "lockstep": argument("lockstep") == "true"}
+    values = {name: int(argument(name)) for name in ("start", "stop", "step")}
+    values |= {"source": argument("data"), "rate": float(argument("rate")), "lockstep": argument("lockstep") == "true"}
     return Node(
         package=PACKAGE,
         executable="player",

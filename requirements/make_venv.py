@@ -52,9 +52,7 @@ def check(machine: Machine) -> None:
         found = f"{machine.system} on {machine.architecture}"
         raise SetupError(f"ROS 2 on PyPI is built for Linux on x86_64 only and this is {found}: {ros}.")
     if not SUPPORTED[0] <= machine.version <= SUPPORTED[1]:
-        raise SetupError(
-            f"Python {low} to {high} is needed and this is {name}: name another with `make demo PYTHON=python{high}`."
-        )
+        raise SetupError(f"Python {low} to {high} is needed and this is {name}: name another with `make demo PYTHON=python{high}`.")
     if machine.glibc is None or machine.glibc < MINIMUM_GLIBC:
         found = f"glibc {dotted(machine.glibc)}" if machine.glibc else "another C library"
         raise SetupError(f"The wheels need glibc {minimum} or newer and this system has {found}: {ros}.")
@@ -116,9 +114,7 @@ def run(command: list[str], log: Path, follow: Callable[[str], None] = lambda li
     """
     with log.open("a", encoding="utf-8") as sink:
         sink.write(f"$ {' '.join(command)}\n")
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        )
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         assert process.stdout is not None
         last_error = ""
         for line in process.stdout:

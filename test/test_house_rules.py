@@ -266,11 +266,11 @@ def run_tool(*arguments: str) -> None:
 
 
 def test_ruff_check():
-    run_tool("ruff", "check", ".")
+    run_tool("ruff", "check", "--output-format=concise", ".")
 
 
 def test_ruff_format():
-    run_tool("ruff", "format", "--check", ".")
+    run_tool("ruff", "format", "--check", "--output-format=concise", ".")
 
 
 def test_mypy():

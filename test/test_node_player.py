@@ -56,7 +56,7 @@ def test_it_publishes_the_recording_at_its_pace(recording, tmp_path):
 
 
 def test_rgbd_recordings_have_depth_topics(tmp_path):
-    folder = tmp_path / "tum"
+    folder = tmp_path / "freiburg1_test"
     for name in ("rgb", "depth"):
         (folder / name).mkdir(parents=True)
         (folder / f"{name}.txt").write_text("".join(f"{1.0 + index / 30:.6f} {name}/{index}.png\n" for index in range(2)))

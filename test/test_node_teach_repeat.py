@@ -144,7 +144,8 @@ def test_kill_9_while_teaching_leaves_a_healthy_map(recordings, tmp_path):
             samples.node("player", player, tmp_path, environment) as playing,
         ):
             deadline = time.monotonic() + 25
-            while not (file.exists() and file.with_name(file.name + "-wal").exists()):
+            log = file.with_name(file.name + "-wal")
+            while not (log.exists() and log.stat().st_size > 50_000):  # the first keyframe is in
                 assert time.monotonic() < deadline, node.output
                 time.sleep(0.01)
             time.sleep(random.uniform(0.0, 0.8) if attempt else 0.0)

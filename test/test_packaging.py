@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import importlib.metadata
 import importlib.util
 import os
@@ -17,7 +16,6 @@ import sysconfig
 import xml.etree.ElementTree
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -36,7 +34,7 @@ DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "PyYAML"}
 # rosdep's keys for the system packages, where they are not python3-<module>.
 ROSDEP_KEYS = {"cv2": "python3-opencv"}
 # Installed by requirements/ros.txt instead, as rosdep has no key for them, or only one that calls pip.
-BY_PIP = {"gtsam", "poselib", "rosbags"}
+BY_PIP = {"poselib", "rosbags"}
 # What `ros/` uses in a ROS installation and does without elsewhere; none of them is on PyPI.
 ROS_ONLY = {"cv_bridge", "message_filters", "tf2_msgs", "tf2_ros", "tf2_py", "tf_transformations", "launch", "launch_ros"}
 SHARED = {"launch": "*.launch.py", "config": "*.yaml", "rviz": "*.rviz", "models": "*"}
@@ -56,16 +54,6 @@ def setup_arguments() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def package_xml() -> xml.etree.ElementTree.Element:
     return xml.etree.ElementTree.parse(ROOT / "package.xml").getroot()
-
-
-@pytest.fixture(scope="module")
-def make_venv() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_venv", REQUIREMENTS / "make_venv.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -320,91 +308,3 @@ def test_the_installed_command_answers():
         pytest.skip("vloc_ros is not installed in this environment (make setup does it)")
     result = subprocess.run([command, "--help"], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0 and "teach" in result.stdout, result.stderr
-
-
-# --- Makefile and set-up
-
-
-def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    if shutil.which("make") is None:
-        pytest.skip("make is not installed")
-    environment = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
-    return subprocess.run(["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-
-
-def test_make_lists_its_targets():
-    shown = make("help").stdout
-    for target in ("demo", "test", "test-slow", "lint", "benchmark", "clean", "help"):
-        assert re.search(rf"^ +make {target} ", shown, re.MULTILINE), target
-
-
-@pytest.mark.parametrize(
-    ("arguments", "command"),
-    [
-        (["demo"], r"bin/vloc demo --out \"\$OUT\""),
-        (["demo", "DATA=a b"], r"bin/vloc demo --out \"\$OUT\" --data \"\$DATA\""),
-        (["test"], r'bin/python -m pytest -m "not slow"'),
-        (["test-slow"], r"bin/python -m pytest -m slow"),
-        (["lint"], r"bin/python -m mypy"),
-    ],
-)
-def test_make_runs(arguments, command):
-    result = make("-n", *arguments)
-    assert result.returncode == 0 and re.search(command, result.stdout), result.stdout + result.stderr
-
-
-def test_ci_runs_the_test_command():
-    script = ROOT / ".ci" / "run"
-    assert script.stat().st_mode & stat.S_IXUSR
-    assert re.search(r"^make test\b", script.read_text(encoding="utf-8"), re.MULTILINE)
-
-
-@pytest.fixture
-def machine(make_venv):
-    return make_venv.Machine((3, 12), "Linux", "x86_64", (2, 39), True)
-
-
-@pytest.mark.parametrize("version", [(3, 11), (3, 12), (3, 13)])
-def test_supported_machines_pass(make_venv, machine, version):
-    make_venv.check(dataclasses.replace(machine, version=version, glibc=(2, 28)))
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"version": (3, 10)}, ["3.11 to 3.13", "3.10", "PYTHON="]),
-        ({"version": (3, 14)}, ["3.11 to 3.13", "3.14", "PYTHON="]),
-        ({"architecture": "aarch64"}, ["aarch64", "colcon"]),
-        ({"system": "Darwin"}, ["Darwin", "colcon"]),
-        ({"glibc": (2, 17)}, ["2.28", "2.17"]),
-        ({"glibc": None}, ["2.28", "another C library"]),
-        ({"has_ensurepip": False}, ["ensurepip", "python3.12-venv", "PYTHON="]),
-    ],
-)
-def test_other_machines_are_told_why(make_venv, machine, change, words):
-    with pytest.raises(make_venv.SetupError) as caught:
-        make_venv.check(dataclasses.replace(machine, **change))
-    assert [word for word in words if word not in str(caught.value)] == []
-    assert str(caught.value).count("\n") == 0
-
-
-def test_a_failed_step_names_its_error_and_log(make_venv, tmp_path):
-    log = tmp_path / "setup.log"
-    code = "import sys; print('noise'); print('ERROR: no such package'); sys.exit(3)"
-    with pytest.raises(make_venv.SetupError, match=r"code 3: ERROR: no such package .*setup\.log"):
-        make_venv.run([sys.executable, "-c", code], log)
-    assert "noise" in log.read_text(encoding="utf-8")
-
-
-def test_progress_counts_packages(make_venv):
-    said: list[str] = []
-    follow = make_venv.progress(20, False, said.append)
-    for number in range(20):
-        follow(f"Collecting package-{number}==1.0\n")
-        follow("  Downloading something (1 MB)\n")
-    assert said == ["   10/20\n", "   20/20\n"]
-
-
-def test_pins_of_included_files_are_counted(make_venv):
-    run, dev = (list(make_venv.pins(REQUIREMENTS / name)) for name in ("run.txt", "dev.txt"))
-    assert set(run) < set(dev) and len(dev) == len(set(dev)) == len(pinned("dev.txt"))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -96,7 +97,7 @@ def _wait_for_signal_handler(pid: int) -> None:
     """Until the node has asked to die with its parent, which it does just before it catches SIGTERM."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        caught = next(line for line in open(f"/proc/{pid}/status").read().splitlines() if line.startswith("SigCgt"))
+        caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
         if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
             return
         time.sleep(0.05)
@@ -109,7 +110,7 @@ def test_parameters_arrive_whatever_their_text(tmp_path):
     spec = NodeSpec("n", "player", {"source": "a b: 'c' $X\n#é", "start": 3, "left_out": None}, {"left": "/cam/left"}, "robot/")
     command = command_of(spec, tmp_path)
     assert command[:3] == [sys.executable, "-m", "vloc_ros.nodes.player"]
-    assert ["-r", "__ns:=/robot"] == command[command.index("__ns:=/robot") - 1 :][:2]
+    assert command[command.index("__ns:=/robot") - 1 :][:2] == ["-r", "__ns:=/robot"]
     assert "left:=/cam/left" in command
     values = yaml.safe_load((tmp_path / "n.yaml").read_text(encoding="utf-8"))["/**"]["ros__parameters"]
     assert values == {"source": "a b: 'c' $X\n#é", "start": 3}

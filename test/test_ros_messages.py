@@ -200,7 +200,7 @@ def test_a_pose_of_zeros_or_nan_is_refused():
 
 def test_the_covariance_is_that_of_position_and_fixed_axis_rotation_in_the_header_frame():
     covariance = random_covariance() * 0.01
-    samples = RNG.multivariate_normal(np.zeros(6), covariance, size=40_000)
+    samples = RNG.multivariate_normal(np.zeros(6), covariance, size=8_000)
     errors = np.empty_like(samples)
     for index, xi in enumerate(samples):
         moved = POSE @ se3.exp(xi)
@@ -209,7 +209,7 @@ def test_the_covariance_is_that_of_position_and_fixed_axis_rotation_in_the_heade
     measured = np.cov(errors.T)
     converted = np.asarray(covariance_to_ros(POSE, covariance)).reshape(6, 6)
     scale = np.sqrt(np.outer(np.diag(converted), np.diag(converted)))
-    assert np.max(np.abs(measured - converted) / scale) < 0.03
+    assert np.max(np.abs(measured - converted) / scale) < 0.06
 
 
 def test_covariances_survive():

@@ -123,8 +123,9 @@ def command_of(spec: NodeSpec, folder: Path) -> list[str]:
 
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
     """The environment of a node: ours with some variables changed, this package importable, and output unbuffered."""
-    root = str(Path(__file__).resolve().parent.parent)
-    paths = [root, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    root = Path(__file__).resolve().parent.parent
+    installed = root.name in ("site-packages", "dist-packages")
+    paths = ["" if installed else str(root), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     own = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1", _PARENT_VARIABLE: str(os.getpid())}
     return {**os.environ, **own, **changes}
 

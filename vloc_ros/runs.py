@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.data import DatasetReader, Trajectory
 from vloc_ros.data.trajectory import increasing, interpolate, read_tum, write_tum
-from vloc_ros.errors import DataError, MapError
+from vloc_ros.errors import DataError
 from vloc_ros.evaluation import MatchPicture, ReportRun, Run, draw_matches, pick_fixes, read_run, to_base
 from vloc_ros.features import create_extractor
 from vloc_ros.features.frontend import FrontEnd
@@ -91,7 +92,7 @@ def odometry(reader: DatasetReader, settings: Settings, frames: Iterable[int] | 
         yield FrameResult(
             stamp_ns=tracked.stamp_ns,
             state=State.UNINITIALISED,
-            reason=tracked.observation.reason or tracked.reason,
+            reason=tracked.reason,
             odom_T_base=tracked.odom_T_base,
             odom_covariance=None if tracked.motion is None else tracked.motion.covariance,
             map_T_base=None,
@@ -179,14 +180,4 @@ class Judged:
 
 def route_length(poses: list[NDArray[np.float64]]) -> float:
     """Length of the path through (4, 4) poses [m]."""
-    return float(sum(se3.translation_norm(se3.between(a, b)) for a, b in zip(poses, poses[1:], strict=False)))
-
-
-def require_keyframes(store: MapStore) -> None:
-    """Check that a map can be repeated.
-
-    Raises:
-        MapError: it holds no keyframe.
-    """
-    if not store.keyframes():
-        raise MapError(f"the map {store.path} has no keyframes yet; teach a route into it first")
+    return float(sum(se3.translation_norm(se3.between(a, b)) for a, b in itertools.pairwise(poses)))

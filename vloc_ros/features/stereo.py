@@ -32,7 +32,7 @@ class StereoSettings:
 
     method: StereoMethod = param(StereoMethod.BLOCK, "how disparities are found: block or sgbm")
     min_depth: float = param(1.5, "nearest depth that a stereo pair is searched for", unit="m", min=0.05, max=100.0)
-    max_depth: float = param(150.0, "farthest depth that is used", unit="m", min=1.0, max=10000.0)
+    max_depth: float = param(60.0, "farthest depth that is used", unit="m", min=1.0, max=10000.0)
     max_row_difference: float = param(
         1.0, "largest vertical disagreement of a pair; a larger one is no match", unit="px", min=0.1, max=10.0
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,8 +31,8 @@ class PnpSettings:
 
     ransac_px: float = param(3.0, "inlier threshold of RANSAC", unit="px", min=0.1, max=50.0)
     ransac_iterations: int = param(2000, "at most so many RANSAC iterations", min=10, max=100000)
-    pixel_sigma: float = param(0.7, "standard deviation of a key point", unit="px", min=0.01, max=10.0)
-    disparity_sigma: float = param(0.5, "standard deviation of a disparity", unit="px", min=0.01, max=10.0)
+    pixel_sigma: float = param(0.5, "standard deviation of a key point", unit="px", min=0.01, max=10.0)
+    disparity_sigma: float = param(0.4, "standard deviation of a disparity", unit="px", min=0.01, max=10.0)
     iterations: int = param(10, "at most so many Gauss-Newton iterations", min=1, max=100)
     min_inliers: int = param(12, "fewer inliers are no pose", min=6, max=1000)
     max_sigma_m: float = param(1.0, "larger position uncertainty (one sigma) is no pose", unit="m", min=0.001, max=100.0)
@@ -57,6 +58,10 @@ class Landmarks:
         inverse_jacobian = np.linalg.inv(camera.projection_jacobian(points))
         noise = np.array([settings.pixel_sigma, settings.pixel_sigma, settings.disparity_sigma]) ** 2
         return cls(points, np.einsum("nij,j,nkj->nik", inverse_jacobian, noise, inverse_jacobian))
+
+    def select(self, index: NDArray[Any]) -> Landmarks:
+        """The landmarks at an index array or boolean mask."""
+        return Landmarks(self.points[index], self.covariances[index])
 
     def moved(self, a_T_b: Array) -> Landmarks:
         """The same landmarks expressed in frame a."""

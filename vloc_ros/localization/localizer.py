@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.frame import StereoFrame
+from vloc_ros.errors import MapError
 from vloc_ros.features.frontend import FrontEnd, Observation
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
@@ -57,6 +58,8 @@ class Localizer:
         self._base_T_camera = store.base_T_camera
         self._tracker = MotionTracker(frontend, settings, store.base_T_camera)
         self._submap = Submap(store, settings.pnp)
+        if not self._submap.keyframes:
+            raise MapError(f"the map {store.path} has no keyframe yet; teach a route into it first")
         self._solver = FixSolver(camera, metric, settings.matching, settings.pnp)
         places = PlaceIndex(metric, frontend.extractor.descriptor_size)
         for keyframe in self._submap.keyframes:
@@ -106,8 +109,10 @@ class Localizer:
         if tracked.stale:
             return self._result(tracked, Fix.failure(RejectReason.STAMP_NOT_NEWER))
         self._predict(tracked)
+        with tracked.clock.stage("features"):
+            unusable = tracked.observation.reason
         with tracked.clock.stage("localise"):
-            fix = self._fix(tracked.observation)
+            fix = self._fix(tracked.observation) if unusable is None else Fix.failure(unusable)
         self._settle(fix)
         return self._result(tracked, fix)
 
@@ -122,8 +127,6 @@ class Localizer:
 
     def _fix(self, observation: Observation) -> Fix:
         """One fix of this frame; a successful one has been fused into the belief."""
-        if observation.reason is not None:
-            return Fix.failure(observation.reason)
         fix = Fix.failure(RejectReason.NO_CANDIDATE)
         if self._belief is not None:
             fix = self._follow(observation, self._belief)

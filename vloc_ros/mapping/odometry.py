@@ -9,24 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.config import param
-from vloc_ros.features import Features, MatchSettings, Metric, match
+from vloc_ros.features import MatchSettings, Metric, match
 from vloc_ros.features.frontend import Observation
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.estimate import PoseEstimate, RejectReason
-from vloc_ros.geometry.motion import Motion
 from vloc_ros.geometry.pnp import Landmarks, PnpSettings, estimate_pose
 from vloc_ros.geometry.uncertainty import of_inverse
 
 Array = NDArray[np.float64]
+Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class OdometrySettings:
     """Visual odometry from frame to frame."""
 
-    window_px: float = param(60.0, "search window around the predicted position", unit="px", min=2.0, max=1000.0)
-    refine: bool = param(True, "align matched key points to sub-pixel accuracy (Lucas-Kanade)")
+    window_px: int = param(9, "side of the patch that is aligned", unit="px", min=5, max=101)
+    max_round_trip_px: float = param(
+        0.8, "a corner that, tracked there and back, ends farther off is dropped", unit="px", min=0.05, max=20.0
+    )
     max_speed: float = param(30.0, "a faster motion is refused", unit="m/s", min=0.1, max=100.0)
     drift_percent: float = param(1.0, "odometry uncertainty per distance (one sigma)", unit="%", min=0.01, max=100.0)
     drift_deg_per_m: float = param(0.05, "heading uncertainty per distance (one sigma)", unit="deg/m", min=0.001, max=90.0)
@@ -43,7 +45,7 @@ class OdometryStep:
     Attributes:
         previous_T_camera: (4, 4), None when unknown.
         covariance: (6, 6) with it.
-        inliers: matches that agree on it.
+        inliers: corners or matches that agree on it.
         reason: why there is none.
     """
 
@@ -52,50 +54,37 @@ class OdometryStep:
     inliers: int
     reason: RejectReason | None
 
-    @property
-    def motion(self) -> Motion | None:
-        """The motion, when known."""
-        if self.previous_T_camera is None or self.covariance is None:
-            return None
-        return Motion(self.previous_T_camera, self.covariance)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    observation: Observation
-    features: Features  # those with a disparity
-    landmarks: Landmarks
-
 
 class StereoOdometry:
-    """Frame-to-frame odometry; a frame that cannot be used is skipped, and the motion into the next one is then unknown."""
+    """Tracks corners from frame to frame (Lucas and Kanade 1981, in pyramids), and matches features where that fails.
+
+    A frame that cannot be used is skipped, and the motion into the next one is then unknown.
+    """
 
     def __init__(
-        self,
-        camera: StereoCamera,
-        metric: Metric,
-        settings: OdometrySettings,
-        matching: MatchSettings,
-        pnp: PnpSettings,
+        self, camera: StereoCamera, metric: Metric, settings: OdometrySettings, matching: MatchSettings, pnp: PnpSettings
     ) -> None:
         self._camera = camera
         self._metric = metric
         self._settings = settings
         self._matching = matching
         self._pnp = pnp
-        self._reference: _Reference | None = None
+        self._previous: Observation | None = None
         self._velocity: Array | None = None  # twist of the last motion per second
 
     def update(self, observation: Observation) -> OdometryStep:
         """Motion from the previous usable frame to this one; the first frame, and one after a gap, has none."""
-        reference, self._reference = self._reference, None
-        if observation.reason is not None:
-            return OdometryStep(None, None, 0, observation.reason)
-        self._reference = self._as_reference(observation)
-        if reference is None:
+        previous, self._previous = self._previous, None
+        if observation.is_blank:
+            self.reset()
+            return OdometryStep(None, None, 0, RejectReason.BLANK_IMAGE)
+        self._previous = observation
+        if previous is None:
             return OdometryStep(None, None, 0, None)
-        seconds = (observation.stamp_ns - reference.observation.stamp_ns) * 1e-9
-        estimate = self._estimate(reference, observation, seconds)
+        seconds = (observation.stamp_ns - previous.stamp_ns) * 1e-9
+        estimate = self._plausible(self._track(previous, observation, seconds), seconds)
+        if not estimate.success:
+            estimate = self._plausible(self._match(previous, observation), seconds)
         if estimate.a_T_b is None or estimate.covariance is None:
             self._velocity = None
             return OdometryStep(None, None, 0, estimate.reason)
@@ -106,62 +95,66 @@ class StereoOdometry:
 
     def reset(self) -> None:
         """Forget the previous frame."""
-        self._reference = None
+        self._previous = None
         self._velocity = None
 
-    def predict(self, seconds: float) -> Array | None:
-        """Motion over a time at the last velocity; None when that is unknown."""
-        return None if self._velocity is None else se3.exp(self._velocity * seconds)
+    def _track(self, previous: Observation, current: Observation, seconds: float) -> PoseEstimate:
+        corners = previous.corners
+        disparity = previous.disparity_at(corners)
+        known = np.isfinite(disparity)
+        corners, landmarks = corners[known], self._landmarks(corners[known], disparity[known])
+        if len(corners) < self._pnp.min_inliers:
+            return PoseEstimate.failure(RejectReason.TOO_FEW_STEREO_POINTS)
+        pixels, found = self._follow(previous, current, corners, self._predicted(landmarks, corners, seconds))
+        return self._solve(landmarks.select(found), pixels[found], current.disparity_at(pixels[found]))
 
-    def _estimate(self, reference: _Reference, observation: Observation, seconds: float) -> PoseEstimate:
-        motion = self.predict(seconds)
-        estimate = PoseEstimate.failure(RejectReason.TOO_FEW_MATCHES)
-        if motion is not None:
-            predicted = self._camera.project(se3.transform(se3.inverse(motion), reference.landmarks.points))[:, :2]
-            estimate = self._match_and_solve(reference, observation, predicted)
-        if not estimate.success:
-            estimate = self._match_and_solve(reference, observation, None)
-        if estimate.a_T_b is not None and se3.translation_norm(estimate.a_T_b) > self._settings.max_speed * seconds:
-            return PoseEstimate.failure(RejectReason.MOTION_TOO_LARGE)
-        return estimate
+    def _predicted(self, landmarks: Landmarks, corners: Pixels, seconds: float) -> Pixels:
+        """Where the corners will be if the camera goes on as before; where they were if that is not known."""
+        if self._velocity is None:
+            return corners.copy()
+        moved = se3.transform(se3.exp(-self._velocity * seconds), landmarks.points)
+        pixels = self._camera.project(moved)[:, :2]
+        inside = self._camera.contains(pixels)
+        return np.where(inside[:, None], pixels, corners).astype(np.float32)
 
-    def _match_and_solve(self, reference: _Reference, observation: Observation, predicted: Array | None) -> PoseEstimate:
-        live = observation.features
-        matches = match(reference.features, live, self._metric, self._matching, predicted, self._settings.window_px)
-        of_reference, of_live = matches.indices.T
-        pixels = live.keypoints[of_live]
-        if self._settings.refine and len(pixels):
-            pixels = align_pixels(reference.observation.grey, observation.grey, reference.features.keypoints[of_reference], pixels)
-        landmarks = Landmarks(reference.landmarks.points[of_reference], reference.landmarks.covariances[of_reference])
-        disparity = live.disparity[of_live].astype(np.float64)
-        return estimate_pose(self._camera, landmarks, pixels.astype(np.float64), disparity, self._pnp)
-
-    def _as_reference(self, observation: Observation) -> _Reference:
-        features = observation.features.select(np.isfinite(observation.features.disparity))
-        landmarks = Landmarks.triangulate(
-            self._camera, features.keypoints.astype(np.float64), features.disparity.astype(np.float64), self._pnp
+    def _follow(
+        self, previous: Observation, current: Observation, corners: Pixels, predicted: Pixels
+    ) -> tuple[Pixels, NDArray[np.bool_]]:
+        """Positions of the corners in the current image, and which of them come back to where they were."""
+        options = {
+            "winSize": (self._settings.window_px, self._settings.window_px),
+            "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.01),
+            "flags": cv2.OPTFLOW_USE_INITIAL_FLOW,
+        }
+        shape = (-1, 1, 2)
+        pixels, found, _ = cv2.calcOpticalFlowPyrLK(
+            previous.grey, current.grey, corners.reshape(shape), predicted.reshape(shape).copy(), maxLevel=3, **options
         )
-        return _Reference(observation, features, landmarks)
+        back, returned, _ = cv2.calcOpticalFlowPyrLK(
+            current.grey, previous.grey, pixels, corners.reshape(shape).copy(), maxLevel=1, **options
+        )
+        off = np.linalg.norm(back.reshape(-1, 2) - corners, axis=1)
+        good = (found.ravel() == 1) & (returned.ravel() == 1) & (off < self._settings.max_round_trip_px)
+        pixels = pixels.reshape(-1, 2)
+        return pixels, good & self._camera.contains(pixels, margin=2.0)
 
+    def _match(self, previous: Observation, current: Observation) -> PoseEstimate:
+        """The slower way, for motions and changes of light that defeat tracking."""
+        for observation in (previous, current):
+            if observation.reason is not None:
+                return PoseEstimate.failure(observation.reason)
+        reference = previous.features.select(np.isfinite(previous.features.disparity))
+        of_reference, of_live = match(reference, current.features, self._metric, self._matching).indices.T
+        landmarks = self._landmarks(reference.keypoints[of_reference], reference.disparity[of_reference])
+        return self._solve(landmarks, current.features.keypoints[of_live], current.features.disparity[of_live])
 
-def align_pixels(
-    image_a: NDArray[np.uint8], image_b: NDArray[np.uint8], pixels_a: NDArray[np.float32], pixels_b: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """(N, 2) positions in image b that show exactly what is at the (N, 2) pixels of image a.
+    def _landmarks(self, pixels: Pixels, disparity: Pixels) -> Landmarks:
+        return Landmarks.triangulate(self._camera, pixels.astype(np.float64), disparity.astype(np.float64), self._pnp)
 
-    Two detections of one point differ by a fraction of a pixel; photometric alignment of the patches (Lucas and Kanade 1981)
-    removes that. A point that would move by more than 2 px, or is not found, keeps its detected position.
-    """
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(
-        image_a,
-        image_b,
-        pixels_a.reshape(-1, 1, 2),
-        pixels_b.reshape(-1, 1, 2).copy(),
-        winSize=(11, 11),
-        maxLevel=0,
-        criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 15, 0.01),
-        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-    )
-    moved = moved.reshape(-1, 2)
-    good = (found.ravel() == 1) & (np.linalg.norm(moved - pixels_b, axis=1) < 2.0)
-    return np.where(good[:, None], moved, pixels_b)
+    def _solve(self, landmarks: Landmarks, pixels: Pixels, disparity: Pixels) -> PoseEstimate:
+        return estimate_pose(self._camera, landmarks, pixels.astype(np.float64), disparity.astype(np.float64), self._pnp)
+
+    def _plausible(self, estimate: PoseEstimate, seconds: float) -> PoseEstimate:
+        if estimate.a_T_b is not None and se3.translation_norm(estimate.a_T_b) > self._settings.max_speed * seconds:
+            return PoseEstimate.failure(RejectReason.MOTION_TOO_LARGE, len(estimate.inliers))
+        return estimate

@@ -19,7 +19,7 @@ from vloc_ros.config import param
 from vloc_ros.data.frame import StereoFrame
 from vloc_ros.data.reader import DatasetReader
 from vloc_ros.data.rectified import RectifiedReader
-from vloc_ros.errors import DataError
+from vloc_ros.errors import CalibrationError, DataError
 from vloc_ros.features import create_extractor
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.rectification import RectificationCorrection
@@ -149,6 +149,10 @@ def estimate_rectification(
         camera: the camera as calibrated.
         frames: pairs of frames some of whose scene is in both, best spread over a recording; about a dozen is enough.
         settings: thresholds.
+
+    Raises:
+        CalibrationError: the images are not of the camera's size.
+        ConfigError: the local features are not known.
     """
     settings = settings or SelfCalibrationSettings()
     if any(frame.right is None for pair in frames for frame in pair):
@@ -156,6 +160,8 @@ def estimate_rectification(
     extractor = create_extractor(settings.features, settings.max_features)
     tracks = []
     for before, after in frames:
+        _check_size(camera, before)
+        _check_size(camera, after)
         described = [describe_pair(frame, extractor, settings.max_row_px) for frame in (before, after)]
         tracks.append(track(described[0], described[1], extractor))
     return estimate_from_tracks(camera, tracks, settings)
@@ -164,7 +170,12 @@ def estimate_rectification(
 def refine_rectification(
     reader: DatasetReader, mode: RectificationMode, settings: SelfCalibrationSettings | None = None
 ) -> tuple[DatasetReader, RectificationReport | None]:
-    """The recording with its rectification error corrected, if there is a significant one, and what was found (OFF: None)."""
+    """The recording with its rectification error corrected, if there is a significant one, and what was found (OFF: None).
+
+    Raises:
+        CalibrationError: the images are not of the camera's size.
+        ConfigError: the local features are not known.
+    """
     if mode is RectificationMode.OFF:
         return reader, None
     settings = settings or SelfCalibrationSettings()
@@ -304,7 +315,16 @@ class _Recording:
         if frame.right is None:
             self.is_not_stereo = True
             return None
+        _check_size(self._reader.camera, frame)
         return describe_pair(frame, self._extractor, self._settings.max_row_px)
+
+
+def _check_size(camera: StereoCamera, frame: StereoFrame) -> None:
+    if frame.size != (camera.width, camera.height):
+        raise CalibrationError(
+            f"the images are {frame.size[0]}x{frame.size[1]} px but the calibration is of {camera.width}x{camera.height} px; "
+            "use the calibration of this resolution"
+        )
 
 
 def _undecided(reason: UndecidedReason) -> RectificationReport:

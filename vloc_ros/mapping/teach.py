@@ -85,15 +85,15 @@ class Teacher:
             MapError: the map cannot be written; it keeps all keyframes that were added before.
         """
         tracked = self._tracker.track(frame, motion)
-        reason: RejectReason | None = RejectReason.STAMP_NOT_NEWER if tracked.stale else tracked.observation.reason
         added: Keyframe | None = None
-        if reason is None:
-            with tracked.clock.stage("map"):
-                reason = self._advance(tracked)
-                if reason is None and self._wants_keyframe(tracked, force_keyframe):
+        if tracked.stale:
+            return self._result(tracked, RejectReason.STAMP_NOT_NEWER, None)
+        with tracked.clock.stage("map"):
+            reason = self._advance(tracked)
+            if reason is None and self._wants_keyframe(tracked, force_keyframe):
+                reason = tracked.observation.reason
+                if reason is None:
                     added = self._add_keyframe(frame, tracked)
-        elif not tracked.stale:
-            self._carry_blind(tracked)
         return self._result(tracked, reason, added)
 
     def close(self) -> None:
@@ -105,22 +105,12 @@ class Teacher:
         """Move on by the measured motion, or find the last keyframe again."""
         if self._since is None:
             return None
-        if tracked.restarted:
+        if tracked.restarted or tracked.motion is None:
             self._state = State.LOST
-        if self._state is not State.LOST and tracked.motion is not None:
-            self._since = self._moved(self._since, tracked.motion)
-            return None
-        self._state = State.LOST
-        return self._resume(tracked, self._since)
-
-    def _carry_blind(self, tracked: TrackedFrame) -> None:
-        """A frame that shows nothing: wheels may bridge it."""
-        if self._since is None:
-            return
-        if tracked.motion is not None and self._state is not State.LOST:
-            self._since = self._moved(self._since, tracked.motion)
-        else:
-            self._state = State.LOST
+        if self._state is State.LOST or tracked.motion is None:
+            return self._resume(tracked, self._since)
+        self._since = self._moved(self._since, tracked.motion)
+        return None
 
     def _moved(self, since: _Since, motion: Motion) -> _Since:
         return _Since(
@@ -133,6 +123,8 @@ class Teacher:
         )
 
     def _resume(self, tracked: TrackedFrame, since: _Since) -> RejectReason | None:
+        if tracked.observation.reason is not None:
+            return tracked.observation.reason
         live = tracked.observation.features
         matches = match(since.features, live, self._metric, self._settings.matching)
         of_keyframe, of_live = matches.indices.T

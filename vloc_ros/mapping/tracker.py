@@ -1,4 +1,4 @@
-"""What teaching and localising do first with every frame: check its stamp, extract features, and measure the motion."""
+"""What teaching and localising do first with every frame: check its stamp and measure the motion."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class StageClock:
 
 @dataclass(frozen=True, slots=True)
 class TrackedFrame:
-    """A frame with its features and the motion of the base that led to it.
+    """A frame and the motion of the base that led to it.
 
     Attributes:
         stamp_ns: time of exposure [ns].
         seconds: since the previous frame [s]; 0 for the first.
-        observation: its features.
+        observation: what can be measured in it.
         motion: of the base since the previous frame; None when nothing measured it.
         odom_T_base: (4, 4) pose in the odometry frame; None when this frame gave no motion.
         inliers: of the visual odometry.
@@ -75,7 +75,7 @@ class TrackedFrame:
 
 
 class MotionTracker:
-    """Features and odometry of the base, from one frame to the next."""
+    """Odometry of the base, from one frame to the next."""
 
     def __init__(self, frontend: FrontEnd, settings: Settings, base_T_camera: Array) -> None:
         self.frontend = frontend
@@ -106,14 +106,13 @@ class MotionTracker:
         first = self._last_ns is None
         seconds = 0.0 if self._last_ns is None else (frame.stamp_ns - self._last_ns) * 1e-9
         self._last_ns = frame.stamp_ns
-        with clock.stage("features"):
-            observation = self.frontend.observe(frame)
+        observation = self.frontend.observe(frame)
         with clock.stage("odometry"):
             step = self._odometry.update(observation)
         motion = self._of_base(step) or wheels
         if motion is not None:
             self._odom_T_base = se3.normalised(self._odom_T_base @ motion.a_T_b)
-        known = motion is not None or (first and observation.reason is None)
+        known = motion is not None or (first and not observation.is_blank)
         return TrackedFrame(
             stamp_ns=frame.stamp_ns,
             seconds=seconds,
@@ -135,5 +134,5 @@ class MotionTracker:
         return Motion(motion, change_body(base_T_camera, step.covariance))
 
     def _stale(self, frame: StereoFrame, clock: StageClock) -> TrackedFrame:
-        nothing = Observation(frame.stamp_ns, frame.left_grey, self.frontend.extractor.nothing(), None)
-        return TrackedFrame(frame.stamp_ns, 0.0, nothing, None, None, 0, None, True, False, clock)
+        observation = self.frontend.observe(frame)
+        return TrackedFrame(frame.stamp_ns, 0.0, observation, None, None, 0, None, True, False, clock)

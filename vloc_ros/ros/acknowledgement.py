@@ -19,13 +19,14 @@ class Acknowledgements:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._changed = threading.Condition()
-        self._stamps: set[int] = set()
+        self._awaited: int | None = None
+        self._arrived = False
         self._count = 0
         self._subscription: Any = node.create_subscription(Header, "processed", self._processed, reliable(1000))
 
     def _processed(self, message: Header) -> None:
         with self._changed:
-            self._stamps.add(stamp_to_ns(message.stamp))
+            self._arrived = self._arrived or stamp_to_ns(message.stamp) == self._awaited
             self._count += 1
             self._changed.notify_all()
 
@@ -40,17 +41,16 @@ class Acknowledgements:
         return self._node.count_publishers(self._subscription.topic_name)
 
     def expect(self, stamp_ns: int) -> None:
-        """Forget an earlier frame of the same stamp."""
+        """Look out for the frame of a stamp from now on; call it before the frame is published."""
         with self._changed:
-            self._stamps.discard(stamp_ns)
+            self._awaited, self._arrived = stamp_ns, False
 
-    def wait_for(self, stamp_ns: int, timeout_s: float, stop: threading.Event) -> bool:
-        """Wait until the frame of a stamp is finished; False after the time, or when told to stop, or when nobody is left."""
+    def wait(self, timeout_s: float, stop: threading.Event) -> bool:
+        """Wait until the expected frame is finished; False after the time, or when told to stop, or when nobody is left."""
         deadline = time.monotonic() + timeout_s
         while not stop.is_set():
             with self._changed:
-                if self._changed.wait_for(lambda: stamp_ns in self._stamps, timeout=0.2):
-                    self._stamps.discard(stamp_ns)
+                if self._changed.wait_for(lambda: self._arrived, timeout=0.2):
                     return True
             if time.monotonic() > deadline or self.publishers == 0:
                 return False

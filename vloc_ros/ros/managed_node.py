@@ -76,10 +76,10 @@ class ManagedNode(LifecycleNode):
 
     def stop(self) -> None:
         """Go back to unconfigured, closing whatever is open."""
-        if self._active:
-            self.trigger_deactivate()
-        if self._configured:
-            self.trigger_cleanup()
+        if self._active and self.trigger_deactivate() != SUCCESS:
+            self.fail(self._refusal)
+        if self._configured and self.trigger_cleanup() != SUCCESS:
+            self.fail(self._refusal)
 
     def fail(self, reason: str) -> None:
         """End the process with an error; may be called from any thread."""

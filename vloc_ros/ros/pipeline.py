@@ -16,6 +16,7 @@ from vloc_ros.evaluation import RunLog
 from vloc_ros.features import create_extractor
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.motion import Motion
+from vloc_ros.geometry.se3 import BASE_T_OPTICAL
 from vloc_ros.localization import FrameResult, Localizer
 from vloc_ros.mapping import Keyframe, KeyframeId, MapStore, Teacher
 from vloc_ros.ros.node_settings import LocalizationNodeSettings, Mode
@@ -73,11 +74,17 @@ class Pipeline:
         path = Path(self._node.map).expanduser()
         if self.mode is not Mode.TEACH or (self._node.append and path.exists()):
             self._store = MapStore.open(path, read_only=self.mode is not Mode.TEACH)
+            self._compare_mounting(self._store)
         else:
             _require_new(path)
         if self._node.out:
             config = dump_yaml(self._settings)
             self._run_log = RunLog(Path(self._node.out).expanduser(), config, self._node.source, match_every=10)
+
+    def _compare_mounting(self, store: MapStore) -> None:
+        given = self._base_T_camera
+        if not np.allclose(given, BASE_T_OPTICAL) and not np.allclose(given, store.base_T_camera, atol=1e-3):
+            _log.warning("base_T_camera is not that of the map %s, whose own is used", store.path)
 
     def begin(self, camera: StereoCamera) -> None:
         """Start with a camera.

@@ -132,7 +132,7 @@ class Replay:
 
     def _await(self, stamp_ns: int, stop: threading.Event) -> None:
         limit = self._settings.ack_timeout * (2.0 if self.counts.published == 1 else 1.0)
-        if self._acknowledgements.wait_for(stamp_ns, limit, stop) or stop.is_set():
+        if self._acknowledgements.wait(limit, stop) or stop.is_set():
             self._silent = 0
             return
         self.counts.unacknowledged += 1

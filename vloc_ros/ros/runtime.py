@@ -77,7 +77,11 @@ def run_node(make: Callable[[], ManagedNode], arguments: list[str] | None = None
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stopper(stop))
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # of the C library: an argument or a parameter file that it cannot read
+        sys.stderr.write(f"ROS cannot be started: {error}\n")
+        return 1
     try:
         return _run(make, stop)
     finally:

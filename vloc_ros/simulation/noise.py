@@ -2,10 +2,13 @@
 
 Value noise on an integer lattice whose values come from a hash, so that nothing repeats and nothing is stored.
 
-Filtering. A pixel sees an ellipse of a surface: its half axes are given by the longer axis (mu, mv) and the two lengths
-``major`` and ``minor`` [m]. An octave of noise fades out before its cells become smaller than a pixel, which is what a mip
-map does for a stored texture; along the longer axis several points are averaged, which is anisotropic filtering. Without
-it the ground would crawl, or be blurred away a few metres ahead of the robot.
+Filtering. A pixel sees an ellipse of a surface, given by its longer axis (mu, mv) and the lengths ``major`` and ``minor`` of
+its axes [m]. An octave of noise fades out before its cells become smaller than a pixel, which is what a mip map does for a
+stored texture; along the longer axis several points are averaged, which is anisotropic filtering. Without it the ground
+would crawl, or be blurred away a few metres ahead of the robot.
+
+The batch functions work on the rows P, Q (point), MP, MQ (longer axis there), MAJOR and MINOR of a table of fragments, with
+one seed per fragment; see fragments.py.
 """
 
 from __future__ import annotations
@@ -15,188 +18,220 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from vloc_ros.simulation.fragments import (
+    COVER,
+    KIND,
+    MAJOR,
+    MINOR,
+    MP,
+    MQ,
+    MU,
+    MV,
+    SEED,
+    SLOPE_P,
+    SLOPE_Q,
+    VALUE,
+    Integers,
+    P,
+    Q,
+    Table,
+    U,
+    V,
+)
 from vloc_ros.simulation.jit import jit
 
-_K1, _K2, _K3, _K4 = 0x1E3779B97F4A7C15, 0x42B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x2545F4914F6CDD1D
+f4, i4 = np.float32, np.int32
+_A, _B, _C, _D, _E = i4(0x1B873593), i4(0x4C957F2D), i4(0x27D4EB2F), i4(0x2C1B3C6D), i4(0x297A2D39)
 # Octaves are turned against each other (3-4-5 triangle), or their lattices would show as a common grid.
 _COS, _SIN = 0.8, 0.6
 _LACUNARITY = 0.345
 _ASLEEP, _AWAKE = 1.1, 2.6
-"""An octave is invisible when its cell covers fewer pixels than the first, and complete when it covers the second."""
-_MAX_TAPS = 4
-_FAINT = 0.04
-"""Fainter contributions are not worth their time."""
+"""A pattern is invisible when its cell covers fewer pixels than the first, and complete when it covers the second."""
+_MAX_TAPS = 6
 
 
 @jit
-def _mix(h: int) -> int:
-    h ^= h >> 29
-    h *= _K4
-    return h ^ (h >> 31)
-
-
-@jit
-def hash01(ix: int, iy: int, seed: int) -> float:
-    """A number in [0, 1) that depends on a lattice point and a seed."""
-    return ((_mix(ix * _K1 + iy * _K2 + seed * _K3) >> 30) & 0xFFFFFF) * (1.0 / (1 << 24))
+def _scramble(h: int) -> int:
+    """A 32-bit mix (multiply and xor-shift)."""
+    h = i4(i4(h ^ i4(h >> 15)) * _D)
+    h = i4(i4(h ^ i4(h >> 13)) * _E)
+    return i4(h ^ i4(h >> 16))
 
 
 @jit
 def _lattice(h: int) -> float:
-    h ^= h >> 29
-    h *= _K4
-    return (h >> 40) * (1.0 / (1 << 23))
+    h = i4(i4(h ^ i4(h >> 15)) * _D)
+    h = i4(i4(h ^ i4(h >> 13)) * _E)
+    return f4(h) * f4(1.0 / 2147483648.0)
 
 
 @jit
-def value_noise(x: float, y: float, seed: int) -> tuple[float, float, float]:
-    """Smooth noise in [-1, 1] at a point given in cells, and its derivatives by x and y."""
-    floor_x, floor_y = math.floor(x), math.floor(y)
-    tx, ty = x - floor_x, y - floor_y
-    h = int(floor_x) * _K1 + int(floor_y) * _K2 + seed * _K3
-    a = _lattice(h)
-    b = _lattice(h + _K1)
-    c = _lattice(h + _K2)
-    d = _lattice(h + _K1 + _K2)
-    sx, sy = tx * tx * (3.0 - 2.0 * tx), ty * ty * (3.0 - 2.0 * ty)
-    k1, k2, k3 = b - a, c - a, a - b - c + d
-    value = a + k1 * sx + k2 * sy + k3 * sx * sy
-    return value, (k1 + k3 * sy) * 6.0 * tx * (1.0 - tx), (k2 + k3 * sx) * 6.0 * ty * (1.0 - ty)
+def hash01(x: float, y: float, seed: int) -> float:
+    """A number in [0, 1) that depends on a lattice point (integral x, y) and a seed."""
+    h = i4(i4(i4(x) * _A) + i4(i4(y) * _B) + i4(i4(seed) * _C))
+    return f4(_scramble(h) & 0xFFFFFF) * f4(1.0 / 16777216.0)
 
 
 @jit
-def _visible(pixels: float) -> float:
+def visible(pixels: float) -> float:
     """How much of a pattern survives whose cells are so many pixels wide: 0 to 1."""
-    t = min(max((pixels - _ASLEEP) / (_AWAKE - _ASLEEP), 0.0), 1.0)
+    t = min(max((pixels - f4(_ASLEEP)) * f4(1.0 / (_AWAKE - _ASLEEP)), f4(0.0)), f4(1.0))
+    return t * t * (f4(3.0) - f4(2.0) * t)
+
+
+@jit
+def smooth(low: float, high: float, x: float) -> float:
+    """0 below ``low``, 1 above ``high``, smooth between; ``low`` may be the larger one."""
+    t = min(max((x - low) / (high - low), 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
 @jit
-def visibility(cell: float, footprint: float) -> float:
-    """How much of a pattern of this cell size survives in a pixel of this footprint (same unit): 0 to 1."""
-    return _visible(cell / footprint)
+def aim(w: Table, n: int, stretch: float) -> None:
+    """Point the noise functions at the surface coordinates; ``stretch`` < 1 makes patterns longer along v."""
+    for i in range(n):
+        w[P, i], w[Q, i], w[MP, i], w[MQ, i] = w[U, i], w[V, i] * stretch, w[MU, i], w[MV, i] * stretch
 
 
 @jit
-def _taps(cell: float, major: float, minor: float) -> int:
-    """How many points along the longer axis are needed to see a pattern of this cell size without aliasing."""
-    return min(max(int(math.ceil(major / max(minor, cell / _AWAKE))), 1), _MAX_TAPS)
+def _extremes(w: Table, n: int) -> tuple[float, float]:
+    """Largest ``major`` and smallest ``minor`` of a batch."""
+    major, minor = w[MAJOR, 0], w[MINOR, 0]
+    for i in range(n):
+        major, minor = max(major, w[MAJOR, i]), min(minor, w[MINOR, i])
+    return major, minor
 
 
 @jit
-def fractal(
-    u: float, v: float, mu: float, mv: float, major: float, minor: float, cell: float, octaves: int, gain: float, seed: int
-) -> tuple[float, float, float]:
+def fractal(w: Table, s: Integers, n: int, cell: float, octaves: int, gain: float, salt: int) -> None:
     """Sum of octaves, each with cells 2.9 times smaller and ``gain`` times the height of the one before.
 
+    Writes the rows VALUE (first octave in [-1, 1]) and SLOPE_P, SLOPE_Q: the slopes of a relief whose height is the value
+    times the cell of each octave, so that every octave is equally steep per unit of amplitude.
+
     Args:
-        u, v: position [m].
-        mu, mv, major, minor: the footprint of the pixel [m], see above.
+        w, s: the batch.
+        n: its size.
         cell: cell size of the first octave [m].
         octaves: number of octaves.
         gain: ratio of the amplitudes of successive octaves.
-        seed: which noise.
-
-    Returns:
-        The value (first octave in [-1, 1]), and the slopes by u and v of a relief whose height is the value times the
-        cell of each octave [no unit]: every octave is equally steep per unit of amplitude.
+        salt: added to the seeds: which noise.
     """
-    value, slope_u, slope_v = 0.0, 0.0, 0.0
-    amplitude, c, s = 1.0, 1.0, 0.0
-    # Divisions are what costs time here: everything that is divided by is inverted once.
-    frequency, per_minor, per_major = 1.0 / cell, 1.0 / minor, 1.0 / major
+    for i in range(n):
+        w[VALUE, i], w[SLOPE_P, i], w[SLOPE_Q, i] = f4(0.0), f4(0.0), f4(0.0)
+    longest, shortest = _extremes(w, n)
+    amplitude, c, d = 1.0, 1.0, 0.0
     for octave in range(octaves):
-        wanted = major * min(per_minor, frequency * _AWAKE)
-        taps = min(max(int(math.ceil(wanted)), 1), _MAX_TAPS)
-        weight = amplitude * _visible(cell * min(per_minor, taps * per_major))
-        if weight <= _FAINT:
+        if cell <= _ASLEEP * shortest:
             break
-        x, y = (c * u - s * v) * frequency, (s * u + c * v) * frequency
-        if taps == 1:
-            n, nx, ny = value_noise(x, y, seed + 101 * octave)
-        else:
-            share = 1.0 / taps
-            dx, dy = (c * mu - s * mv) * frequency * share, (s * mu + c * mv) * frequency * share
-            x, y = x - 0.5 * (taps - 1) * dx, y - 0.5 * (taps - 1) * dy
-            n, nx, ny = 0.0, 0.0, 0.0
-            for k in range(taps):
-                a, b, d = value_noise(x + k * dx, y + k * dy, seed + 101 * octave)
-                n, nx, ny = n + a, nx + b, ny + d
-            weight *= share
-        value += weight * n
-        slope_u += weight * (c * nx + s * ny)
-        slope_v += weight * (c * ny - s * nx)
+        taps = min(max(int(math.ceil(longest / max(shortest, cell / _AWAKE))), 1), _MAX_TAPS)
+        for k in range(taps):
+            _octave(w, s, n, cell, f4(c), f4(d), f4(amplitude), salt + 101 * octave, f4(taps), f4((k + 0.5) / taps - 0.5))
         amplitude *= gain
         cell *= _LACUNARITY
-        frequency *= 1.0 / _LACUNARITY
-        c, s = c * _COS - s * _SIN, s * _COS + c * _SIN
-    return value, slope_u, slope_v
+        c, d = c * _COS - d * _SIN, d * _COS + c * _SIN
 
 
 @jit
-def _grain(u: float, v: float, sharp: float, density: float, seed: int) -> tuple[float, float]:
-    """At most one round grain in the cell of a point given in cells: (coverage, random number of the grain)."""
-    floor_u, floor_v = math.floor(u), math.floor(v)
-    h = int(floor_u) * _K1 + int(floor_v) * _K2 + seed * _K3
-    bits = _mix(h)
-    if (bits & 0xFFFF) >= density * 65536.0:
-        return 0.0, 0.5
-    other = _mix(h + _K3)
-    radius = 0.10 + 0.24 * ((bits >> 16) & 0xFFFF) * (1.0 / 65536.0)
-    du = u - floor_u - (radius + (1.0 - 2.0 * radius) * ((bits >> 32) & 0xFFFF) * (1.0 / 65536.0))
-    dv = v - floor_v - (radius + (1.0 - 2.0 * radius) * ((other >> 16) & 0xFFFF) * (1.0 / 65536.0))
-    # Squeezed along a random diagonal: grains with a direction make better corners than discs.
-    squeeze = 0.55 * ((other & 0xFFFF) * (1.0 / 32768.0) - 1.0)
-    reach = math.sqrt(du * du + dv * dv + 2.0 * squeeze * du * dv)
-    cover = (0.85 * radius - reach) * sharp + 0.5
-    return min(max(cover, 0.0), 1.0), ((other >> 32) & 0xFFFF) * (1.0 / 65536.0)
+def _octave(
+    w: Table, s: Integers, n: int, cell: float, c: float, d: float, amplitude: float, salt: int, taps: float, shift: float
+) -> None:
+    """Add one octave, turned by the angle of cosine ``c`` and sine ``d``, seen at one tap of its footprint."""
+    cells, frequency = f4(cell), f4(1.0 / cell)
+    share = amplitude / taps
+    salted = i4(salt)
+    for i in range(n):
+        weight = share * visible(cells * min(f4(1.0) / w[MINOR, i], taps / w[MAJOR, i]))
+        p, q = w[P, i] + shift * w[MP, i], w[Q, i] + shift * w[MQ, i]
+        x, y = (c * p - d * q) * frequency, (d * p + c * q) * frequency
+        floor_x, floor_y = np.floor(x), np.floor(y)
+        tx, ty = x - floor_x, y - floor_y
+        h = i4(i4(i4(floor_x) * _A) + i4(i4(floor_y) * _B) + i4(i4(s[SEED, i] + salted) * _C))
+        v00, v10 = _lattice(h), _lattice(i4(h + _A))
+        v01, v11 = _lattice(i4(h + _B)), _lattice(i4(i4(h + _A) + _B))
+        sx, sy = tx * tx * (f4(3.0) - f4(2.0) * tx), ty * ty * (f4(3.0) - f4(2.0) * ty)
+        k1, k2, k3 = v10 - v00, v01 - v00, v00 - v10 - v01 + v11
+        nx = (k1 + k3 * sy) * f4(6.0) * tx * (f4(1.0) - tx)
+        ny = (k2 + k3 * sx) * f4(6.0) * ty * (f4(1.0) - ty)
+        w[VALUE, i] += weight * (v00 + k1 * sx + k2 * sy + k3 * sx * sy)
+        w[SLOPE_P, i] += weight * (c * nx + d * ny)
+        w[SLOPE_Q, i] += weight * (c * ny - d * nx)
 
 
 @jit
-def speckle(
-    u: float, v: float, mu: float, mv: float, major: float, minor: float, cell: float, density: float, seed: int
-) -> tuple[float, float]:
+def speckle(w: Table, s: Integers, n: int, cell: float, density: float, salt: int) -> None:
     """Separate grains, at most one per cell: pebbles, fallen leaves, flowers, stains.
 
+    Writes the rows COVER (coverage of the pixel, 0 to 1) and KIND (random number in [0, 1) of the grain).
+
     Args:
-        u, v: position [m].
-        mu, mv, major, minor: the footprint of the pixel [m], see above.
+        w, s: the batch.
+        n: its size.
         cell: cell size [m]; grains are 0.2 to 0.6 cells wide.
         density: share of the cells with a grain.
-        seed: which grains.
-
-    Returns:
-        (coverage of the pixel in [0, 1], random number in [0, 1) of the grain that covers most).
+        salt: added to the seeds: which grains.
     """
-    taps = _taps(0.5 * cell, major, minor)
-    per_cell = 1.0 / cell
-    soft = max(minor, major / taps) * per_cell
-    weight = _visible(0.67 / soft)
-    if weight <= _FAINT:
-        return 0.0, 0.5
-    sharp = 1.0 / max(soft, 0.03)
-    if taps == 1:
-        cover, kind = _grain(u * per_cell, v * per_cell, sharp, density, seed)
-        return weight * cover, kind
-    total, most, kind = 0.0, 0.0, 0.5
-    share = 1.0 / taps
+    for i in range(n):
+        w[COVER, i], w[KIND, i] = f4(0.0), f4(0.5)
+    longest, shortest = _extremes(w, n)
+    if cell <= 1.5 * _ASLEEP * shortest:
+        return
+    taps = min(max(int(math.ceil(longest / max(shortest, 0.5 * cell / _AWAKE))), 1), _MAX_TAPS)
     for k in range(taps):
-        shift = (k + 0.5) * share - 0.5
-        cover, random = _grain((u + shift * mu) * per_cell, (v + shift * mv) * per_cell, sharp, density, seed)
-        total += cover
-        if cover > most:
-            most, kind = cover, random
-    return weight * total * share, kind
+        _grains(w, s, n, f4(cell), f4(1.0 / cell), f4(density), i4(salt), f4(taps), f4((k + 0.5) / taps - 0.5))
+
+
+@jit
+def _grains(
+    w: Table,
+    s: Integers,
+    n: int,
+    cell: float,
+    frequency: float,
+    density: float,
+    salt: int,
+    taps: float,
+    shift: float,
+) -> None:
+    """Add the grains at one tap of the footprint."""
+    unit = f4(1.0 / 1024.0)
+    for i in range(n):
+        soft = max(w[MINOR, i], w[MAJOR, i] / taps) * frequency
+        weight = visible(f4(0.67) / soft) / taps
+        u, v = (w[P, i] + shift * w[MP, i]) * frequency, (w[Q, i] + shift * w[MQ, i]) * frequency
+        floor_u, floor_v = np.floor(u), np.floor(v)
+        h = i4(i4(i4(floor_u) * _A) + i4(i4(floor_v) * _B) + i4(i4(s[SEED, i] + salt) * _C))
+        one, two = _scramble(h), _scramble(i4(h + _E))
+        radius = f4(0.10) + f4(0.24) * unit * f4(one & 1023)
+        room = f4(1.0) - f4(2.0) * radius
+        du = u - floor_u - (radius + room * unit * f4((one >> 10) & 1023))
+        dv = v - floor_v - (radius + room * unit * f4((one >> 20) & 1023))
+        # Squeezed along a random diagonal: grains with a direction make better corners than discs.
+        squeeze = f4(1.1) * unit * f4(two & 1023) - f4(0.55)
+        reach = np.sqrt(du * du + dv * dv + f4(2.0) * squeeze * du * dv)
+        cover = min(max((f4(0.85) * radius - reach) / max(soft, f4(0.03)) + f4(0.5), f4(0.0)), f4(1.0))
+        present = unit * f4((two >> 10) & 1023) < density
+        cover = weight * cover if present else f4(0.0)
+        w[KIND, i] = unit * f4((two >> 20) & 1023) if cover > f4(0.0) else w[KIND, i]
+        w[COVER, i] += cover
 
 
 @jit
 def _noise_array(points: NDArray[np.float64], cell: float, seed: int, out: NDArray[np.float64]) -> None:
     for i in range(len(points)):
-        out[i] = value_noise(points[i, 0] / cell, points[i, 1] / cell, seed)[0]
+        x, y = points[i, 0] / cell, points[i, 1] / cell
+        floor_x, floor_y = math.floor(x), math.floor(y)
+        tx, ty = x - floor_x, y - floor_y
+        h = i4(i4(i4(floor_x) * _A) + i4(i4(floor_y) * _B) + i4(i4(seed) * _C))
+        v00, v10 = float(_lattice(h)), float(_lattice(i4(h + _A)))
+        v01, v11 = float(_lattice(i4(h + _B))), float(_lattice(i4(i4(h + _A) + _B)))
+        # Quintic blending (Perlin, "Improving noise", 2002): hills need a continuous curvature, or wheels feel the lattice.
+        sx, sy = tx**3 * (tx * (6.0 * tx - 15.0) + 10.0), ty**3 * (ty * (6.0 * ty - 15.0) + 10.0)
+        out[i] = v00 + (v10 - v00) * sx + (v01 - v00) * sy + (v00 - v10 - v01 + v11) * sx * sy
 
 
 def noise_at(points: NDArray[np.float64], cell: float, seed: int) -> NDArray[np.float64]:
-    """(N,) smooth noise in [-1, 1] with lattice cells of ``cell`` [m] at (N, 2) points [m]."""
+    """(N,) smooth noise in [-1, 1] with lattice cells of ``cell`` [m] at (N, 2) points [m], in double precision."""
     out = np.empty(len(points))
     _noise_array(np.ascontiguousarray(points, dtype=np.float64), cell, seed, out)
     return out

@@ -15,7 +15,7 @@ from vloc_ros.simulation.light import illuminate, pack
 from vloc_ros.simulation.raster import CENTRED, SPREAD, pack_view, rasterise
 from vloc_ros.simulation.rig import StereoRig
 from vloc_ros.simulation.sensor import Sensor
-from vloc_ros.simulation.shading import shade_image
+from vloc_ros.simulation.shading import Shader
 from vloc_ros.simulation.shadows import bake_shadow_map
 from vloc_ros.simulation.world import World
 
@@ -50,6 +50,7 @@ class Renderer:
             towards = np.array([0.0, 0.0, 1.0])
         self._shadow = bake_shadow_map(world.mesh, towards, low, high, _SHADOW_CELLS, _SHADOW_CELL_M)
         size = (rig.camera.height, rig.camera.width)
+        self._shader = Shader(world.mesh, world.cover, pack(self._light), self._shadow, size[0] * size[1])
         self._inverse_depth = np.empty((*size, 4), dtype=np.float32)
         self._triangle = np.empty((*size, 4), dtype=np.int32)
 
@@ -63,16 +64,11 @@ class Renderer:
 
     def radiance(self, world_T_camera: Array) -> NDArray[np.float32]:
         """(H, W, 3) linear radiance that reaches a camera with the intrinsics of the rig."""
-        mesh, cover, camera = self.world.mesh, self.world.cover, pack_view(self.rig.camera, world_T_camera)
+        mesh, camera = self.world.mesh, pack_view(self.rig.camera, world_T_camera)
         rasterise(
             mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, camera, SPREAD, self._inverse_depth, self._triangle
         )
-        out = np.empty((*self._triangle.shape[:2], 3), dtype=np.float32)
-        shade_image(
-            mesh.attributes, mesh.labels, cover.layers, np.array([*cover.origin, cover.cell_m]), pack(self._light),
-            self._shadow.nearest, self._shadow.frame, camera, SPREAD, self._inverse_depth, self._triangle, out,
-        )  # fmt: skip
-        return out
+        return self._shader.shade(camera, self._inverse_depth, self._triangle)
 
     def depth(self, world_T_camera: Array) -> NDArray[np.float32]:
         """(H, W) exact depth along the optical axis at the pixel centres [m]; infinite in the sky."""

@@ -7,53 +7,103 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from vloc_ros.simulation.fragments import (
+    DEPTH,
+    DX,
+    EX,
+    EY,
+    EZ,
+    HB,
+    HG,
+    HR,
+    MAJOR,
+    MINOR,
+    MP,
+    MQ,
+    SEED,
+    SLOPE_P,
+    SLOPE_Q,
+    VALUE,
+    B,
+    G,
+    Integers,
+    P,
+    Q,
+    R,
+    Table,
+)
 from vloc_ros.simulation.jit import jit
 from vloc_ros.simulation.light import CLOUD_BRIGHT, CLOUD_DARK, HORIZON, SUN, TOWARDS_SUN, WEATHER, ZENITH
 from vloc_ros.simulation.noise import fractal
 
 Array = NDArray[np.float64]
 _CLOUD_BASE_M = 900.0
+_LOWEST = 0.015
+"""No clouds closer to the horizon than this (sine of the elevation)."""
 
 
 @jit
-def clear_sky(light: Array, dx: float, dy: float, dz: float) -> tuple[float, float, float]:
-    """Radiance of the sky without clouds in a unit direction; below the horizon that of the horizon."""
-    low = 1.0 - max(dz, 0.0)
-    low *= low
-    low *= low
-    toward = max(dx * light[TOWARDS_SUN, 0] + dy * light[TOWARDS_SUN, 1] + dz * light[TOWARDS_SUN, 2], 0.0)
-    toward *= toward
-    glow = toward * toward * toward
-    sharp = glow * glow * glow
-    glow = 0.10 * glow + 0.22 * sharp * sharp
-    return (
-        light[ZENITH, 0] + (light[HORIZON, 0] - light[ZENITH, 0]) * low + glow * light[SUN, 0],
-        light[ZENITH, 1] + (light[HORIZON, 1] - light[ZENITH, 1]) * low + glow * light[SUN, 1],
-        light[ZENITH, 2] + (light[HORIZON, 2] - light[ZENITH, 2]) * low + glow * light[SUN, 2],
-    )
+def clear_sky(light: Array, w: Table, n: int, x: int, y: int, z: int, floor: float) -> None:
+    """Radiance of the sky without clouds in unit directions (rows x, y, z), into rows HR, HG, HB.
+
+    ``floor`` is the least sine of the elevation that is looked up: at 0, the ground shows the colour of the horizon.
+    """
+    for i in range(n):
+        low = 1.0 - max(w[z, i], floor)
+        low *= low
+        low *= low
+        toward = w[x, i] * light[TOWARDS_SUN, 0] + w[y, i] * light[TOWARDS_SUN, 1] + w[z, i] * light[TOWARDS_SUN, 2]
+        toward = max(toward, 0.0)
+        glow = toward * toward
+        glow *= glow * glow
+        sharp = glow * glow * glow
+        glow = 0.10 * glow + 0.22 * sharp * sharp
+        w[HR, i] = light[ZENITH, 0] + (light[HORIZON, 0] - light[ZENITH, 0]) * low + glow * light[SUN, 0]
+        w[HG, i] = light[ZENITH, 1] + (light[HORIZON, 1] - light[ZENITH, 1]) * low + glow * light[SUN, 1]
+        w[HB, i] = light[ZENITH, 2] + (light[HORIZON, 2] - light[ZENITH, 2]) * low + glow * light[SUN, 2]
 
 
 @jit
-def sky_radiance(light: Array, dx: float, dy: float, dz: float, pixel: float) -> tuple[float, float, float]:
-    """Radiance of the sky in a unit direction as a pixel that spans ``pixel`` [rad] sees it."""
-    r, g, b = clear_sky(light, dx, dy, dz)
-    toward = dx * light[TOWARDS_SUN, 0] + dy * light[TOWARDS_SUN, 1] + dz * light[TOWARDS_SUN, 2]
-    if toward > 0.99995:
-        r, g, b = r + 30.0 * light[SUN, 0], g + 30.0 * light[SUN, 1], b + 30.0 * light[SUN, 2]
-    if dz <= 0.015:
-        return r, g, b
-    reach = _CLOUD_BASE_M / dz
-    footprint = pixel * reach / math.sqrt(dz)
-    value, slope_x, slope_y = fractal(
-        dx * reach, dy * reach, footprint, 0.0, footprint, footprint, 700.0, 5, 0.55, int(light[WEATHER, 2])
-    )
+def shade_sky(light: Array, w: Table, s: Integers, n: int, pixel: float) -> None:
+    """Radiance (R, G, B) of the sky along the unit rays of a batch whose pixels span ``pixel`` [rad]."""
+    clear_sky(light, w, n, EX, EY, EZ, 0.0)
+    for i in range(n):
+        up = max(w[EZ, i], _LOWEST)
+        reach = _CLOUD_BASE_M / up
+        w[P, i], w[Q, i] = w[EX, i] * reach, w[EY, i] * reach
+        w[MP, i], w[MQ, i] = 0.0, 0.0
+        w[MAJOR, i] = pixel * reach / math.sqrt(up)
+        w[MINOR, i], s[SEED, i] = w[MAJOR, i], int(light[WEATHER, 2])
+    fractal(w, s, n, 700.0, 5, 0.55, 0)
     threshold = 0.75 - 1.75 * light[WEATHER, 0]
-    cover = min(max((value - threshold) / 0.7, 0.0), 1.0)
-    cover = cover * cover * (3.0 - 2.0 * cover) * min(dz / 0.10, 1.0)
-    # Clouds are brighter on the side of the sun.
-    shade = 0.5 + 0.35 * value - 0.10 * (slope_x * light[TOWARDS_SUN, 0] + slope_y * light[TOWARDS_SUN, 1])
-    shade = min(max(shade, 0.0), 1.0)
-    cr = light[CLOUD_DARK, 0] + (light[CLOUD_BRIGHT, 0] - light[CLOUD_DARK, 0]) * shade
-    cg = light[CLOUD_DARK, 1] + (light[CLOUD_BRIGHT, 1] - light[CLOUD_DARK, 1]) * shade
-    cb = light[CLOUD_DARK, 2] + (light[CLOUD_BRIGHT, 2] - light[CLOUD_DARK, 2]) * shade
-    return r + (cr - r) * cover, g + (cg - g) * cover, b + (cb - b) * cover
+    for i in range(n):
+        toward = w[EX, i] * light[TOWARDS_SUN, 0] + w[EY, i] * light[TOWARDS_SUN, 1] + w[EZ, i] * light[TOWARDS_SUN, 2]
+        disc = 30.0 if toward > 0.99995 else 0.0
+        cover = min(max((w[VALUE, i] - threshold) / 0.7, 0.0), 1.0)
+        cover = cover * cover * (3.0 - 2.0 * cover) * min(max((w[EZ, i] - _LOWEST) / 0.09, 0.0), 1.0)
+        # Clouds are brighter on the side of the sun.
+        side = w[SLOPE_P, i] * light[TOWARDS_SUN, 0] + w[SLOPE_Q, i] * light[TOWARDS_SUN, 1]
+        shade = min(max(0.5 + 0.35 * w[VALUE, i] - 0.10 * side, 0.0), 1.0)
+        r, g, b = w[HR, i] + disc * light[SUN, 0], w[HG, i] + disc * light[SUN, 1], w[HB, i] + disc * light[SUN, 2]
+        cr = light[CLOUD_DARK, 0] + (light[CLOUD_BRIGHT, 0] - light[CLOUD_DARK, 0]) * shade
+        cg = light[CLOUD_DARK, 1] + (light[CLOUD_BRIGHT, 1] - light[CLOUD_DARK, 1]) * shade
+        cb = light[CLOUD_DARK, 2] + (light[CLOUD_BRIGHT, 2] - light[CLOUD_DARK, 2]) * shade
+        w[R, i], w[G, i], w[B, i] = r + (cr - r) * cover, g + (cg - g) * cover, b + (cb - b) * cover
+
+
+@jit
+def add_haze(light: Array, w: Table, n: int) -> None:
+    """The air between: things far away take the colour of the horizon."""
+    clear_sky(light, w, n, EX, EY, EZ, 0.03)
+    for i in range(n):
+        # exp(-x) as (1 - x/16)^16, which the compiler can vectorise.
+        dx, dy, dz = w[DX, i], w[DX + 1, i], w[DX + 2, i]
+        x = light[WEATHER, 1] * w[DEPTH, i] * np.sqrt(dx * dx + dy * dy + dz * dz)
+        clear = max(1.0 - 0.0625 * x, 0.0)
+        clear *= clear
+        clear *= clear
+        clear *= clear
+        clear *= clear
+        w[R, i] = w[HR, i] + (w[R, i] - w[HR, i]) * clear
+        w[G, i] = w[HG, i] + (w[G, i] - w[HG, i]) * clear
+        w[B, i] = w[HB, i] + (w[B, i] - w[HB, i]) * clear

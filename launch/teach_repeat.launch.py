@@ -100,6 +100,12 @@ ARGUMENTS = [
         "data", default_value="", description="Recording to play (any format that `vloc play` reads); its end ends all."
     ),
     DeclareLaunchArgument("bag", default_value="", description="ROS 2 bag to play with `ros2 bag play --clock`; its end ends all."),
+    DeclareLaunchArgument(
+        "rectification",
+        default_value="auto",
+        choices=["auto", "off"],
+        description="With data: correct the rectification error of a stereo recording when it is significant.",
+    ),
     DeclareLaunchArgument("start", default_value="0", description="First frame of the recording."),
     DeclareLaunchArgument("stop", default_value="-1", description="Frame of the recording to stop before; -1: the end."),
     DeclareLaunchArgument("step", default_value="1", description="Play every n-th frame of the recording."),
@@ -203,7 +209,8 @@ def mounting(recording: str) -> list[float]:
 
 
 def player(argument) -> Node:
-    values = {name: int(argument(name)) for name in ("start", "stop", "step")}
+    values: dict = {name: int(argument(name)) for name in ("start", "stop", "step")}
+    values["rectification"] = argument("rectification")
     values |= {"source": argument("data"), "rate": float(argument("rate")), "lockstep": argument("lockstep") == "true"}
     return Node(
         package=PACKAGE,

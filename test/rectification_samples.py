@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,9 +20,7 @@ from vloc_ros.geometry.rectification_fit import StereoTracks
 
 Array = NDArray[np.float64]
 CAMERA = StereoCamera(480, 320, 360.0, 360.0, 236.0, 164.0, 0.25)
-ERROR = RectificationCorrection(
-    pitch=0.0012, yaw=-0.003, roll=0.002, scale=0.001, shift_x=2.1, shift_y=-0.4, radial=0.002, p1=-0.001, p2=0.0015
-)
+ERROR = RectificationCorrection(pitch=0.0012, yaw=-0.003, roll=0.002, scale=0.001, shift_x=2.1, radial=0.002, p1=-0.001, p2=0.0015)
 """Up to 2.4 px on the camera of the samples, in rows and in disparities."""
 
 
@@ -77,12 +76,8 @@ class BoardRoom(DatasetReader):
     def recognises(cls, path: Path) -> bool:
         return False
 
-    def __init__(self, error: RectificationCorrection, frames: int = 9, step_m: float = 0.2, damaged: int | None = None) -> None:
-        rng = np.random.default_rng(7)
-        self._error, self._damaged = error, damaged
-        self._boards = [_Board(rng, depth) for depth in (40.0, 22.0, 16.0, 12.0, 9.0, 7.0, 6.0, 5.0, 4.5, 4.0)]
-        motion = drive(rng, step_m) if step_m else np.eye(4)
-        self._camera_T_world = [np.linalg.matrix_power(motion, index) for index in range(frames)]
+    def __init__(self, error: RectificationCorrection, frames: int = 9, step_m: float = 0.35, damaged: int | None = None) -> None:
+        self._error, self._frames, self._step_m, self._damaged = error, frames, step_m, damaged
 
     @property
     def camera(self) -> StereoCamera:
@@ -90,27 +85,52 @@ class BoardRoom(DatasetReader):
 
     @property
     def stamps_ns(self) -> NDArray[np.int64]:
-        return np.arange(len(self._camera_T_world), dtype=np.int64) * 100_000_000
+        return np.arange(self._frames, dtype=np.int64) * 100_000_000
 
     def frame(self, index: int) -> StereoFrame:
         if index == self._damaged:
             raise DataError(f"image {index} is damaged")
-        camera_T_world = self._camera_T_world[index]
-        right_T_left = se3.from_rotation_translation(np.eye(3), np.array([-CAMERA.baseline, 0.0, 0.0]))
-        grid = np.stack(np.meshgrid(np.arange(CAMERA.width), np.arange(CAMERA.height)), axis=-1).reshape(-1, 2).astype(float)
-        left = self._render(camera_T_world, grid)
-        right = self._render(right_T_left @ camera_T_world, self._error.ideal(CAMERA, grid))
-        return StereoFrame(int(self.stamps_ns[index]), left, right=right)
+        camera_T_world = _camera_T_world(self._step_m, index)
+        return StereoFrame(
+            int(self.stamps_ns[index]), _left_image(self._step_m, index), right=_right_image(self._error, camera_T_world.tobytes())
+        )
 
-    def _render(self, camera_T_world: Array, pixels: Array) -> NDArray[np.uint8]:
-        """The view along the (H * W, 2) pixels of an ideal camera."""
-        world_T_camera = se3.inverse(camera_T_world)
-        rays = np.column_stack([(pixels - [CAMERA.cx, CAMERA.cy]) / [CAMERA.fx, CAMERA.fy], np.ones(len(pixels))])
-        rays = (rays @ world_T_camera[:3, :3].T).reshape(CAMERA.height, CAMERA.width, 3)
-        image = np.full((CAMERA.height, CAMERA.width), 90.0, dtype=np.float32)
-        for board in self._boards:  # from far to near
-            board.paint(image, world_T_camera[:3, 3], rays)
-        return np.rint(np.clip(image, 0.0, 255.0)).astype(np.uint8)
+
+def _camera_T_world(step_m: float, index: int) -> Array:
+    motion = drive(np.random.default_rng(7), step_m) if step_m else np.eye(4)
+    return np.linalg.matrix_power(motion, index)
+
+
+@lru_cache(maxsize=64)  # tests look at the same drive again and again
+def _left_image(step_m: float, index: int) -> NDArray[np.uint8]:
+    return _render(_camera_T_world(step_m, index), _grid())
+
+
+@lru_cache(maxsize=64)
+def _right_image(error: RectificationCorrection, camera_T_world: bytes) -> NDArray[np.uint8]:
+    right_T_left = se3.from_rotation_translation(np.eye(3), np.array([-CAMERA.baseline, 0.0, 0.0]))
+    return _render(right_T_left @ np.frombuffer(camera_T_world).reshape(4, 4), error.ideal(CAMERA, _grid()))
+
+
+def _grid() -> Array:
+    return np.stack(np.meshgrid(np.arange(CAMERA.width), np.arange(CAMERA.height)), axis=-1).reshape(-1, 2).astype(np.float64)
+
+
+def _render(camera_T_world: Array, pixels: Array) -> NDArray[np.uint8]:
+    """The view along the (H * W, 2) pixels of an ideal camera."""
+    world_T_camera = se3.inverse(camera_T_world)
+    rays = np.column_stack([(pixels - [CAMERA.cx, CAMERA.cy]) / [CAMERA.fx, CAMERA.fy], np.ones(len(pixels))])
+    rays = (rays @ world_T_camera[:3, :3].T).reshape(CAMERA.height, CAMERA.width, 3)
+    image = np.full((CAMERA.height, CAMERA.width), 90.0, dtype=np.float32)
+    for board in _boards():  # from far to near
+        board.paint(image, world_T_camera[:3, 3], rays)
+    return np.rint(np.clip(image, 0.0, 255.0)).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _boards() -> list[_Board]:
+    rng = np.random.default_rng(7)
+    return [_Board(rng, depth) for depth in (40.0, 20.0, 14.0, 10.0, 8.0, 6.5, 5.5, 5.0)]
 
 
 class _Board:

@@ -5,9 +5,6 @@ import itertools
 import numpy as np
 import pytest
 from evaluation_samples import noisy, random_walk
-from evo.core import metrics as evo_metrics
-from evo.core.trajectory import PosePath3D
-from evo.core.units import Unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +12,11 @@ from vloc_ros.errors import DataError
 from vloc_ros.evaluation import metrics
 from vloc_ros.evaluation.metrics import Alignment
 from vloc_ros.geometry import se3
+
+pytest.importorskip("evo", reason="evo is a development tool that is not installed here")
+from evo.core import metrics as evo_metrics
+from evo.core.trajectory import PosePath3D
+from evo.core.units import Unit
 
 SEEDS = st.integers(0, 2**32 - 1)
 

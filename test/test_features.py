@@ -13,6 +13,7 @@ from vloc_ros.features import (
     StereoMethod,
     StereoSettings,
     create_extractor,
+    dense_disparity,
     extractors,
     match,
     match_stereo,
@@ -122,6 +123,11 @@ def test_key_points_are_spread_over_the_image():
     assert (np.diff(scores[chosen]) <= 0).all(), "best first"
 
 
+def disparities(frame, keypoints, settings):
+    dense = dense_disparity(frame, frame.left_grey, CAMERA, settings)
+    return match_stereo(frame, frame.left_grey, dense, keypoints, CAMERA, settings)
+
+
 def stereo_pair(disparity):
     """A fronto-parallel textured wall."""
     wide = texture(3, (240, 500)).astype(np.float32)
@@ -136,7 +142,7 @@ def stereo_pair(disparity):
 def test_disparity_is_sub_pixel(method, true):
     frame = stereo_pair(true)
     keypoints = create_extractor("sift", 300).extract(frame.left).keypoints
-    found = match_stereo(frame, frame.left_grey, keypoints, CAMERA, StereoSettings(method=method))
+    found = disparities(frame, keypoints, StereoSettings(method=method))
     inside = (keypoints[:, 0] > true + 60) & (keypoints[:, 0] < 250)
     known = inside & np.isfinite(found)
     assert known.sum() > 0.7 * inside.sum()
@@ -148,12 +154,12 @@ def test_depth_becomes_disparity_and_bad_depth_nothing():
     depth[0, :4] = [np.nan, 0.0, -1.0, np.inf]
     frame = StereoFrame(0, texture(), depth=depth)
     keypoints = np.array([[0, 0], [1, 0], [2, 0], [3, 0], [100, 100]], np.float32)
-    found = match_stereo(frame, frame.left_grey, keypoints, CAMERA, StereoSettings())
+    found = disparities(frame, keypoints, StereoSettings())
     assert np.isnan(found[:4]).all() and found[4] == pytest.approx(250.0 * 0.24 / 2.0)
 
 
 def test_a_pair_that_does_not_match_has_no_disparity():
     frame = StereoFrame(0, texture(1), texture(2))
     keypoints = create_extractor("sift", 200).extract(frame.left).keypoints
-    found = match_stereo(frame, frame.left_grey, keypoints, CAMERA, StereoSettings())
+    found = disparities(frame, keypoints, StereoSettings())
     assert np.isfinite(found).mean() < 0.15

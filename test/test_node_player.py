@@ -33,7 +33,7 @@ def test_it_publishes_the_recording_at_its_pace(recording, tmp_path):
         truth = probe.listen(Odometry, "ground_truth/odometry")
         clock: list[int] = []
         probe.node.create_subscription(Clock, "/clock", lambda message: clock.append(stamp_to_ns(message.clock)), qos.clock())
-        parameters = {"source": str(recording), "start": 1, "rate": 0.5}
+        parameters = {"source": str(recording), "start": 1, "rate": 0.5, "rectification": "off"}
         with samples.node("player", parameters, tmp_path, environment) as player:
             assert player.wait() == 0
             assert "4 of 5 frames published, 1 could not be read" in player.output

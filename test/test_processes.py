@@ -24,7 +24,7 @@ def recording(tmp_path_factory):
 
 
 def player(recording, **parameters) -> NodeSpec:
-    return NodeSpec("player", "player", {"source": str(recording), **parameters})
+    return NodeSpec("player", "player", {"source": str(recording), "rectification": "off", **parameters})
 
 
 def test_a_failing_node_ends_the_others_and_gives_the_exit_code(recording):
@@ -46,7 +46,10 @@ def test_the_time_limit_ends_them_cleanly(recording):
 
 def test_the_end_of_the_named_node_ends_all_with_zero(recording):
     lines: list[str] = []
-    specs = [player(recording, wait_for_subscriber=0.0), NodeSpec("other", "player", {"source": str(recording), "loop": True})]
+    specs = [
+        player(recording, wait_for_subscriber=0.0),
+        NodeSpec("other", "player", {"source": str(recording), "loop": True, "rectification": "off"}),
+    ]
     assert run_nodes(specs, until="player", environment=samples.ros_environment(), output=lines.append) == 0
     assert any(line.startswith("[player]") and "2 of 2 frames published" in line for line in lines)
 

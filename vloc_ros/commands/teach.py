@@ -54,11 +54,12 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         write_reports(args.out, f"Teach {args.source.name}", [runs.Judged("teach", args.out, reader, args.map)])
     interrupted = sum(frame.state is State.LOST for frame in done)
+    length = runs.route_length(poses)
     values = {
         "map": str(args.map),
         "frames": len(done),
         "keyframes": len(keyframes),
-        "route_length_m": runs.route_length(poses),
+        "route_length_m": length,
         "interrupted_frames": interrupted,
     }
     text = rows(
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             ("map", args.map),
             ("frames", len(done)),
             ("keyframes", len(keyframes)),
-            ("route", number(values["route_length_m"], "m", 1)),
+            ("route", number(length, "m", 1)),
             ("interrupted", f"{interrupted} frames"),
         ]
     )

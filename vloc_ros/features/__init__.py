@@ -3,7 +3,7 @@
 from vloc_ros.features import orb, sift
 from vloc_ros.features.contract import FeatureExtractor, Features, Matches, Metric, create_extractor, extractors
 from vloc_ros.features.matching import MatchSettings, match
-from vloc_ros.features.stereo import StereoMethod, StereoSettings, match_stereo
+from vloc_ros.features.stereo import StereoMethod, StereoSettings, dense_disparity, match_stereo
 
 __all__ = [
     "FeatureExtractor",
@@ -14,6 +14,7 @@ __all__ = [
     "StereoMethod",
     "StereoSettings",
     "create_extractor",
+    "dense_disparity",
     "extractors",
     "match",
     "match_stereo",

@@ -14,7 +14,7 @@ from vloc_ros.data.frame import Image, StereoFrame
 from vloc_ros.errors import CalibrationError
 from vloc_ros.features.contract import FeatureExtractor, Features, create_extractor
 from vloc_ros.features.spread import spread_evenly
-from vloc_ros.features.stereo import StereoSettings, match_stereo
+from vloc_ros.features.stereo import StereoSettings, dense_disparity, match_stereo
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.estimate import RejectReason
 
@@ -100,4 +100,9 @@ class Observation:
 
     def disparity_at(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N,) disparities [px] at (N, 2) pixels, NaN where there is none."""
-        return match_stereo(self._frame, self.grey, pixels, self._frontend.camera, self._frontend.stereo)
+        camera, settings = self._frontend.camera, self._frontend.stereo
+        return match_stereo(self._frame, self.grey, self._dense, pixels, camera, settings)
+
+    @cached_property
+    def _dense(self) -> NDArray[np.float32]:
+        return dense_disparity(self._frame, self.grey, self._frontend.camera, self._frontend.stereo)

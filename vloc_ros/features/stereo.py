@@ -32,27 +32,57 @@ class StereoSettings:
 
     method: StereoMethod = param(StereoMethod.BLOCK, "how disparities are found: block or sgbm")
     min_depth: float = param(1.5, "nearest depth that a stereo pair is searched for", unit="m", min=0.05, max=100.0)
-    max_depth: float = param(60.0, "farthest depth that is used", unit="m", min=1.0, max=10000.0)
+    max_depth: float = param(50.0, "farthest depth that is used", unit="m", min=1.0, max=10000.0)
     max_row_difference: float = param(
         1.0, "largest vertical disagreement of a pair; a larger one is no match", unit="px", min=0.1, max=10.0
     )
 
 
+def dense_disparity(frame: StereoFrame, grey: Image, camera: StereoCamera, settings: StereoSettings) -> FloatArray:
+    """What :func:`match_stereo` starts from, made once per frame: the disparity image of the configured method [px].
+
+    (H, W) for a depth image and for SGBM, (H // 2, W // 2) of the halved pair for BLOCK; NaN or negative where unknown.
+    """
+    if frame.depth is not None:
+        return camera.disparity_of_depth(frame.depth.astype(np.float64)).astype(np.float32)
+    if settings.method is StereoMethod.SGBM:
+        return _sgbm(grey, frame.right_grey)
+    return _coarse_disparity(grey, frame.right_grey, camera, settings)
+
+
 def match_stereo(
-    frame: StereoFrame, grey: Image, keypoints: FloatArray, camera: StereoCamera, settings: StereoSettings
+    frame: StereoFrame,
+    grey: Image,
+    dense: FloatArray,
+    keypoints: FloatArray,
+    camera: StereoCamera,
+    settings: StereoSettings,
 ) -> FloatArray:
-    """(N,) disparities [px] of (N, 2) key points of the left image; NaN where there is none in the depth range."""
+    """Disparities of key points.
+
+    Args:
+        frame: the pair, or the image with its depth.
+        grey: (H, W) its left image.
+        dense: :func:`dense_disparity` of the frame.
+        keypoints: (N, 2) pixels of the left image.
+        camera: the rectified camera.
+        settings: method and depth range.
+
+    Returns:
+        (N,) disparities [px]; NaN where there is none in the depth range.
+    """
     if len(keypoints) == 0:
         return np.zeros(0, dtype=np.float32)
     focal_baseline = camera.fx * camera.baseline
     nearest = settings.min_depth
     if frame.depth is not None:
-        disparity = camera.disparity_of_depth(_nearest(frame.depth, keypoints).astype(np.float64)).astype(np.float32)
+        disparity = _nearest(dense, keypoints)
         nearest = 0.0  # the sensor knows its own near limit
     elif settings.method is StereoMethod.SGBM:
-        disparity = _nearest(_sgbm(grey, frame.right_grey), keypoints)
+        disparity = _nearest(dense, keypoints)
     else:
-        disparity = _block(grey, frame.right_grey, keypoints, camera, settings)
+        guess = 2.0 * _nearest(dense, (keypoints + 0.5) / 2.0 - 0.5)
+        disparity = _aligned(grey, frame.right_grey, keypoints, guess, settings)
     valid = (disparity >= focal_baseline / settings.max_depth) & (disparity * nearest <= focal_baseline)
     return np.where(valid, disparity, np.float32(np.nan)).astype(np.float32)
 
@@ -80,8 +110,8 @@ def _sgbm(left: Image, right: Image) -> FloatArray:
     return np.asarray(matcher.compute(left, right), dtype=np.float32) / np.float32(16.0)
 
 
-def _block(left: Image, right: Image, keypoints: FloatArray, camera: StereoCamera, settings: StereoSettings) -> FloatArray:
-    guess = _coarse_disparity(left, right, keypoints, camera, settings)
+def _aligned(left: Image, right: Image, keypoints: FloatArray, guess: FloatArray, settings: StereoSettings) -> FloatArray:
+    """Sub-pixel disparity from a guess of about one pixel: Lucas-Kanade alignment of the patch around each key point."""
     start = keypoints.copy()
     start[:, 0] -= np.nan_to_num(guess, nan=0.0)
     moved, found, _ = cv2.calcOpticalFlowPyrLK(
@@ -102,10 +132,8 @@ def _block(left: Image, right: Image, keypoints: FloatArray, camera: StereoCamer
     return np.where(good, shift[:, 0], np.nan).astype(np.float32)
 
 
-def _coarse_disparity(
-    left: Image, right: Image, keypoints: FloatArray, camera: StereoCamera, settings: StereoSettings
-) -> FloatArray:
-    """(N,) disparity [px] to about one pixel, from block matching of the halved images; NaN where ambiguous."""
+def _coarse_disparity(left: Image, right: Image, camera: StereoCamera, settings: StereoSettings) -> FloatArray:
+    """(H // 2, W // 2) disparities of the halved images by block matching [px of those]; NaN where ambiguous."""
     half = (left.shape[1] // 2, left.shape[0] // 2)
     even = (slice(2 * half[1]), slice(2 * half[0]))
     small_left, small_right = (cv2.resize(i[even], half, interpolation=cv2.INTER_AREA) for i in (left, right))
@@ -120,4 +148,4 @@ def _coarse_disparity(
     padded = [cv2.copyMakeBorder(i, 4, 4, border, 4, cv2.BORDER_REPLICATE) for i in (small_left, small_right)]
     dense = matcher.compute(*padded)[4:-4, border:-4].astype(np.float32) / np.float32(16.0)
     dense[dense <= -1.0] = np.nan
-    return 2.0 * _nearest(dense, (keypoints + 0.5) / 2.0 - 0.5)
+    return np.asarray(dense, dtype=np.float32)

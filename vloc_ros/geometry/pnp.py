@@ -31,8 +31,8 @@ class PnpSettings:
 
     ransac_px: float = param(3.0, "inlier threshold of RANSAC", unit="px", min=0.1, max=50.0)
     ransac_iterations: int = param(2000, "at most so many RANSAC iterations", min=10, max=100000)
-    pixel_sigma: float = param(0.5, "standard deviation of a key point", unit="px", min=0.01, max=10.0)
-    disparity_sigma: float = param(0.4, "standard deviation of a disparity", unit="px", min=0.01, max=10.0)
+    pixel_sigma: float = param(0.7, "standard deviation of a key point", unit="px", min=0.01, max=10.0)
+    disparity_sigma: float = param(0.5, "standard deviation of a disparity", unit="px", min=0.01, max=10.0)
     iterations: int = param(10, "at most so many Gauss-Newton iterations", min=1, max=100)
     min_inliers: int = param(12, "fewer inliers are no pose", min=6, max=1000)
     max_sigma_m: float = param(1.0, "larger position uncertainty (one sigma) is no pose", unit="m", min=0.001, max=100.0)
@@ -109,21 +109,22 @@ def refine_pose(
     converged = False
     for _ in range(settings.iterations):
         residual, jacobian, information, visible = _linearise(camera, landmarks, pixels, disparity, pose, settings)
-        squared = np.einsum("ni,nij,nj->n", residual, information, residual)
+        squared = ((information @ residual[:, :, None])[:, :, 0] * residual).sum(axis=1)
         dof = np.where(np.isfinite(disparity), _CHI2_99_3DOF, _CHI2_99_2DOF)
         inlier = visible & (squared < dof)
         # Cauchy: a point at the gate has half the influence that least squares gives it.
         weight = np.where(visible & (squared < 4.0 * dof), 1.0 / (1.0 + squared / dof), 0.0)
-        weighted = information * weight[:, None, None]
-        normal = np.einsum("nia,nij,njb->ab", jacobian, weighted, jacobian)
-        gradient = np.einsum("nia,nij,nj->a", jacobian, weighted, residual)
+        # One row per residual component: the normal matrix is then one product of two tall matrices.
+        weighted = (jacobian.transpose(0, 2, 1) @ (information * weight[:, None, None])).transpose(1, 0, 2).reshape(6, -1)
+        normal = weighted @ jacobian.reshape(-1, 6)
+        gradient = weighted @ residual.ravel()
         if np.count_nonzero(inlier) < settings.min_inliers:
             return PoseEstimate.failure(RejectReason.TOO_FEW_INLIERS, count)
         step = _solve(normal, -gradient)
         if step is None:
             return PoseEstimate.failure(RejectReason.DEGENERATE_GEOMETRY, count)
         pose = pose @ se3.exp(step)
-        if np.linalg.norm(step) < 1e-6:
+        if np.linalg.norm(step) < 1e-5:
             converged = True
             break
     if not converged and (step is None or np.linalg.norm(step) > 1e-3):

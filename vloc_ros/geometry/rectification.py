@@ -36,10 +36,11 @@ class RectificationCorrection:
     recorded pixel lies further to the right and further down by
 
         dx = fx (pitch u v + yaw (1 + u^2) - roll v + scale u + radial u r^2 + 2 p1 u v + p2 (r^2 + 2 u^2)) + shift_x
-        dy = fy (pitch (1 + v^2) + yaw u v + roll u + scale v + radial v r^2 + p1 (r^2 + 2 v^2) + 2 p2 u v) + shift_y
+        dy = fy (pitch (1 + v^2) + yaw u v + roll u + scale v + radial v r^2 + p1 (r^2 + 2 v^2) + 2 p2 u v)
 
-    Over a narrow field of view some of the terms resemble each other, so that single parameters can be larger than the physical
-    error; their sum is what counts (:meth:`max_shift_px`).
+    A vertical error of the principal point is not among them, for it is hardly another thing than pitch. Over a narrow field of
+    view some of the terms resemble each other, so that single parameters can be larger than the physical error; their sum is what
+    counts (:meth:`max_shift_px`).
     """
 
     pitch: float = param(0.0, "rotation that moves the right image down", unit="rad", min=-0.3, max=0.3)
@@ -47,7 +48,6 @@ class RectificationCorrection:
     roll: float = param(0.0, "rotation of the right image, clockwise as seen", unit="rad", min=-0.3, max=0.3)
     scale: float = param(0.0, "excess of the focal length of the right image, relative", min=-0.3, max=0.3)
     shift_x: float = param(0.0, "error of the principal point to the right", unit="px", min=-200.0, max=200.0)
-    shift_y: float = param(0.0, "error of the principal point downwards", unit="px", min=-200.0, max=200.0)
     radial: float = param(0.0, "error of the radial distortion k1", min=-1.0, max=1.0)
     p1: float = param(0.0, "error of the decentring distortion p1", min=-1.0, max=1.0)
     p2: float = param(0.0, "error of the decentring distortion p2", min=-1.0, max=1.0)
@@ -58,7 +58,7 @@ class RectificationCorrection:
         return not any(self.to_list())
 
     def to_list(self) -> list[float]:
-        """The nine parameters in the order of their declaration, for a ROS parameter."""
+        """The eight parameters in the order of their declaration, for a ROS parameter."""
         return [float(value) for value in dataclasses.astuple(self)]
 
     @classmethod
@@ -66,7 +66,7 @@ class RectificationCorrection:
         """The inverse of :meth:`to_list`; an empty list is the identity.
 
         Raises:
-            ConfigError: there are not nine values, or one is not a number or out of range.
+            ConfigError: there are not eight values, or one is not a number or out of range.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         if len(values) not in (0, len(names)):
@@ -130,7 +130,7 @@ class RectificationCorrection:
 
 
 def shift_basis(camera: StereoCamera, pixels: Array) -> Array:
-    """(N, 2, 9) derivative of :meth:`RectificationCorrection.shift` with respect to the parameters, in their order.
+    """(N, 2, 8) derivative of :meth:`RectificationCorrection.shift` with respect to the parameters, in their order.
 
     The model is linear in its parameters, so that the basis does not depend on them.
     """
@@ -139,8 +139,8 @@ def shift_basis(camera: StereoCamera, pixels: Array) -> Array:
     one, zero = np.ones_like(u), np.zeros_like(u)
     uu, uv, vv = u * u, u * v, v * v
     rr = uu + vv
-    dx = [uv, 1.0 + uu, -v, u, one / camera.fx, zero, u * rr, 2.0 * uv, rr + 2.0 * uu]
-    dy = [1.0 + vv, uv, u, v, zero, one / camera.fy, v * rr, rr + 2.0 * vv, 2.0 * uv]
+    dx = [uv, 1.0 + uu, -v, u, one / camera.fx, u * rr, 2.0 * uv, rr + 2.0 * uu]
+    dy = [1.0 + vv, uv, u, v, zero, v * rr, rr + 2.0 * vv, 2.0 * uv]
     return np.stack([np.stack(dx, axis=1) * camera.fx, np.stack(dy, axis=1) * camera.fy], axis=1)
 
 

@@ -2,7 +2,7 @@
 
 Rows of one pair show the vertical part of the error. The horizontal part, an error of the disparities, shows only over time: the
 same points triangulated before and after a motion must differ by a rigid motion, and wrong disparities bend the scene in a way
-that no rigid motion explains. Both are one least-squares problem in the nine parameters of
+that no rigid motion explains. Both are one least-squares problem in the eight parameters of
 :class:`~vloc_ros.geometry.rectification.RectificationCorrection` and one pose per pair of frames. The poses are eliminated (Schur
 complement), as in bundle adjustment (Triggs et al., Bundle Adjustment - A Modern Synthesis, 2000).
 """
@@ -30,9 +30,13 @@ _ITERATIONS = 20
 _ROW_ITERATIONS = 20
 _CONVERGED_PX = 5e-3
 _NOISE = PnpSettings(pixel_sigma=_POINT_SIGMA_PX, disparity_sigma=_POINT_SIGMA_PX)
-_POSE = PnpSettings(max_sigma_m=100.0, max_sigma_rad=1.0)
-# A weak prior keeps combinations that the data do not show at zero: 1 degree, 1 %, 10 px, and lens coefficients of 0.02.
-_PRIOR_SIGMA = np.array([0.02, 0.02, 0.02, 0.01, 10.0, 10.0, 0.02, 0.02, 0.02])
+_POSE = PnpSettings(iterations=40, max_sigma_m=100.0, max_sigma_rad=1.0)  # wrong disparities converge slowly
+_SHARE = 0.04
+"""Matches are no independent witnesses: neighbours share what the model does not explain (such as an error of the left lens), so
+that this share of their information is used. With it the covariance has the size of the scatter between parts of a real drive."""
+# A weak prior keeps combinations that the data do not show at zero: 1 degree, 1 %, 10 px, and lens coefficients. Radial distortion
+# resembles a change of scale over a narrow field of view; its tighter prior keeps the two from growing against each other.
+_PRIOR_SIGMA = np.array([0.02, 0.02, 0.02, 0.01, 10.0, 0.002, 0.01, 0.01])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class RectificationFit:
 
     Attributes:
         correction: the parameters.
-        covariance: (9, 9) of the parameters; what the data do not determine has the size of the prior.
+        covariance: (8, 8) of the parameters; what the data do not determine has the size of the prior.
     """
 
     correction: RectificationCorrection
@@ -85,7 +89,7 @@ def fit_rows(camera: StereoCamera, tracks: Sequence[StereoTracks]) -> Rectificat
         residual = target - recorded[:, 1] + basis @ parameters
         # The scale starts at that of a badly rectified pair and shrinks to that of the matches.
         sigma = max(_ROW_SIGMA_PX, 1.5 * float(np.median(np.abs(residual))))
-        weight = _cauchy((residual / sigma) ** 2) / sigma**2
+        weight = _cauchy((residual / sigma) ** 2) * _SHARE / sigma**2
         normal = (basis * weight[:, None]).T @ basis + np.diag(_PRIOR_SIGMA**-2)
         parameters = np.linalg.solve(normal, basis.T @ (weight * (recorded[:, 1] - target)))
         basis = shift_basis(camera, _correction(parameters).ideal(camera, recorded))[:, 1]
@@ -97,7 +101,7 @@ def fit_rectification(
 ) -> RectificationFit | None:
     """Rows and temporal consistency together, from a given start; None when no pair of frames yields a pose."""
     parameters: Array = np.array(start.to_list())
-    poses = [estimate_motion(camera, t, start) for t in tracks]
+    poses = [_first_motion(camera, t, start) for t in tracks]
     used = [(t, pose) for t, pose in zip(tracks, poses, strict=True) if pose is not None]
     if not used:
         return None
@@ -125,6 +129,12 @@ def estimate_motion(camera: StereoCamera, tracks: StereoTracks, correction: Rect
     near = before > _MIN_DISPARITY_PX
     landmarks = Landmarks.triangulate(camera, tracks.before_left[near], before[near], _POSE)
     return estimate_pose(camera, landmarks, tracks.after_left[near], after[near], _POSE).a_T_b
+
+
+def _first_motion(camera: StereoCamera, tracks: StereoTracks, start: RectificationCorrection) -> Array | None:
+    motion = estimate_motion(camera, tracks, start)
+    # Rows alone can get the disparities more wrong than they were.
+    return estimate_motion(camera, tracks, RectificationCorrection()) if motion is None else motion
 
 
 def disparities(camera: StereoCamera, tracks: StereoTracks, correction: RectificationCorrection) -> tuple[Array, Array]:
@@ -187,7 +197,7 @@ class _MotionSystem:
         noise = of_point @ landmarks.covariances @ of_point.transpose(0, 2, 1) + np.eye(3) * _POINT_SIGMA_PX**2
         information: Array = np.asarray(np.linalg.inv(noise), dtype=np.float64)
         squared = np.einsum("ni,nij,nj->n", residual, information, residual)
-        information *= np.where(used, _cauchy(squared), 0.0)[:, None, None]
+        information *= np.where(used, _SHARE * _cauchy(squared), 0.0)[:, None, None]
         return cls._eliminate(residual, of_motion, of_parameters, information)
 
     @classmethod
@@ -216,7 +226,7 @@ def _row_system(camera: StereoCamera, tracks: Sequence[StereoTracks], parameters
         ideal = correction.ideal(camera, t.row_right)
         residual = t.row_left[:, 1] - ideal[:, 1]
         basis = shift_basis(camera, ideal)[:, 1]
-        weight = _cauchy((residual / _ROW_SIGMA_PX) ** 2) / _ROW_SIGMA_PX**2
+        weight = _cauchy((residual / _ROW_SIGMA_PX) ** 2) * _SHARE / _ROW_SIGMA_PX**2
         normal += (basis * weight[:, None]).T @ basis
         gradient += basis.T @ (weight * residual)
     return normal, gradient

@@ -35,7 +35,8 @@ def from_quaternion(translation: Array, xyzw: Array) -> Array:
 
 def quaternion(a_T_b: Array) -> Array:
     """Unit quaternion (x, y, z, w), w >= 0, of the rotation."""
-    return np.asarray(Rotation.from_matrix(a_T_b[:3, :3]).as_quat(canonical=True), dtype=np.float64)
+    xyzw = np.asarray(Rotation.from_matrix(a_T_b[:3, :3]).as_quat(), dtype=np.float64)
+    return xyzw if xyzw[3] >= 0.0 else -xyzw
 
 
 def inverse(a_T_b: Array) -> Array:

@@ -25,9 +25,12 @@ Pixels = NDArray[np.float32]
 class OdometrySettings:
     """Visual odometry from frame to frame."""
 
-    window_px: int = param(9, "side of the patch that is aligned", unit="px", min=5, max=101)
+    window_px: int = param(7, "side of the patch that is aligned", unit="px", min=5, max=101)
     max_round_trip_px: float = param(
         0.8, "a corner that, tracked there and back, ends farther off is dropped", unit="px", min=0.05, max=20.0
+    )
+    max_gap: float = param(
+        0.35, "frames that cannot be used are skipped for so long before the odometry starts afresh", unit="s", min=0.0, max=10.0
     )
     max_speed: float = param(30.0, "a faster motion is refused", unit="m/s", min=0.1, max=100.0)
     drift_percent: float = param(1.0, "odometry uncertainty per distance (one sigma)", unit="%", min=0.01, max=100.0)
@@ -40,25 +43,27 @@ class OdometrySettings:
 
 @dataclass(frozen=True, slots=True)
 class OdometryStep:
-    """Motion of the camera from the previous frame to this one.
+    """Motion of the camera since the last frame that had one.
 
     Attributes:
         previous_T_camera: (4, 4), None when unknown.
         covariance: (6, 6) with it.
         inliers: corners or matches that agree on it.
         reason: why there is none.
+        broken: the motion that led to this frame will never be known; the next one starts from here.
     """
 
     previous_T_camera: Array | None
     covariance: Array | None
     inliers: int
     reason: RejectReason | None
+    broken: bool = False
 
 
 class StereoOdometry:
     """Tracks corners from frame to frame (Lucas and Kanade 1981, in pyramids), and matches features where that fails.
 
-    A frame that cannot be used is skipped, and the motion into the next one is then unknown.
+    A frame that cannot be used is skipped: the next one is compared with the last that could, unless that is too long ago.
     """
 
     def __init__(
@@ -73,25 +78,33 @@ class StereoOdometry:
         self._velocity: Array | None = None  # twist of the last motion per second
 
     def update(self, observation: Observation) -> OdometryStep:
-        """Motion from the previous usable frame to this one; the first frame, and one after a gap, has none."""
-        previous, self._previous = self._previous, None
-        if observation.is_blank:
-            self.reset()
-            return OdometryStep(None, None, 0, RejectReason.BLANK_IMAGE)
-        self._previous = observation
+        """Motion since the last usable frame; the first frame has none."""
+        previous = self._previous
         if previous is None:
-            return OdometryStep(None, None, 0, None)
+            self._previous = None if observation.is_blank else observation
+            return OdometryStep(None, None, 0, RejectReason.BLANK_IMAGE if observation.is_blank else None)
         seconds = (observation.stamp_ns - previous.stamp_ns) * 1e-9
-        estimate = self._plausible(self._track(previous, observation, seconds), seconds)
-        if not estimate.success:
-            estimate = self._plausible(self._match(previous, observation), seconds)
+        estimate = self._estimate(previous, observation, seconds)
         if estimate.a_T_b is None or estimate.covariance is None:
-            self._velocity = None
-            return OdometryStep(None, None, 0, estimate.reason)
+            return self._skipped(observation, seconds, estimate.reason)
+        self._previous = observation
         previous_T_camera = se3.inverse(estimate.a_T_b)
         self._velocity = se3.log(previous_T_camera) / seconds
         covariance = of_inverse(estimate.a_T_b, estimate.covariance)
         return OdometryStep(previous_T_camera, covariance, int(estimate.inliers.sum()), None)
+
+    def _skipped(self, observation: Observation, seconds: float, reason: RejectReason | None) -> OdometryStep:
+        broken = seconds > self._settings.max_gap
+        if broken:
+            self._previous = None if observation.is_blank else observation
+            self._velocity = None
+        return OdometryStep(None, None, 0, reason, broken)
+
+    def _estimate(self, previous: Observation, current: Observation, seconds: float) -> PoseEstimate:
+        if current.is_blank:
+            return PoseEstimate.failure(RejectReason.BLANK_IMAGE)
+        estimate = self._plausible(self._track(previous, current, seconds), seconds)
+        return estimate if estimate.success else self._plausible(self._match(previous, current), seconds)
 
     def reset(self) -> None:
         """Forget the previous frame."""

@@ -54,7 +54,7 @@ class SelfCalibrationSettings:
     )
     max_row_px: float = param(12.0, "largest vertical disagreement that a left-right match can have", unit="px", min=1.0, max=100.0)
     max_sigma_px: float = param(
-        0.4, "larger uncertainty of the correction of a disparity decides nothing", unit="px", min=0.01, max=10.0
+        0.8, "larger uncertainty of the correction of a disparity decides nothing", unit="px", min=0.01, max=10.0
     )
     min_gain: float = param(0.1, "smallest relative gain on pairs of frames held out", min=0.0, max=1.0)
     min_gain_px: float = param(0.03, "smallest gain on pairs of frames held out", unit="px", min=0.0, max=10.0)
@@ -287,11 +287,13 @@ class _Recording:
         self.is_not_stereo = False
 
     def tracks_from(self, start: int) -> Iterator[StereoTracks]:
-        """At most one: tracks from a frame to the nearest later one with enough parallax, or to the last one tried."""
+        """At most one: tracks from a frame to the nearest one with enough parallax, or to the last one tried."""
         before = self._describe(start)
         found = None
         for gap in _GAPS:
-            after = self._describe(start + gap) if before is not None else None
+            # At the end of the recording the other frame is an earlier one; which is first makes no difference.
+            other = start + gap if start + gap < len(self._reader) else start - gap
+            after = self._describe(other) if before is not None else None
             if before is None or after is None:
                 continue
             candidate = track(before, after, self._extractor)
@@ -304,8 +306,8 @@ class _Recording:
             yield found
 
     def _describe(self, index: int) -> PairFeatures | None:
-        """Features of one frame; None beyond the end, where the images are damaged, and of a depth camera."""
-        if self.is_not_stereo or index >= len(self._reader):
+        """Features of one frame; None before the start, where the images are damaged, and of a depth camera."""
+        if self.is_not_stereo or index < 0:
             return None
         try:
             frame = self._reader.frame(index)

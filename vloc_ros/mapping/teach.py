@@ -69,7 +69,7 @@ class Teacher:
 
     @property
     def state(self) -> State:
-        """LOCALISED while the route is unbroken, LOST while it is interrupted."""
+        """LOCALISED while the route is unbroken, DEAD_RECKONING during skipped frames, LOST while it is interrupted."""
         return self._state
 
     def process(self, frame: StereoFrame, motion: Motion | None = None, force_keyframe: bool = False) -> FrameResult:
@@ -105,11 +105,15 @@ class Teacher:
         """Move on by the measured motion, or find the last keyframe again."""
         if self._since is None:
             return None
-        if tracked.restarted or tracked.motion is None:
+        if tracked.broken:
             self._state = State.LOST
-        if self._state is State.LOST or tracked.motion is None:
+        if self._state is State.LOST:
             return self._resume(tracked, self._since)
+        if tracked.motion is None:
+            self._state = State.DEAD_RECKONING
+            return tracked.reason
         self._since = self._moved(self._since, tracked.motion)
+        self._state = State.LOCALISED
         return None
 
     def _moved(self, since: _Since, motion: Motion) -> _Since:

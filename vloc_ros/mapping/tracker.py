@@ -53,10 +53,11 @@ class TrackedFrame:
         stamp_ns: time of exposure [ns].
         seconds: since the previous frame [s]; 0 for the first.
         observation: what can be measured in it.
-        motion: of the base since the previous frame; None when nothing measured it.
+        motion: of the base since the last frame that had one; None when nothing measured it.
         odom_T_base: (4, 4) pose in the odometry frame; None when this frame gave no motion.
         inliers: of the visual odometry.
         reason: why vision gave no motion.
+        broken: the motion that led here is unknown for good: the path has a gap.
         stale: the stamp is not newer than the previous one; nothing was done with the frame.
         restarted: the stamp jumped back so far that the odometry started afresh.
         clock: its stages.
@@ -69,6 +70,7 @@ class TrackedFrame:
     odom_T_base: Array | None
     inliers: int
     reason: RejectReason | None
+    broken: bool
     stale: bool
     restarted: bool
     clock: StageClock
@@ -121,6 +123,7 @@ class MotionTracker:
             odom_T_base=self._odom_T_base if known else None,
             inliers=step.inliers,
             reason=step.reason,
+            broken=restarted or (step.broken and motion is None),
             stale=False,
             restarted=restarted,
             clock=clock,
@@ -135,4 +138,4 @@ class MotionTracker:
 
     def _stale(self, frame: StereoFrame, clock: StageClock) -> TrackedFrame:
         observation = self.frontend.observe(frame)
-        return TrackedFrame(frame.stamp_ns, 0.0, observation, None, None, 0, None, True, False, clock)
+        return TrackedFrame(frame.stamp_ns, 0.0, observation, None, None, 0, None, False, True, False, clock)

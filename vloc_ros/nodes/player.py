@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vloc_ros.data import open_recording
 from vloc_ros.errors import ConfigError, VlocError
+from vloc_ros.mapping.self_calibration import refine_rectification
 from vloc_ros.ros.acknowledgement import Acknowledgements
 from vloc_ros.ros.managed_node import ManagedNode
 from vloc_ros.ros.node_settings import CameraType, PlayerNodeSettings
@@ -33,6 +34,7 @@ class PlayerNode(ManagedNode):
         reader = open_recording(Path(settings.source).expanduser(), settings.format or None)
         if len(reader) == 0:
             raise ConfigError(f"the recording {settings.source} has no frames")
+        reader, _ = refine_rectification(reader, settings.rectification)
         kind = CameraType.STEREO if reader.frame(0).right is not None else CameraType.RGBD
         self._settings = settings
         self._acknowledgements = Acknowledgements(self)

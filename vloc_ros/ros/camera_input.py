@@ -24,6 +24,8 @@ from vloc_ros.ros.silence import describe_silence
 from vloc_ros.ros.statistics import Statistics
 from vloc_ros.ros.sync import Stream, SyncCounts, create_synchroniser
 
+_ENOUGH_UNPAIRED = 3
+"""So many images of each side without a pair are no accident."""
 _TOPICS = {
     CameraType.STEREO: (("left/image_rect", "right/image_rect"), ("left/camera_info", "right/camera_info")),
     CameraType.RGBD: (("rgb/image_rect", "depth/image_rect"), ("rgb/camera_info",)),
@@ -59,6 +61,8 @@ class CameraInput:
         self._unchanged = True
         self._started = time.monotonic()
         self._last_pair = self._started
+        self._unpaired = [0, 0]
+        self._published_since: dict[str, float] = {}
         self._image_topics, self._info_topics = topics(settings)
         self._profile = sensor(node, self._all_topics, settings.qos)
         self._subscriptions = self._subscribe()
@@ -98,10 +102,12 @@ class CameraInput:
 
     def _image(self, stream: Stream, topic: str, message: Any) -> None:
         self._statistics.received(topic)
+        self._unpaired[stream] += 1
         self._sync.add(stream, stamp_to_ns(message.header.stamp), message)
 
     def _pair(self, stamp_ns: int, left: Any, right: Any) -> None:
         self._last_pair = time.monotonic()
+        self._unpaired = [0, 0]
         self._on_pair(Pair(stamp_ns, left, right, self._last_pair, self._unchanged))
 
     def _info(self, topic: str, message: CameraInfo) -> None:
@@ -142,14 +148,22 @@ class CameraInput:
         """Look for what does not arrive, and follow the publishers' reliability; call it now and then."""
         self._follow_publishers()
         timeout = self._settings.timeout
-        if time.monotonic() - self._started < timeout:
-            return
-        silent = [topic for topic in self._image_topics if self._statistics.age(topic) > timeout]
+        silent = [topic for topic in self._image_topics if self._statistics.age(topic) > timeout and self._is_due(topic)]
         self._tell(Problem.NO_IMAGES, [describe_silence(self._node, topic, self._profile, timeout) for topic in silent])
-        missing = [topic for topic in self._info_topics if topic not in self._infos]
+        missing = [topic for topic in self._info_topics if topic not in self._infos and self._is_due(topic)]
         self._tell(Problem.NO_CAMERA_INFO, [describe_silence(self._node, topic, self._profile, timeout) for topic in missing])
-        unpaired = not silent and time.monotonic() - self._last_pair > timeout
+        late = time.monotonic() - self._last_pair > timeout
+        unpaired = late and not silent and min(self._unpaired) >= _ENOUGH_UNPAIRED
         self._tell(Problem.NOT_SYNCHRONISED, [self._describe_unpaired()] if unpaired else [])
+
+    def _is_due(self, topic: str) -> bool:
+        """Whether something should have come by now: some time after the start, and after a publisher has appeared."""
+        now = time.monotonic()
+        if self._node.count_publishers(self._node.resolve_topic_name(topic)) == 0:
+            self._published_since.pop(topic, None)
+        else:
+            self._published_since.setdefault(topic, now)
+        return now - max(self._started, self._published_since.get(topic, 0.0)) > self._settings.timeout
 
     def _follow_publishers(self) -> None:
         profile = sensor(self._node, self._all_topics, self._settings.qos)

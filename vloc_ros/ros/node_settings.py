@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from vloc_ros.config import param, section
 from vloc_ros.errors import ConfigError
 from vloc_ros.geometry.se3 import BASE_T_OPTICAL, from_quaternion, quaternion
+from vloc_ros.mapping.self_calibration import RectificationMode
 
 
 @unique
@@ -123,6 +124,10 @@ class PlayerNodeSettings:
 
     source: str = param("", "folder or file of the recording")
     format: str = param("", "format of the recording; empty: recognised")
+    rectification: RectificationMode = param(
+        RectificationMode.AUTO,
+        "auto: correct a significant rectification error of a stereo recording, as vloc repeat does; off",
+    )
     start: int = param(0, "first frame", min=0)
     stop: int = param(-1, "frame to stop before; -1: the end", min=-1)
     step: int = param(1, "play every n-th frame", min=1)

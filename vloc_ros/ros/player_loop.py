@@ -15,6 +15,7 @@ from vloc_ros.ros.playback import Playback
 _QUIET_S, _LAST_S = 0.5, 10.0
 _POLL_S = 0.05
 _PATIENCE = 3
+_RELIABLE_S = 4.0
 _SETTLE_S = 0.2
 
 
@@ -98,9 +99,19 @@ class Replay:
                     f"nobody has subscribed to the images within {limit:g} s; is the localization running in this namespace?"
                 )
             stop.wait(_POLL_S)
+        if self._settings.lockstep:
+            self._wait_for_reliable_listeners(stop)
         stop.wait(_SETTLE_S)  # discovery ends a little later on the other side
+
+    def _wait_for_reliable_listeners(self, stop: threading.Event) -> None:
+        """A localization with qos.reliability auto becomes reliable a second after it has discovered this player."""
+        deadline = time.monotonic() + _RELIABLE_S
+        while not stop.is_set() and time.monotonic() < deadline:
+            if self._ready() and not self._playback.best_effort_subscribers():
+                return
+            stop.wait(_POLL_S)
         deaf = self._playback.best_effort_subscribers()
-        if self._settings.lockstep and deaf:
+        if deaf:
             self._warn(
                 f"lockstep may lose frames to {', '.join(deaf)}, which listens best effort; set its qos.reliability to reliable"
             )

@@ -88,9 +88,7 @@ def _wall_finish(rng: np.random.Generator) -> tuple[Material, Array]:
     return material, tints[rng.integers(len(tints))] * rng.uniform(0.85, 1.15)
 
 
-def _openings(
-    length: float, storeys: int, front: bool, window: tuple[float, float], rng: np.random.Generator
-) -> list[Opening]:
+def _openings(length: float, storeys: int, front: bool, window: tuple[float, float], rng: np.random.Generator) -> list[Opening]:
     """A regular grid of windows with some left out, and a door in the front."""
     columns = max(int((length - 0.8) / rng.uniform(2.1, 3.0)), 1)
     pitch = length / columns

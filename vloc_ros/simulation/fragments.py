@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Table = NDArray[np.float32]
 Integers = NDArray[np.int32]
 
-BATCH = 1024
+BATCH = 256
 SKY = max(Material) + 1
 KINDS = SKY + 1
 
@@ -32,8 +32,8 @@ U, V, MU, MV, MAJOR, MINOR, GU, GV = 10, 11, 12, 13, 14, 15, 16, 19
 NX, NY, NZ, OPEN, SIDE, R, G, B, SU, SV, LIT = range(22, 33)
 # Arguments and results of the noise functions: a point, the longer axis there; value and slopes; coverage and kind.
 P, Q, MP, MQ, VALUE, SLOPE_P, SLOPE_Q, COVER, KIND = range(33, 42)
-# Sky behind; scratch of the materials; the attributes of the triangle (see Mesh).
-HR, HG, HB, T0, T1, T2, T3, T4, ATTRIBUTES = range(42, 51)
+# A direction, and the sky there; scratch of the materials; the attributes of the triangle (see Mesh).
+LX, LY, LZ, HR, HG, HB, T0, T1, T2, T3, T4, ATTRIBUTES = range(42, 54)
 ROWS = ATTRIBUTES + 30
 # Rows of the table of integers.
 SEED, TRIANGLE, PIXEL = range(3)
@@ -99,7 +99,26 @@ def collect(
 
 
 @jit
-def cast_rays(w: Table, shares: Table, at: int, n: int, camera: Array) -> None:
+def prepare(
+    w: Table,
+    s: Integers,
+    attributes: NDArray[np.float32],
+    labels: Integers,
+    places: Integers,
+    shares: Table,
+    at: int,
+    n: int,
+    camera: Array,
+) -> None:
+    """Fill the table for ``n`` fragments, the first of which is number ``at``; in the sky there are only rays."""
+    _cast_rays(w, shares, at, n, camera)
+    if places[1, at] >= 0:
+        _gather(w, s, attributes, labels, places, at, n)
+        _locate(w, camera, n)
+
+
+@jit
+def _cast_rays(w: Table, shares: Table, at: int, n: int, camera: Array) -> None:
     """Rays, depths and positions of ``n`` fragments, the first of which is number ``at``."""
     per_fx, per_fy = 1.0 / camera[12], 1.0 / camera[13]
     for i in range(n):
@@ -116,7 +135,7 @@ def cast_rays(w: Table, shares: Table, at: int, n: int, camera: Array) -> None:
 
 
 @jit
-def gather(w: Table, s: Integers, attributes: NDArray[np.float32], labels: Integers, places: Integers, at: int, n: int) -> None:
+def _gather(w: Table, s: Integers, attributes: NDArray[np.float32], labels: Integers, places: Integers, at: int, n: int) -> None:
     """Bring the attributes of the triangles of ``n`` fragments into the table; R, G, B start as their tints."""
     for i in range(n):
         t = places[1, at + i]
@@ -127,7 +146,7 @@ def gather(w: Table, s: Integers, attributes: NDArray[np.float32], labels: Integ
 
 
 @jit
-def locate(w: Table, camera: Array, n: int) -> None:
+def _locate(w: Table, camera: Array, n: int) -> None:
     """Surface coordinates, footprint, gradients, normal and openness of ``n`` fragments."""
     per_fx, per_fy = 1.0 / camera[12], 1.0 / camera[13]
     for i in range(n):
@@ -179,13 +198,3 @@ def locate(w: Table, camera: Array, n: int) -> None:
         w[NX, i], w[NY, i], w[NZ, i] = fx * norm, fy * norm, fz * norm
         w[OPEN, i] = w0 * w[ATTRIBUTES + 27, i] + w1 * w[ATTRIBUTES + 28, i] + w2 * w[ATTRIBUTES + 29, i]
         w[SIDE, i] = 1.0 if facing * (nx * fx + ny * fy + nz * fz) <= 0.0 else -1.0
-
-
-@jit
-def scatter(w: Table, places: Integers, shares: Table, at: int, n: int, out: Table) -> None:
-    """Add the colours of ``n`` fragments, the first of which is number ``at``, to the (H * W, 3) image."""
-    for i in range(n):
-        pixel, share = places[0, at + i], shares[0, at + i]
-        out[pixel, 0] += share * w[R, i]
-        out[pixel, 1] += share * w[G, i]
-        out[pixel, 2] += share * w[B, i]

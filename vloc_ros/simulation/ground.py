@@ -51,7 +51,7 @@ def ground_surface(w: Table, s: Integers, n: int, cover: NDArray[np.float32], co
     """
     _mix(w, s, n, cover, cover_map)
     aim(w, n, 1.0)
-    fractal(w, s, n, 0.55, 5, 0.86, 60)
+    fractal(w, s, n, 0.55, 5.0, 0.86, 60.0)
     for i in range(n):
         value, bare, gravel = w[VALUE, i], w[_BARE, i], w[_GRAVEL, i]
         relief = 0.42 + (0.30 - 0.42) * max(bare, gravel)
@@ -65,8 +65,8 @@ def ground_surface(w: Table, s: Integers, n: int, cover: NDArray[np.float32], co
         w[G, i] += (0.295 * tone - w[G, i]) * gravel
         w[B, i] += (0.245 * tone - w[B, i]) * gravel
     if _has_gravel(w, n):
-        _pebbles(w, s, n, 0.038, 0.80, 70, 0.4)
-        _pebbles(w, s, n, 0.115, 0.45, 80, 0.0)
+        _pebbles(w, s, n, 0.038, 0.80, 70.0, 0.4)
+        _pebbles(w, s, n, 0.115, 0.45, 80.0, 0.0)
     for i in range(n):
         w[R, i], w[G, i], w[B, i] = max(w[R, i], 0.008), max(w[G, i], 0.008), max(w[B, i], 0.008)
 
@@ -95,13 +95,13 @@ def _mix(w: Table, s: Integers, n: int, cover: NDArray[np.float32], cover_map: N
             w[G, i] = a * cover[k, j, 1] + b * cover[k, j + 1, 1] + c * cover[k + 1, j, 1] + d * cover[k + 1, j + 1, 1]
         else:
             w[R, i], w[G, i] = _FAR, 0.0
-    fractal(w, s, n, 7.3, 1, 1.0, 50)
+    fractal(w, s, n, 7.3, 1.0, 1.0, 50.0)
     for i in range(n):
         w[T0, i] = w[VALUE, i]
-    fractal(w, s, n, 1.9, 1, 1.0, 51)
+    fractal(w, s, n, 1.9, 1.0, 1.0, 51.0)
     for i in range(n):
         w[T1, i] = w[VALUE, i]
-    fractal(w, s, n, 0.43, 1, 1.0, 52)
+    fractal(w, s, n, 0.43, 1.0, 1.0, 52.0)
     for i in range(n):
         broad, medium, fine, distance, trodden = w[T0, i], w[T1, i], w[VALUE, i], w[R, i], w[G, i]
         worn = smooth(0.28, 0.72, trodden + 0.28 * medium + 0.22 * fine)
@@ -117,12 +117,12 @@ def _mix(w: Table, s: Integers, n: int, cover: NDArray[np.float32], cover_map: N
 def _grass_and_soil(w: Table, s: Integers, n: int) -> None:
     # Blades and stalks: fine streaks, lighter than the ground between them, in two crossing directions.
     aim(w, n, 0.28)
-    fractal(w, s, n, 0.026, 2, 0.8, 64)
+    fractal(w, s, n, 0.026, 2.0, 0.8, 64.0)
     for i in range(n):
         w[P, i], w[Q, i] = 0.6 * w[U, i] + 0.8 * w[V, i], 0.28 * (0.6 * w[V, i] - 0.8 * w[U, i])
         w[MP, i], w[MQ, i] = 0.6 * w[MU, i] + 0.8 * w[MV, i], 0.28 * (0.6 * w[MV, i] - 0.8 * w[MU, i])
         w[R, i] = w[VALUE, i]
-    fractal(w, s, n, 0.026, 2, 0.8, 65)
+    fractal(w, s, n, 0.026, 2.0, 0.8, 65.0)
     for i in range(n):
         value, dry, bare = w[_KEEP, i], w[_DRY, i], w[_BARE, i]
         blade = 0.86 + 0.60 * max(w[VALUE, i], w[R, i])
@@ -138,7 +138,7 @@ def _grass_and_soil(w: Table, s: Integers, n: int) -> None:
 def _litter(w: Table, s: Integers, n: int) -> None:
     """Dead leaves, dark gaps, flower heads and stones in the grass."""
     aim(w, n, 1.0)
-    speckle(w, s, n, 0.105, 0.45, 90)
+    speckle(w, s, n, 0.105, 0.45, 90.0)
     for i in range(n):
         cover, kind = 0.8 * w[COVER, i] * (1.0 - w[_GRAVEL, i]), w[KIND, i]
         leaf, gap, flower = kind < 0.40, kind < 0.84, kind < 0.92
@@ -151,7 +151,7 @@ def _litter(w: Table, s: Integers, n: int) -> None:
 
 
 @jit
-def _pebbles(w: Table, s: Integers, n: int, cell: float, density: float, salt: int, pressed: float) -> None:
+def _pebbles(w: Table, s: Integers, n: int, cell: float, density: float, salt: float, pressed: float) -> None:
     """Pebbles on the track; ``pressed`` is how much of them the ruts have swallowed."""
     speckle(w, s, n, cell, density, salt)
     for i in range(n):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -16,7 +19,7 @@ def jit_exact(function: F) -> F:
     For geometry: neighbouring triangles share an edge without gaps only if its two evaluations are exact negatives, which
     a fused multiply-add would spoil.
     """
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    return _compiled(function, False)
 
 
 def jit(function: F) -> F:
@@ -24,5 +27,22 @@ def jit(function: F) -> F:
 
     For shading, where the last bit of a colour is of no interest. Nothing is reordered: results do not depend on the run.
     """
-    flags = {"contract", "arcp", "nsz"}
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=flags)(function))
+    return _compiled(function, {"contract", "arcp", "nsz"})
+
+
+def _compiled(function: F, fastmath: bool | set[str]) -> F:
+    dispatcher = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)(function)
+    # Numba takes a cached kernel to be fresh as long as the file of that kernel is unchanged, although it holds the code of
+    # the kernels it calls. The stamp of the whole folder makes it look at all of them.
+    index = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if index is not None:
+        index._source_stamp = (*index._source_stamp, _folder_stamp())
+    return cast(F, dispatcher)
+
+
+@lru_cache(maxsize=1)
+def _folder_stamp() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -56,7 +56,7 @@ def _line(x: float, period: float, width: float, footprint: float) -> float:
 def object_surface(recipe: Array, w: Table, s: Integers, n: int) -> None:
     """Surface of ``n`` fragments of one material, whose recipe is packed (see recipes.py)."""
     aim(w, n, 1.0)
-    fractal(w, s, n, recipe[_COARSE], int(recipe[_COARSE + 1]), recipe[_COARSE + 2], 2)
+    fractal(w, s, n, recipe[_COARSE], recipe[_COARSE + 1], recipe[_COARSE + 2], 2.0)
     tone, relief = recipe[_COARSE + 4], recipe[_COARSE + 5]
     threshold, amount, splashes = recipe[_GROWTH], recipe[_GROWTH + 1], recipe[_GROWTH + 5]
     r, g, b = recipe[_GROWTH + 2], recipe[_GROWTH + 3], recipe[_GROWTH + 4]
@@ -84,7 +84,7 @@ def _add_fine(recipe: Array, w: Table, s: Integers, n: int) -> None:
         pitch = 1.0 / recipe[_COURSES]
         for i in range(n):
             w[P, i] += 7.3 * np.floor(w[U, i] * pitch)  # the grain breaks at every board
-    fractal(w, s, n, recipe[_FINE], int(recipe[_FINE + 1]), recipe[_FINE + 2], 1)
+    fractal(w, s, n, recipe[_FINE], recipe[_FINE + 1], recipe[_FINE + 2], 1.0)
     tone, relief, stretch = recipe[_FINE + 4], recipe[_FINE + 5], recipe[_FINE + 3]
     for i in range(n):
         bright = 1.0 + tone * w[VALUE, i]
@@ -96,7 +96,7 @@ def _add_fine(recipe: Array, w: Table, s: Integers, n: int) -> None:
 @jit
 def _add_spots(recipe: Array, w: Table, s: Integers, n: int) -> None:
     aim(w, n, recipe[_SPOTS + 2])
-    speckle(w, s, n, recipe[_SPOTS], recipe[_SPOTS + 1], 9)
+    speckle(w, s, n, recipe[_SPOTS], recipe[_SPOTS + 1], 9.0)
     strength, spread = recipe[_SPOTS + 3], recipe[_SPOTS + 7]
     r, g, b = recipe[_SPOTS + 4], recipe[_SPOTS + 5], recipe[_SPOTS + 6]
     for i in range(n):

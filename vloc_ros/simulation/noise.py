@@ -45,7 +45,7 @@ _A, _B, _C, _D, _E = i4(0x1B873593), i4(0x4C957F2D), i4(0x27D4EB2F), i4(0x2C1B3C
 # Octaves are turned against each other (3-4-5 triangle), or their lattices would show as a common grid.
 _COS, _SIN = 0.8, 0.6
 _LACUNARITY = 0.345
-_ASLEEP, _AWAKE = 1.1, 2.6
+_ASLEEP, _AWAKE = 1.4, 3.0
 """A pattern is invisible when its cell covers fewer pixels than the first, and complete when it covers the second."""
 _MAX_TAPS = 6
 
@@ -103,7 +103,7 @@ def _extremes(w: Table, n: int) -> tuple[float, float]:
 
 
 @jit
-def fractal(w: Table, s: Integers, n: int, cell: float, octaves: int, gain: float, salt: int) -> None:
+def fractal(w: Table, s: Integers, n: int, cell: float, octaves: float, gain: float, salt: float) -> None:
     """Sum of octaves, each with cells 2.9 times smaller and ``gain`` times the height of the one before.
 
     Writes the rows VALUE (first octave in [-1, 1]) and SLOPE_P, SLOPE_Q: the slopes of a relief whose height is the value
@@ -113,7 +113,7 @@ def fractal(w: Table, s: Integers, n: int, cell: float, octaves: int, gain: floa
         w, s: the batch.
         n: its size.
         cell: cell size of the first octave [m].
-        octaves: number of octaves.
+        octaves: number of octaves (a float, like ``salt``: numba compiles a function anew for every literal integer).
         gain: ratio of the amplitudes of successive octaves.
         salt: added to the seeds: which noise.
     """
@@ -121,12 +121,12 @@ def fractal(w: Table, s: Integers, n: int, cell: float, octaves: int, gain: floa
         w[VALUE, i], w[SLOPE_P, i], w[SLOPE_Q, i] = f4(0.0), f4(0.0), f4(0.0)
     longest, shortest = _extremes(w, n)
     amplitude, c, d = 1.0, 1.0, 0.0
-    for octave in range(octaves):
+    for octave in range(int(octaves)):
         if cell <= _ASLEEP * shortest:
             break
         taps = min(max(int(math.ceil(longest / max(shortest, cell / _AWAKE))), 1), _MAX_TAPS)
         for k in range(taps):
-            _octave(w, s, n, cell, f4(c), f4(d), f4(amplitude), salt + 101 * octave, f4(taps), f4((k + 0.5) / taps - 0.5))
+            _octave(w, s, n, cell, f4(c), f4(d), f4(amplitude), int(salt) + 101 * octave, f4(taps), f4((k + 0.5) / taps - 0.5))
         amplitude *= gain
         cell *= _LACUNARITY
         c, d = c * _COS - d * _SIN, d * _COS + c * _SIN
@@ -159,7 +159,7 @@ def _octave(
 
 
 @jit
-def speckle(w: Table, s: Integers, n: int, cell: float, density: float, salt: int) -> None:
+def speckle(w: Table, s: Integers, n: int, cell: float, density: float, salt: float) -> None:
     """Separate grains, at most one per cell: pebbles, fallen leaves, flowers, stains.
 
     Writes the rows COVER (coverage of the pixel, 0 to 1) and KIND (random number in [0, 1) of the grain).
@@ -178,7 +178,7 @@ def speckle(w: Table, s: Integers, n: int, cell: float, density: float, salt: in
         return
     taps = min(max(int(math.ceil(longest / max(shortest, 0.5 * cell / _AWAKE))), 1), _MAX_TAPS)
     for k in range(taps):
-        _grains(w, s, n, f4(cell), f4(1.0 / cell), f4(density), i4(salt), f4(taps), f4((k + 0.5) / taps - 0.5))
+        _grains(w, s, n, f4(cell), f4(1.0 / cell), f4(density), i4(int(salt)), f4(taps), f4((k + 0.5) / taps - 0.5))
 
 
 @jit

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
-from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.simulation.conditions import Condition
 from vloc_ros.simulation.light import illuminate, pack
@@ -65,9 +64,7 @@ class Renderer:
     def radiance(self, world_T_camera: Array) -> NDArray[np.float32]:
         """(H, W, 3) linear radiance that reaches a camera with the intrinsics of the rig."""
         mesh, camera = self.world.mesh, pack_view(self.rig.camera, world_T_camera)
-        rasterise(
-            mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, camera, SPREAD, self._inverse_depth, self._triangle
-        )
+        rasterise(mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, camera, SPREAD, self._inverse_depth, self._triangle)
         return self._shader.shade(camera, self._inverse_depth, self._triangle)
 
     def depth(self, world_T_camera: Array) -> NDArray[np.float32]:

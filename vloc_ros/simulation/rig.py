@@ -65,7 +65,5 @@ class StereoRig:
         width, height = max(round(c.width * factor), 1), max(round(c.height * factor), 1)
         sx, sy = width / c.width, height / c.height
         # Pixel (0, 0) is a pixel centre: the image spans from -0.5, which is the point that scaling leaves in place.
-        camera = StereoCamera(
-            width, height, c.fx * sx, c.fy * sy, (c.cx + 0.5) * sx - 0.5, (c.cy + 0.5) * sy - 0.5, c.baseline
-        )
+        camera = StereoCamera(width, height, c.fx * sx, c.fy * sy, (c.cx + 0.5) * sx - 0.5, (c.cy + 0.5) * sy - 0.5, c.baseline)
         return StereoRig(camera, self.base_T_camera)

@@ -29,7 +29,7 @@ class Sensor:
     """
 
     mean_level: float = 0.19
-    blur_px: float = 0.45
+    blur_px: float = 0.5
     vignetting: float = 0.12
     read_noise: float = 0.0016
     shot_noise: float = 0.00012

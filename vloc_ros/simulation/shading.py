@@ -17,6 +17,9 @@ from vloc_ros.simulation.fragments import (
     HR,
     KINDS,
     LIT,
+    LX,
+    LY,
+    LZ,
     NX,
     NY,
     NZ,
@@ -39,11 +42,8 @@ from vloc_ros.simulation.fragments import (
     R,
     Table,
     V,
-    cast_rays,
     collect,
-    gather,
-    locate,
-    scatter,
+    prepare,
 )
 from vloc_ros.simulation.ground import ground_surface
 from vloc_ros.simulation.jit import jit
@@ -54,7 +54,7 @@ from vloc_ros.simulation.palette import Material
 from vloc_ros.simulation.raster import SPREAD
 from vloc_ros.simulation.recipes import RECIPES
 from vloc_ros.simulation.shadows import ShadowMap, lit_share
-from vloc_ros.simulation.sky import add_haze, clear_sky, shade_sky
+from vloc_ros.simulation.sky import clear_sky, finish, shade_sky
 from vloc_ros.simulation.terrain import GroundCover
 
 Array = NDArray[np.float64]
@@ -76,21 +76,19 @@ class Shader:
 
     def shade(self, camera: Array, inverse_depth: Table, triangle: Integers) -> NDArray[np.float32]:
         """(H, W, 3) linear radiance of a (H, W, 4) visibility buffer; ``camera`` is a packed view."""
+        w, s, mesh = self._w, self._s, self._mesh
         height, width = triangle.shape[:2]
         out = np.zeros((height * width, 3), dtype=np.float32)
-        collect(SPREAD, inverse_depth, triangle, self._mesh.labels, self._start, self._places, self._shares)
+        collect(SPREAD, inverse_depth, triangle, mesh.labels, self._start, self._places, self._shares)
         for kind in range(KINDS):
             for at in range(self._start[kind], self._start[kind + 1], BATCH):
                 n = min(BATCH, int(self._start[kind + 1]) - at)
-                cast_rays(self._w, self._shares, at, n, camera)
+                prepare(w, s, mesh.attributes, mesh.labels, self._places, self._shares, at, n, camera)
                 if kind == SKY:
-                    shade_sky(self._light, self._w, self._s, n, 1.0 / camera[12])
+                    shade_sky(self._light, w, s, n, 1.0 / camera[12])
                 else:
-                    gather(self._w, self._s, self._mesh.attributes, self._mesh.labels, self._places, at, n)
-                    locate(self._w, camera, n)
                     self._shade_batch(kind, n)
-                    add_haze(self._light, self._w, n)
-                scatter(self._w, self._places, self._shares, at, n, out)
+                finish(self._light, w, self._places, self._shares, at, n, out)
         return out.reshape(height, width, 3)
 
     def _shade_batch(self, kind: int, n: int) -> None:
@@ -173,16 +171,16 @@ def _shade_glass(w: Table, n: int, light: Array) -> None:
         side = w[SIDE, i]
         nx, ny, nz = side * w[NX, i], side * w[NY, i], side * w[NZ, i]
         cosine = -(w[EX, i] * nx + w[EY, i] * ny + w[EZ, i] * nz)
-        w[T0, i] = w[EX, i] + 2.0 * cosine * nx
-        w[T1, i] = w[EY, i] + 2.0 * cosine * ny
-        w[T2, i] = w[EZ, i] + 2.0 * cosine * nz
+        w[LX, i] = w[EX, i] + 2.0 * cosine * nx
+        w[LY, i] = w[EY, i] + 2.0 * cosine * ny
+        w[LZ, i] = w[EZ, i] + 2.0 * cosine * nz
         w[LIT, i] = min(max(cosine, 0.0), 1.0)
-    clear_sky(light, w, n, T0, T1, T2, 0.0)
+    clear_sky(light, w, n, 0.0)
     for i in range(n):
         miss = 1.0 - w[LIT, i]
         fresnel = 0.06 + 0.94 * miss * miss * miss * miss * miss
         room = w[OPEN, i] * (0.4 + 0.5 * min(w[V, i], 1.5))
-        above = w[T2, i] >= 0.0
+        above = w[LZ, i] >= 0.0
         sr = w[HR, i] if above else light[BOUNCE, 0]
         sg = w[HG, i] if above else light[BOUNCE, 1]
         sb = w[HB, i] if above else light[BOUNCE, 2]

@@ -70,22 +70,28 @@ def box(size: tuple[float, float, float], centre: tuple[float, float, float]) ->
 
 def tube(path: Array, radii: Array, sides: int) -> Patch:
     """A round, possibly tapering tube along (N, 3) points with (N,) radii [m]; open at both ends."""
-    direction = np.gradient(path, axis=0)
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    reference = np.array([1.0, 0.0, 0.0]) if abs(direction[0, 0]) < 0.7 else np.array([0.0, 1.0, 0.0])
-    side = np.cross(direction, reference)
-    side /= np.linalg.norm(side, axis=1, keepdims=True)
+    return tubes(path[None], radii[None], sides)
+
+
+def tubes(paths: Array, radii: Array, sides: int) -> Patch:
+    """M tubes at once, along (M, N, 3) points with (M, N) radii [m]."""
+    direction = np.gradient(paths, axis=1)
+    direction /= np.linalg.norm(direction, axis=2, keepdims=True)
+    across = np.where(np.abs(direction[:, :1, :1]) < 0.7, [1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+    side = np.cross(direction, np.broadcast_to(across, direction.shape))
+    side /= np.linalg.norm(side, axis=2, keepdims=True)
     other = np.cross(direction, side)
     angle = np.linspace(0.0, 2.0 * np.pi, sides + 1)
-    around = np.cos(angle)[None, :, None] * side[:, None] + np.sin(angle)[None, :, None] * other[:, None]
-    rings = path[:, None] + radii[:, None, None] * around
-    station = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    uv = np.stack(np.broadcast_arrays(angle[None, :] * radii.max(), station[:, None]), axis=2)
-    index = np.arange(len(path) * (sides + 1)).reshape(len(path), sides + 1)
-    a, b, c, d = (k.ravel() for k in (index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]))
+    around = np.cos(angle)[:, None] * side[:, :, None] + np.sin(angle)[:, None] * other[:, :, None]
+    rings = paths[:, :, None] + radii[..., None, None] * around
+    steps = np.linalg.norm(np.diff(paths, axis=1), axis=2)
+    station = np.concatenate([np.zeros((len(paths), 1)), np.cumsum(steps, axis=1)], axis=1)
+    girth = radii.max(axis=1)[:, None, None] * angle
+    uv = np.stack(np.broadcast_arrays(girth, station[..., None]), axis=3)
+    index = np.arange(rings[..., 0].size).reshape(rings.shape[:3])
+    a, b, c, d = (k.ravel() for k in (index[:, :-1, :-1], index[:, :-1, 1:], index[:, 1:, 1:], index[:, 1:, :-1]))
     faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
-    flat, flat_uv, flat_normal = rings.reshape(-1, 3), uv.reshape(-1, 2), around.reshape(-1, 3)
-    return Patch(flat[faces], flat_uv[faces], flat_normal[faces])
+    return Patch(rings.reshape(-1, 3)[faces], uv.reshape(-1, 2)[faces], around.reshape(-1, 3)[faces])
 
 
 def lump(size: Array, detail: int, roughness: float, rng: np.random.Generator) -> Patch:

@@ -16,6 +16,9 @@ from vloc_ros.simulation.fragments import (
     HB,
     HG,
     HR,
+    LX,
+    LY,
+    LZ,
     MAJOR,
     MINOR,
     MP,
@@ -43,16 +46,16 @@ _LOWEST = 0.015
 
 
 @jit
-def clear_sky(light: Array, w: Table, n: int, x: int, y: int, z: int, floor: float) -> None:
-    """Radiance of the sky without clouds in unit directions (rows x, y, z), into rows HR, HG, HB.
+def clear_sky(light: Array, w: Table, n: int, floor: float) -> None:
+    """Radiance of the sky without clouds in the unit directions LX, LY, LZ, into HR, HG, HB.
 
     ``floor`` is the least sine of the elevation that is looked up: at 0, the ground shows the colour of the horizon.
     """
     for i in range(n):
-        low = 1.0 - max(w[z, i], floor)
+        low = 1.0 - max(w[LZ, i], floor)
         low *= low
         low *= low
-        toward = w[x, i] * light[TOWARDS_SUN, 0] + w[y, i] * light[TOWARDS_SUN, 1] + w[z, i] * light[TOWARDS_SUN, 2]
+        toward = w[LX, i] * light[TOWARDS_SUN, 0] + w[LY, i] * light[TOWARDS_SUN, 1] + w[LZ, i] * light[TOWARDS_SUN, 2]
         toward = max(toward, 0.0)
         glow = toward * toward
         glow *= glow * glow
@@ -64,9 +67,17 @@ def clear_sky(light: Array, w: Table, n: int, x: int, y: int, z: int, floor: flo
 
 
 @jit
+def look_ahead(w: Table, n: int) -> None:
+    """Point the lookups of the sky along the rays."""
+    for i in range(n):
+        w[LX, i], w[LY, i], w[LZ, i] = w[EX, i], w[EY, i], w[EZ, i]
+
+
+@jit
 def shade_sky(light: Array, w: Table, s: Integers, n: int, pixel: float) -> None:
     """Radiance (R, G, B) of the sky along the unit rays of a batch whose pixels span ``pixel`` [rad]."""
-    clear_sky(light, w, n, EX, EY, EZ, 0.0)
+    look_ahead(w, n)
+    clear_sky(light, w, n, 0.0)
     for i in range(n):
         up = max(w[EZ, i], _LOWEST)
         reach = _CLOUD_BASE_M / up
@@ -74,7 +85,7 @@ def shade_sky(light: Array, w: Table, s: Integers, n: int, pixel: float) -> None
         w[MP, i], w[MQ, i] = 0.0, 0.0
         w[MAJOR, i] = pixel * reach / math.sqrt(up)
         w[MINOR, i], s[SEED, i] = w[MAJOR, i], int(light[WEATHER, 2])
-    fractal(w, s, n, 700.0, 5, 0.55, 0)
+    fractal(w, s, n, 700.0, 5.0, 0.55, 0.0)
     threshold = 0.75 - 1.75 * light[WEATHER, 0]
     for i in range(n):
         toward = w[EX, i] * light[TOWARDS_SUN, 0] + w[EY, i] * light[TOWARDS_SUN, 1] + w[EZ, i] * light[TOWARDS_SUN, 2]
@@ -92,9 +103,22 @@ def shade_sky(light: Array, w: Table, s: Integers, n: int, pixel: float) -> None
 
 
 @jit
-def add_haze(light: Array, w: Table, n: int) -> None:
+def finish(light: Array, w: Table, places: Integers, shares: Table, at: int, n: int, out: Table) -> None:
+    """Add ``n`` fragments, the first of which is number ``at``, to the (H * W, 3) image, seen through the air between."""
+    if places[1, at] >= 0:
+        _add_haze(light, w, n)
+    for i in range(n):
+        pixel, share = places[0, at + i], shares[0, at + i]
+        out[pixel, 0] += share * w[R, i]
+        out[pixel, 1] += share * w[G, i]
+        out[pixel, 2] += share * w[B, i]
+
+
+@jit
+def _add_haze(light: Array, w: Table, n: int) -> None:
     """The air between: things far away take the colour of the horizon."""
-    clear_sky(light, w, n, EX, EY, EZ, 0.03)
+    look_ahead(w, n)
+    clear_sky(light, w, n, 0.03)
     for i in range(n):
         # exp(-x) as (1 - x/16)^16, which the compiler can vectorise.
         dx, dy, dz = w[DX, i], w[DX + 1, i], w[DX + 2, i]

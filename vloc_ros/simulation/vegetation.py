@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from vloc_ros.simulation.mesh import MeshBuilder
 from vloc_ros.simulation.palette import BARKS, BROADLEAVES, NEEDLES, Material
-from vloc_ros.simulation.shapes import Patch, join, tube
+from vloc_ros.simulation.shapes import Patch, join, tube, tubes
 
 Array = NDArray[np.float64]
+NEAR_LEAVES, MIDDLE_LEAVES, FAR_LEAVES = 2200, 600, 140
+"""Leaves of a tree beside the track, behind it, and in the distance: they are larger where there are fewer."""
 
 
 def _unit(v: Array) -> Array:
@@ -17,9 +19,9 @@ def _unit(v: Array) -> Array:
 
 
 def _add_leaves(
-    builder: MeshBuilder, centres: Array, outward: Array, length: float, tint: Array, rng: np.random.Generator, seed: int
+    builder: MeshBuilder, centres: Array, outward: Array, length: float, tint: Array, rng: np.random.Generator, whole: bool
 ) -> None:
-    """Add a rhombic leaf (two triangles) of about ``length`` [m] at each of (N, 3) points, tinted (3,)."""
+    """Add a leaf of about ``length`` [m] at each of (N, 3) points, tinted (3,): a rhombus, or if not ``whole`` half of one."""
     count = len(centres)
     lengths = length * rng.uniform(0.6, 1.35, (count, 1))
     facing = _unit(0.8 * outward + rng.normal(scale=0.75, size=(count, 3)))
@@ -28,47 +30,52 @@ def _add_leaves(
     along = _unit(along)
     across = _unit(np.cross(facing, along))
     tail, tip = centres - 0.5 * lengths * along, centres + 0.5 * lengths * along
+    breadth = 0.30 if whole else 0.60
     belly = centres - 0.08 * lengths * along
-    left, right = belly + 0.30 * lengths * across, belly - 0.30 * lengths * across
+    left, right = belly + breadth * lengths * across, belly - 0.30 * lengths * across
+    halves = [np.stack([tail, tip, left], axis=1)]
+    if whole:
+        halves.append(np.stack([tail, right, tip], axis=1))
     # Shading normals of the crown rather than of each leaf: this is what makes it look round.
     normals = _unit(outward + 0.45 * facing + rng.normal(scale=0.15, size=(count, 3)))
     tints = tint * rng.uniform(0.72, 1.3, (count, 1)) * (1.0 + rng.normal(scale=0.06, size=(count, 3)))
-    vertices = np.concatenate([np.stack([tail, right, tip], axis=1), np.stack([tail, tip, left], axis=1)])
-    zero, one = np.zeros(count), np.ones(count)
-    half = np.stack([np.stack([zero, zero], 1), np.stack([one, zero], 1), np.stack([zero, one], 1)], axis=1)
     builder.add(
         Material.LEAF,
-        vertices,
-        np.concatenate([half, half]),
-        np.concatenate([tints, tints]),
-        seed,
-        np.repeat(np.concatenate([normals, normals])[:, None], 3, axis=1),
+        np.concatenate(halves),
+        np.zeros((count * len(halves), 3, 2)),
+        np.concatenate([tints] * len(halves)),
+        normals=np.repeat(np.concatenate([normals] * len(halves))[:, None], 3, axis=1),
     )
 
 
-def _limbs(root: Array, height: float, crown: Array, radius: float, rng: np.random.Generator) -> Patch:
-    """A bent trunk up to ``height`` [m] and a branch towards each of the (N, 3) crown points."""
+def _limbs(root: Array, height: float, targets: Array, radius: float, rng: np.random.Generator) -> Patch:
+    """A bent trunk up to ``height`` [m] and a branch towards each of (N, 3) points of the crown."""
     t = np.linspace(0.0, 1.0, 6)[:, None]
     bend = rng.normal(scale=0.04 * height, size=3) * [1.0, 1.0, 0.0]
     spine = root + t * [0.0, 0.0, height] + (t**2) * bend
     spine[0, 2] -= 0.4
     taper = radius * (1.0 - 0.75 * t[:, 0]) * np.where(t[:, 0] == 0.0, 1.35, 1.0)
-    limbs = [tube(spine, taper, 8)]
-    for target in crown:
-        base = rng.uniform(0.45, 0.85)
-        start = root + base * np.array([0.0, 0.0, height]) + base**2 * bend
-        middle = 0.5 * (start + target) + [0.0, 0.0, -0.08 * float(np.linalg.norm(target - start))]
-        thick = 0.42 * radius * (1.0 - 0.6 * base)
-        limbs.append(tube(np.array([start, middle, target]), np.array([thick, 0.7 * thick, 0.25 * thick]), 4))
-    return join(limbs)
+    trunk = tube(spine, taper, 8)
+    if len(targets) == 0:
+        return trunk
+    base = rng.uniform(0.45, 0.85, (len(targets), 1))
+    start = root + base * np.array([0.0, 0.0, height]) + base**2 * bend
+    middle = 0.5 * (start + targets)
+    middle[:, 2] -= 0.08 * np.linalg.norm(targets - start, axis=1)
+    thick = 0.42 * radius * (1.0 - 0.6 * base)
+    return join([trunk, tubes(np.stack([start, middle, targets], axis=1), thick * [1.0, 0.7, 0.25], 4)])
+
+
+def _add_wood(builder: MeshBuilder, wood: Patch, rng: np.random.Generator) -> None:
+    tint = BARKS[rng.integers(len(BARKS))] * rng.uniform(0.85, 1.15)
+    builder.add(Material.BARK, wood.vertices, wood.uv, tint, int(rng.integers(1 << 30)), wood.normals)
 
 
 def add_broadleaf(builder: MeshBuilder, ground: Array, height: float, leaves: int, rng: np.random.Generator) -> None:
     """A broad-leaved tree of ``height`` [m] on a point (3,) of the ground, its crown of overlapping leaf clouds."""
-    seed = int(rng.integers(1 << 30))
     spread, clear = height * rng.uniform(0.24, 0.36), height * rng.uniform(0.22, 0.36)
     count = int(rng.integers(9, 15))
-    heart = ground + [0.0, 0.0, 0.5 * (clear + height)]
+    heart = ground + np.array([0.0, 0.0, 0.5 * (clear + height)])
     half = np.array([spread, spread, 0.5 * (height - clear)])
     clouds = heart + _unit(rng.normal(size=(count, 3))) * rng.uniform(0.35, 0.85, (count, 1)) * half
     radii = rng.uniform(0.30, 0.50, count) * half.mean()
@@ -78,16 +85,14 @@ def add_broadleaf(builder: MeshBuilder, ground: Array, height: float, leaves: in
     centres = clouds[which] + direction * depth * radii[which, None]
     outward = _unit(0.9 * direction + _unit(centres - heart))
     area = 4.0 * np.pi * float((radii**2).sum())
-    length = float(np.sqrt(2.3 * area / leaves))
     tint = BROADLEAVES[rng.integers(len(BROADLEAVES))] * rng.uniform(0.85, 1.2)
-    _add_leaves(builder, centres, outward, length, tint, rng, seed)
-    trunk = _limbs(ground, clear + 0.45 * (height - clear), clouds[:8], 0.022 * height + 0.05, rng)
-    builder.add(Material.BARK, trunk.vertices, trunk.uv, BARKS[rng.integers(len(BARKS))], seed, trunk.normals)
+    _add_leaves(builder, centres, outward, float(np.sqrt(2.3 * area / leaves)), tint, rng, leaves > NEAR_LEAVES // 2)
+    branches = clouds[: 8 if leaves > NEAR_LEAVES // 2 else (3 if leaves > 300 else 0)]
+    _add_wood(builder, _limbs(ground, clear + 0.45 * (height - clear), branches, 0.022 * height + 0.05, rng), rng)
 
 
 def add_conifer(builder: MeshBuilder, ground: Array, height: float, leaves: int, rng: np.random.Generator) -> None:
     """A conifer of ``height`` [m]: whorls of drooping boughs around a straight trunk."""
-    seed = int(rng.integers(1 << 30))
     foot, reach = 0.1 * height, height * rng.uniform(0.17, 0.24)
     boughs = int(rng.integers(38, 60))
     level = np.sort(rng.uniform(0.0, 1.0, boughs) ** 1.15)
@@ -101,17 +106,15 @@ def add_conifer(builder: MeshBuilder, ground: Array, height: float, leaves: int,
     z = foot + level[which] * (0.97 * height - foot) - 0.32 * t**1.5 * span[which] + rng.normal(scale=0.05, size=leaves)
     centres = ground + np.hstack([xy, z[:, None]])
     outward = _unit(np.hstack([side, np.full((leaves, 1), 0.55)]))
-    length = float(np.sqrt(1.9 * np.pi * reach * height / leaves))
     tint = NEEDLES[rng.integers(len(NEEDLES))] * rng.uniform(0.9, 1.25)
-    _add_leaves(builder, centres, outward, length, tint, rng, seed)
+    length = float(np.sqrt(1.9 * np.pi * reach * height / leaves))
+    _add_leaves(builder, centres, outward, length, tint, rng, leaves > NEAR_LEAVES // 2)
     spine = ground + np.array([[0.0, 0.0, -0.4], [0.0, 0.0, 0.4 * height], [0.0, 0.0, 0.96 * height]])
-    trunk = tube(spine, np.array([1.0, 0.6, 0.1]) * (0.014 * height + 0.05), 7)
-    builder.add(Material.BARK, trunk.vertices, trunk.uv, BARKS[rng.integers(len(BARKS))], seed, trunk.normals)
+    _add_wood(builder, tube(spine, np.array([1.0, 0.6, 0.1]) * (0.014 * height + 0.05), 7), rng)
 
 
 def add_bush(builder: MeshBuilder, ground: Array, size: float, leaves: int, rng: np.random.Generator) -> None:
     """A bush about ``size`` [m] wide."""
-    seed = int(rng.integers(1 << 30))
     count = int(rng.integers(3, 6))
     offset = rng.normal(scale=0.22 * size, size=(count, 3)) * [1.0, 1.0, 0.25]
     radii = size * rng.uniform(0.24, 0.38, count)
@@ -122,7 +125,7 @@ def add_bush(builder: MeshBuilder, ground: Array, size: float, leaves: int, rng:
     centres = clouds[which] + direction * radii[which, None] * rng.uniform(0.35, 1.0, (leaves, 1)) ** 0.35
     length = float(np.sqrt(2.2 * 4.0 * np.pi * float((radii**2).sum()) / leaves))
     tint = BROADLEAVES[rng.integers(len(BROADLEAVES))] * rng.uniform(0.7, 1.15)
-    _add_leaves(builder, centres, direction, length, tint, rng, seed)
+    _add_leaves(builder, centres, direction, length, tint, rng, True)
 
 
 def add_grass(builder: MeshBuilder, ground: Array, normals: Array, rng: np.random.Generator) -> None:

@@ -77,10 +77,12 @@ class _Site:
         """Houses that face the track."""
         for station in self._stations(21.0):
             width, depth = self.rng.uniform(7.0, 13.0), self.rng.uniform(6.0, 9.0)
-            clearance, side = self.rng.uniform(4.0, 11.0), self._side()
+            clearance, side = self.rng.uniform(3.2, 9.0), self._side()
             for retreat in (0.0, 5.0, 10.0):  # in the inside of a bend a house may only fit further away
                 centre, heading = self._beside(station, side * (clearance + retreat + 0.5 * depth))
-                if self._claim(centre, 0.5 * float(np.hypot(width, depth)), 3.0):
+                along = np.array([np.cos(heading), np.sin(heading)])
+                footprint = [centre + along * t * width for t in (-0.36, 0.0, 0.36)]
+                if self._claim(footprint, 0.62 * depth, 1.6):
                     break
             else:
                 continue
@@ -89,8 +91,7 @@ class _Site:
             floor = float(np.mean(self.terrain.height(corners))) + 0.1
             storeys = int(self.rng.choice([1, 2, 3], p=[0.4, 0.45, 0.15]))
             buildings.add_house(self.builder, np.append(centre, floor), yaw, width, depth, storeys, self.rng)
-            along = np.array([np.cos(yaw), np.sin(yaw)])
-            self.bare += [(*(centre + along * t * width), 0.62 * depth) for t in (-0.35, 0.0, 0.35)]
+            self.bare += [(float(x), float(y), 0.62 * depth) for x, y in footprint]
 
     def build_furniture(self) -> None:
         """Fences, lamps, signs, cars, crates and stones."""
@@ -113,16 +114,16 @@ class _Site:
     def plant(self) -> None:
         """Trees and bushes, dense in leaves near the track and coarser further away; grass at the edge of the track."""
         rng = self.rng
-        for centre, _, _ in self._spots(5.0, 3.2, 13.0, 1.3):
-            self._plant_tree(centre, rng.uniform(4.0, 9.5), 1500)
+        for centre, _, _ in self._spots(4.0, 2.8, 12.0, 1.2):
+            self._plant_tree(centre, rng.uniform(3.5, 9.0), vegetation.NEAR_LEAVES)
         for centre, _, _ in self._spots(4.5, 2.0, 8.0, 0.5):
             add = self._ground(centre)
-            vegetation.add_bush(self.builder, add, rng.uniform(0.6, 1.7), int(rng.integers(180, 420)), rng)
+            vegetation.add_bush(self.builder, add, rng.uniform(0.6, 1.7), int(rng.integers(300, 600)), rng)
         for centre in self._scatter(self.terrain.low, self.terrain.high, 1.0 / 75.0, 13.0, 1.6):
-            self._plant_tree(centre, rng.uniform(6.0, 13.0), 550)
+            self._plant_tree(centre, rng.uniform(6.0, 13.0), vegetation.MIDDLE_LEAVES)
         belt = 90.0
         for centre in self._scatter(self.terrain.low - belt, self.terrain.high + belt, 1.0 / 130.0, 36.0, 1.6):
-            self._plant_tree(centre, rng.uniform(7.0, 16.0), 130)
+            self._plant_tree(centre, rng.uniform(7.0, 16.0), vegetation.FAR_LEAVES)
         station = rng.uniform(0.0, self.route.length_m, int(9.0 * self.route.length_m))
         lateral = rng.choice([-1.0, 1.0], len(station)) * (1.25 + rng.exponential(1.6, len(station)))
         tufts = self._beside_many(station, lateral)
@@ -150,13 +151,13 @@ class _Site:
         for station in self._stations(every_m):
             side = self._side()
             centre, heading = self._beside(station, side * self.rng.uniform(nearest, farthest))
-            if self._claim(centre, radius, max(CORRIDOR_M, nearest - 0.3) - radius * (radius < CORRIDOR_M)):
+            if self._claim([centre], radius, max(CORRIDOR_M, nearest - 0.3) - radius * (radius < CORRIDOR_M)):
                 yield centre, heading, side
 
     def _scatter(self, low: Array, high: Array, density: float, beyond: float, radius: float) -> Iterator[Array]:
         """Free places in a rectangle, at least ``beyond`` [m] from the track."""
         for centre in self.rng.uniform(low, high, (int(np.prod(high - low) * density), 2)):
-            if self._claim(centre, radius, beyond - radius):
+            if self._claim([centre], radius, beyond - radius):
                 yield centre
 
     def _stations(self, every_m: float) -> Array:
@@ -185,9 +186,11 @@ class _Site:
     def _occupy(self, centre: Array, radius: float) -> None:
         self._discs = np.vstack([self._discs, [centre[0], centre[1], radius]])
 
-    def _claim(self, centre: Array, radius: float, from_track: float) -> bool:
-        """Occupy a disc if it is free and its rim at least ``from_track`` [m] away from the centre line."""
-        if self._line.query(centre)[0] < radius + from_track or not self._is_free(centre, radius):
-            return False
-        self._occupy(centre, radius)
+    def _claim(self, centres: list[Array], radius: float, from_track: float) -> bool:
+        """Occupy discs if all are free and their rims at least ``from_track`` [m] away from the centre line."""
+        for centre in centres:
+            if self._line.query(centre)[0] < radius + from_track or not self._is_free(centre, radius):
+                return False
+        for centre in centres:
+            self._occupy(centre, radius)
         return True

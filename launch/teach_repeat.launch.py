@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -18,6 +18,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from vloc_ros.data import open_recording
 from vloc_ros.errors import VlocError
 from vloc_ros.geometry.se3 import BASE_T_OPTICAL
+from vloc_ros.processes import dds_profile
 from vloc_ros.ros.node_settings import numbers_of_base_T_camera
 
 PACKAGE = "vloc_ros"
@@ -142,7 +143,8 @@ def setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     replayed = bool(argument("data") or argument("bag"))
     sim_time = argument("use_sim_time") == "true" or (argument("use_sim_time") == "auto" and replayed)
     share = Path(get_package_share_directory(PACKAGE))
-    actions: list[LaunchDescriptionEntity] = [localization(argument, share, sim_time)]
+    actions: list[LaunchDescriptionEntity] = [SetEnvironmentVariable(*pair) for pair in dds_profile().items()]
+    actions.append(localization(argument, share, sim_time))
     if argument("data"):
         actions.append(player(argument))
     if argument("bag"):

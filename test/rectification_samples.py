@@ -162,3 +162,26 @@ class _Board:
         inside = (along[..., 2] > 1e-6) & (np.abs(column - middle) < middle) & (np.abs(row - middle) < middle)
         seen = cv2.remap(self._texture, column.astype(np.float32), row.astype(np.float32), cv2.INTER_CUBIC)
         image[inside] = seen[inside]
+
+
+class Still(BoardRoom):
+    """The same frame again and again."""
+
+    def __init__(self, frame: StereoFrame) -> None:
+        super().__init__(RectificationCorrection(), frames=12)
+        self._frame = frame
+
+    def frame(self, index: int) -> StereoFrame:
+        return self._frame
+
+
+def blank() -> NDArray[np.uint8]:
+    """A black image of the samples' camera."""
+    return np.zeros((CAMERA.height, CAMERA.width), dtype=np.uint8)
+
+
+def alignment(ideal: NDArray[np.uint8], other: NDArray[np.uint8]) -> Array:
+    """(N, 2) displacements [px] of corners of one image in another that is nearly equal, away from the border."""
+    corners = cv2.goodFeaturesToTrack(ideal[12:-12, 12:-12], 500, 0.02, 8) + np.float32(12.0)
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(ideal, other, corners, None, winSize=(15, 15), maxLevel=1)
+    return (moved - corners).reshape(-1, 2)[found.ravel() == 1]

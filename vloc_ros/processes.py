@@ -29,6 +29,10 @@ _TIMED_OUT = 124
 _HIGHEST_DOMAIN = 101
 _DOMAIN_PORT, _PORTS_PER_DOMAIN = 7410, 250
 
+FASTDDS_PROFILE = Path(__file__).resolve().parent / "ros" / "fastdds.xml"
+"""Fast DDS profile with room for images in shared memory."""
+_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # of new and of old releases
+
 Printer = Callable[[str], None]
 
 
@@ -122,12 +126,24 @@ def command_of(spec: NodeSpec, folder: Path) -> list[str]:
 
 
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a node: ours with some variables changed, this package importable, and output unbuffered."""
+    """The environment of a node: ours with some variables changed, this package importable, room for images, output unbuffered."""
     root = Path(__file__).resolve().parent.parent
     installed = root.name in ("site-packages", "dist-packages")
     paths = ["" if installed else str(root), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    own = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1", _PARENT_VARIABLE: str(os.getpid())}
+    own = {
+        **dds_profile(),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PYTHONUNBUFFERED": "1",
+        _PARENT_VARIABLE: str(os.getpid()),
+    }
     return {**os.environ, **own, **changes}
+
+
+def dds_profile() -> dict[str, str]:
+    """Variables that give Fast DDS room for images in shared memory; none when the user has named a profile."""
+    if any(name in os.environ for name in _PROFILE_VARIABLES):
+        return {}
+    return dict.fromkeys(_PROFILE_VARIABLES, str(FASTDDS_PROFILE))
 
 
 def free_domain_id(seed: int | None = None) -> int:

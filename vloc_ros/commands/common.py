@@ -76,7 +76,7 @@ def load_settings(args: argparse.Namespace) -> Settings:
     settings = Settings()
     if args.config is not None:
         try:
-            settings = from_dict(Settings, load_yaml(args.config))
+            settings = from_dict(Settings, _without_node_keys(load_yaml(args.config)))
         except ConfigError as error:
             raise ConfigError(f"{args.config}: {error}") from error
     settings = replace(settings, parse_assignments(args.set))
@@ -85,6 +85,16 @@ def load_settings(args: argparse.Namespace) -> Settings:
     if settings.features.name not in extractors():
         raise ConfigError(f"unknown features '{settings.features.name}'; known: {', '.join(extractors())}")
     return settings
+
+
+def _without_node_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a file that serves the nodes too: what only they have (topics, frames, QoS) is left out."""
+    from dataclasses import fields
+
+    from vloc_ros.ros.node_settings import LocalizationNodeSettings
+
+    of_node = {field.name for field in fields(LocalizationNodeSettings)} | {"base_T_camera", "use_sim_time"}
+    return {name: value for name, value in values.items() if name.partition(".")[0] not in of_node}
 
 
 def open_source(args: argparse.Namespace) -> DatasetReader:

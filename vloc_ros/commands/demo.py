@@ -24,7 +24,7 @@ _EXAMPLES = """
   vloc demo --out demo_00 --data kitti/sequences/00   a recording: taught on every second frame, repeated on the others
   vloc demo --out demo_lab --data lab.mcap --split half"""
 _PARTS = ("noon", "late_afternoon", "teach", "repeat", "site.vloc", "site.truth.tum", "report.html", "report.json")
-WORLD_SEED, ROUTE_M, STEP_M = 7, 80.0, 0.5
+WORLD_SEED, ROUTE_M, STEP_M = 7, 70.0, 0.5
 
 
 def register(subparsers: Subparsers) -> None:
@@ -149,13 +149,13 @@ def _through_nodes(mode: str, part: _Part, site: Path, out: Path, settings: Any)
     Raises:
         VlocError: a node failed.
     """
-    from vloc_ros.config import keys
+    from vloc_ros.commands.nodes import localization_parameters
     from vloc_ros.processes import NodeSpec, free_domain_id, run_nodes
 
-    chosen = {key.name: getattr(key.value, "value", key.value) for key in keys(settings)}
+    parameters = localization_parameters(mode, site, out, settings, part.reader)
     stop = -1 if part.stop is None else part.stop
     specs = [
-        NodeSpec("localization", "localization", {"mode": mode, "map": str(site), "out": str(out), "use_sim_time": True, **chosen}),
+        NodeSpec("localization", "localization", parameters),
         NodeSpec(
             "player",
             "player",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vloc_ros.commands.common import Subparsers, add_command, add_settings, load_settings
+
+if TYPE_CHECKING:
+    from vloc_ros.data import DatasetReader
+    from vloc_ros.settings import Settings
 
 _PLAY_EXAMPLES = """
   vloc play drive/                       (in real time)
@@ -50,6 +54,26 @@ def player_parameters(args: argparse.Namespace) -> dict[str, Any]:
     return {"source": str(args.source), "format": args.format, **{name: getattr(args, name) for name in names}}
 
 
+def localization_parameters(
+    mode: str, map_path: Path, out: Path | None, settings: Settings, reader: DatasetReader | None
+) -> dict[str, Any]:
+    """ROS parameters of the localization node; a recording that is played tells the mount and the type of its camera."""
+    from vloc_ros.config import keys
+    from vloc_ros.ros.node_settings import CameraType, numbers_of_base_T_camera
+
+    parameters: dict[str, Any] = {key.name: getattr(key.value, "value", key.value) for key in keys(settings)}
+    parameters |= {"mode": mode, "map": str(map_path), "out": None if out is None else str(out)}
+    if reader is not None:
+        kind = CameraType.STEREO if reader.frame(0).right is not None else CameraType.RGBD
+        parameters |= {
+            "use_sim_time": True,
+            "base_T_camera": numbers_of_base_T_camera(reader.base_T_camera),
+            "camera.type": kind.value,
+            "camera.baseline": float(reader.camera.baseline),
+        }
+    return parameters
+
+
 def _play(args: argparse.Namespace) -> int:
     from vloc_ros.processes import NodeSpec, run_nodes
 
@@ -57,16 +81,13 @@ def _play(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
-    from vloc_ros.config import keys
+    from vloc_ros.data import open_recording
     from vloc_ros.processes import NodeSpec, run_nodes
 
-    settings = {key.name: getattr(key.value, "value", key.value) for key in keys(load_settings(args))}
-    parameters = {"mode": args.mode, "map": str(args.map), "out": None if args.out is None else str(args.out), **settings}
-    if args.source is None:
-        return run_nodes([NodeSpec("localization", "localization", parameters)])
-    parameters |= {"use_sim_time": True, "source": str(args.source)}
-    specs = [
-        NodeSpec("localization", "localization", parameters),
-        NodeSpec("player", "player", player_parameters(args)),
-    ]
+    settings = load_settings(args)
+    reader = None if args.source is None else open_recording(args.source, args.format)
+    specs = [NodeSpec("localization", "localization", localization_parameters(args.mode, args.map, args.out, settings, reader))]
+    if reader is None:
+        return run_nodes(specs)
+    specs.append(NodeSpec("player", "player", player_parameters(args)))
     return run_nodes(specs, until=None if args.loop else "player")

@@ -48,13 +48,31 @@ def match(
     """
     if len(a) == 0 or len(b) == 0:
         return Matches(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.float32))
-    score = similarity(a.descriptors, b.descriptors, metric)
     if predicted is not None:
-        near = np.asarray(predicted, dtype=np.float32)
-        for axis in range(2):
-            distance = np.abs(near[:, axis, None] - b.keypoints[None, :, axis])
-            score[~(distance <= radius_px)] = -1.0
-    rows = np.arange(len(a))
+        return _match_near(a, b, metric, settings, np.asarray(predicted, dtype=np.float32), radius_px)
+    return _mutual(similarity(a.descriptors, b.descriptors, metric), settings)
+
+
+def _match_near(
+    a: Features, b: Features, metric: Metric, settings: MatchSettings, predicted: NDArray[np.float32], radius_px: float
+) -> Matches:
+    """Only the features of a that are predicted where b has any are compared, and only with those of b in their windows."""
+    low, high = b.keypoints.min(axis=0) - radius_px, b.keypoints.max(axis=0) + radius_px
+    rows = np.flatnonzero(((predicted >= low) & (predicted <= high)).all(axis=1))
+    near = predicted[rows]
+    window = np.abs(near[:, 0, None] - b.keypoints[None, :, 0]) <= radius_px
+    window &= np.abs(near[:, 1, None] - b.keypoints[None, :, 1]) <= radius_px
+    score = similarity(a.descriptors[rows], b.descriptors, metric)
+    matches = _mutual(np.where(window, score, np.float32(-1.0)), settings)
+    indices = np.stack([rows[matches.indices[:, 0]], matches.indices[:, 1]], axis=1)
+    return Matches(indices.astype(np.int64), matches.similarity)
+
+
+def _mutual(score: NDArray[np.float32], settings: MatchSettings) -> Matches:
+    """Mutual nearest neighbours of an (N, M) score matrix, which is used up."""
+    if score.size == 0:
+        return Matches(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.float32))
+    rows = np.arange(len(score))
     best = score.argmax(axis=1)
     best_score = score[rows, best].copy()
     mutual = score.argmax(axis=0)[best] == rows

@@ -19,7 +19,7 @@ class _Sift(FeatureExtractor):
     def __init__(self, max_features: int) -> None:
         self._max_features = max_features
         # OpenCV's own threshold (0.04) starves dark and hazy images; the best are chosen afterwards.
-        self._sift = cv2.SIFT_create(nfeatures=4 * max_features, contrastThreshold=0.015)
+        self._sift = cv2.SIFT_create(nfeatures=int(1.6 * max_features), contrastThreshold=0.015)
 
     @property
     def fingerprint(self) -> str:
@@ -37,21 +37,22 @@ class _Sift(FeatureExtractor):
             # OpenCV always doubles the image first; halving it before leaves the recorded resolution as the finest octave.
             even = grey[: height // 2 * 2, : width // 2 * 2]
             grey, scale = np.asarray(cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8), 2.0
-        points = self._sift.detect(grey, None)
+        # One call for both: the scale space, which costs most, is then built once.
+        points, descriptors = self._sift.detectAndCompute(grey, None)
+        if not points:
+            return self.nothing()
         keypoints = np.array([p.pt for p in points], dtype=np.float32).reshape(-1, 2)
         scores = np.array([p.response for p in points], dtype=np.float32)
         chosen = spread_evenly(keypoints, scores, (grey.shape[1], grey.shape[0]), self._max_features)
-        kept, descriptors = self._sift.compute(grey, [points[i] for i in chosen])
-        if not kept:
-            return self.nothing()
+        sizes = np.array([p.size for p in points], dtype=np.float32)[chosen]
+        keypoints, scores, descriptors = keypoints[chosen], scores[chosen], descriptors[chosen]
         root = np.sqrt(descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-6))
-        keypoints = np.array([p.pt for p in kept], dtype=np.float32).reshape(-1, 2)
         return Features(
             keypoints=(keypoints + 0.5) * np.float32(scale) - np.float32(0.5),
-            scores=np.array([p.response for p in kept], dtype=np.float32),
-            sizes=np.array([p.size for p in kept], dtype=np.float32) * np.float32(scale),
+            scores=scores,
+            sizes=sizes * np.float32(scale),
             descriptors=root.astype(np.float32),
-            disparity=np.full(len(kept), np.nan, dtype=np.float32),
+            disparity=np.full(len(chosen), np.nan, dtype=np.float32),
         )
 
 

@@ -11,7 +11,7 @@ from vloc_ros.config import param
 class LocalizationSettings:
     """When a pose against the map is believed, and for how long it is carried on without a fix."""
 
-    submap_keyframes: int = param(3, "so many nearest keyframes are matched together", min=1, max=20)
+    submap_keyframes: int = param(2, "so many nearest keyframes are matched together", min=1, max=20)
     max_keyframe_distance: float = param(15.0, "keyframes farther away are not matched", unit="m", min=0.1, max=1000.0)
     window_px: float = param(30.0, "search window around a predicted position, at least", unit="px", min=2.0, max=1000.0)
     min_inliers: int = param(15, "fewest inliers of a fix when a prediction exists", min=6, max=1000)

@@ -16,14 +16,14 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vloc_ros.errors import MapError
-from vloc_ros.mapping.opening import connect, connect_read_only, explained, reserve, side_files
+from vloc_ros.mapping.opening import connect, connect_read_only, explained, publish, refuse_existing, reserve, side_files
 from vloc_ros.mapping.schema import APPLICATION_ID, SCHEMA_VERSION, STATEMENTS, TABLES, columns
 
 _log = logging.getLogger(__name__)
@@ -78,28 +78,31 @@ class Database:
         Raises:
             MapError: the file exists, or cannot be written; nothing is left behind then.
         """
-        reserve(path)
-        database: Database | None = None
+        refuse_existing(path)
+        # Made complete under another name first: whoever is killed here leaves no half-made map under the wanted one.
+        staging = path.with_name(f".{path.name}.{os.getpid()}.new")
+        reserve(staging, path)
         try:
-            database = cls(path, connect(path), read_only=False)
-            with explained(path):
-                mode = database.connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-            if mode != "wal":
-                _log.warning("%s: this disk has no write-ahead log; others cannot read the map while it is written", path)
-            with database.transaction():
-                for statement in STATEMENTS:
-                    database.connection.execute(statement)
-                for table, values in first_rows:
-                    database.insert(table, values)
-                database.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                database.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            return database
-        except BaseException:
-            if database is not None:
-                database.connection.close()
-            for leftover in (path, *side_files(path)):
+            with closing(cls(staging, connect(staging), read_only=False)) as database:
+                database._lay_out(first_rows)
+            publish(staging, path)
+        finally:
+            for leftover in (staging, *side_files(staging)):
                 leftover.unlink(missing_ok=True)
-            raise
+        return cls(path, connect(path), read_only=False)
+
+    def _lay_out(self, first_rows: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        with explained(self.path):
+            mode = self.connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            _log.warning("%s: this disk has no write-ahead log; others cannot read the map while it is written", self.path)
+        with self.transaction():
+            for statement in STATEMENTS:
+                self.connection.execute(statement)
+            for table, values in first_rows:
+                self.insert(table, values)
+            self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
     @classmethod
     def open(cls, path: Path, read_only: bool = False, exclusive: bool = False) -> Database:

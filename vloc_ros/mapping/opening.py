@@ -50,21 +50,49 @@ def side_files(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
 
 
-def reserve(path: Path) -> None:
-    """Create an empty file, never touching one that is already there.
+def refuse_existing(path: Path) -> None:
+    """Check that a new map would take nobody's place.
 
     Raises:
-        MapError: the file exists, its folder does not, or it cannot be written.
+        MapError: the file exists.
+    """
+    if path.exists() or path.is_symlink():
+        raise MapError(f"the map {path} exists already: use --append to add to it, or another name")
+
+
+def reserve(file: Path, path: Path) -> None:
+    """Create an empty file beside the map ``path`` that is being made.
+
+    Raises:
+        MapError: the folder does not exist, or cannot be written.
     """
     try:
-        path.open("xb").close()
-    except FileExistsError:
-        raise MapError(f"the map {path} exists already: use --append to add to it, or another name") from None
+        file.unlink(missing_ok=True)  # what a killed process with our number left behind
+        file.open("xb").close()
     except FileNotFoundError:
         raise MapError(f"the map {path} cannot be made: the folder {path.parent} does not exist") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise MapError(f"the map {path} cannot be made: {reason} (choose a folder that can be written)") from error
+
+
+def publish(staging: Path, path: Path) -> None:
+    """Give a complete map its name, never replacing a file that has it.
+
+    Raises:
+        MapError: the file exists, or cannot be written.
+    """
+    try:
+        os.link(staging, path)
+    except FileExistsError:
+        refuse_existing(path)
+    except OSError:
+        # A file system without hard links (FAT, some network drives): the name is taken in two steps.
+        refuse_existing(path)
+        try:
+            staging.rename(path)
+        except OSError as error:
+            raise MapError(f"the map {path} cannot be made: {error.strerror or error}") from error
 
 
 def connect(path: Path, exclusive: bool = False) -> sqlite3.Connection:

@@ -32,9 +32,11 @@ class PlayerNode(ManagedNode):
         if not settings.source:
             raise ConfigError("no recording is named; set the parameter 'source'")
         reader = open_recording(Path(settings.source).expanduser(), settings.format or None)
+        reader, report = refine_rectification(reader, settings.rectification)
+        if report is not None:
+            self.get_logger().info(str(report))
         if len(reader) == 0:
             raise ConfigError(f"the recording {settings.source} has no frames")
-        reader, _ = refine_rectification(reader, settings.rectification)
         kind = CameraType.STEREO if reader.frame(0).right is not None else CameraType.RGBD
         self._settings = settings
         self._acknowledgements = Acknowledgements(self)

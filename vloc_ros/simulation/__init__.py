@@ -1,9 +1,28 @@
-"""A simulated outdoor world, rendered on the CPU, with exact truth: by seed, hour and weather."""
+"""A procedural outdoor world, rendered on the CPU, with exact poses and depth: the yardstick of the project."""
 
 from vloc_ros.simulation.conditions import CONDITIONS, Condition, named_condition
-from vloc_ros.simulation.rig import StereoRig
-from vloc_ros.simulation.route import Route
-from vloc_ros.simulation.run import SimulatedRun
+from vloc_ros.simulation.preview import contact_sheet
+from vloc_ros.simulation.renderer import Renderer, StereoImages
+from vloc_ros.simulation.rig import UTIAS_CAMERA, StereoRig, mount
+from vloc_ros.simulation.route import Route, Wander
+from vloc_ros.simulation.run import SimulatedRun, base_poses
+from vloc_ros.simulation.sensor import Sensor
 from vloc_ros.simulation.world import World
 
-__all__ = ["CONDITIONS", "Condition", "Route", "SimulatedRun", "StereoRig", "World", "named_condition"]
+__all__ = [
+    "CONDITIONS",
+    "UTIAS_CAMERA",
+    "Condition",
+    "Renderer",
+    "Route",
+    "Sensor",
+    "SimulatedRun",
+    "StereoImages",
+    "StereoRig",
+    "Wander",
+    "World",
+    "base_poses",
+    "contact_sheet",
+    "mount",
+    "named_condition",
+]

@@ -7,7 +7,7 @@ shading pixel by pixel.
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from vloc_ros.simulation.raster import Samples
 Array = NDArray[np.float64]
 Table = NDArray[np.float32]
 Integers = NDArray[np.int32]
+f4: Any = np.float32
 
-BATCH = 256
+BATCH = 400
 SKY = max(Material) + 1
 KINDS = SKY + 1
 
@@ -32,11 +33,14 @@ U, V, MU, MV, MAJOR, MINOR, GU, GV = 10, 11, 12, 13, 14, 15, 16, 19
 NX, NY, NZ, OPEN, SIDE, R, G, B, SU, SV, LIT = range(22, 33)
 # Arguments and results of the noise functions: a point, the longer axis there; value and slopes; coverage and kind.
 P, Q, MP, MQ, VALUE, SLOPE_P, SLOPE_Q, COVER, KIND = range(33, 42)
-# A direction, and the sky there; scratch of the materials; the attributes of the triangle (see Mesh).
-LX, LY, LZ, HR, HG, HB, T0, T1, T2, T3, T4, ATTRIBUTES = range(42, 54)
+# A direction, and the sky there; scratch of the materials.
+LX, LY, LZ, HR, HG, HB, T0, T1, T2, T3, T4 = range(42, 53)
+# Facet normal; barycentric coordinates of corners 1 and 2, and their gradients; Jacobian of (u, v) by pixels. Last, the
+# attributes of the triangle (see Mesh).
+FX, W1, W2, G1, G2, J, ATTRIBUTES = 53, 56, 57, 58, 61, 64, 68
 ROWS = ATTRIBUTES + 30
-# Rows of the table of integers.
-SEED, TRIANGLE, PIXEL = range(3)
+# The only row of the table of integers.
+SEED = 0
 
 
 @jit
@@ -53,7 +57,8 @@ def collect(
 
     Args:
         samples: offsets of the samples [px].
-        inverse_depth, triangle: (H, W, 4) the visibility buffer.
+        inverse_depth: (H, W, 4) of the visibility buffer.
+        triangle: (H, W, 4) of the visibility buffer.
         labels: (T, 2) material and seed of the triangles.
         start: (KINDS + 1,) output, first fragment of each material, and their number.
         places: (2, N) output, pixel (row * W + column) and triangle.
@@ -120,18 +125,21 @@ def prepare(
 @jit
 def _cast_rays(w: Table, shares: Table, at: int, n: int, camera: Array) -> None:
     """Rays, depths and positions of ``n`` fragments, the first of which is number ``at``."""
-    per_fx, per_fy = 1.0 / camera[12], 1.0 / camera[13]
+    # Everything from other arrays is fetched first: the compiler cannot know that they do not overlap the table.
     for i in range(n):
-        a, c = (shares[1, at + i] - camera[14]) * per_fx, (shares[2, at + i] - camera[15]) * per_fy
-        dx = camera[0] * a + camera[3] * c + camera[6]
-        dy = camera[1] * a + camera[4] * c + camera[7]
-        dz = camera[2] * a + camera[5] * c + camera[8]
-        norm = 1.0 / math.sqrt(1.0 + a * a + c * c)
-        z = 1.0 / max(shares[3, at + i], 1e-6)
+        w[T0, i], w[T1, i], w[T2, i] = shares[1, at + i], shares[2, at + i], shares[3, at + i]
+    fx, fy, cx, cy = 1.0 / camera[12], 1.0 / camera[13], camera[14], camera[15]
+    m00, m01, m02, m10, m11, m12 = camera[0], camera[1], camera[2], camera[3], camera[4], camera[5]
+    m20, m21, m22, ox, oy, oz = camera[6], camera[7], camera[8], camera[9], camera[10], camera[11]
+    for i in range(n):
+        a, c = (w[T0, i] - cx) * fx, (w[T1, i] - cy) * fy
+        dx, dy, dz = m00 * a + m10 * c + m20, m01 * a + m11 * c + m21, m02 * a + m12 * c + m22
+        norm = 1.0 / np.sqrt(1.0 + a * a + c * c)
+        z = 1.0 / max(w[T2, i], 1e-6)
         w[DX, i], w[DY, i], w[DZ, i] = dx, dy, dz
         w[EX, i], w[EY, i], w[EZ, i] = dx * norm, dy * norm, dz * norm
         w[DEPTH, i] = z
-        w[PX, i], w[PY, i], w[PZ, i] = camera[9] + z * dx, camera[10] + z * dy, camera[11] + z * dz
+        w[PX, i], w[PY, i], w[PZ, i] = ox + z * dx, oy + z * dy, oz + z * dz
 
 
 @jit
@@ -139,7 +147,7 @@ def _gather(w: Table, s: Integers, attributes: NDArray[np.float32], labels: Inte
     """Bring the attributes of the triangles of ``n`` fragments into the table; R, G, B start as their tints."""
     for i in range(n):
         t = places[1, at + i]
-        s[TRIANGLE, i], s[SEED, i] = t, labels[t, 1]
+        s[SEED, i] = labels[t, 1]
         for k in range(30):
             w[ATTRIBUTES + k, i] = attributes[t, k]
         w[R, i], w[G, i], w[B, i] = attributes[t, 24], attributes[t, 25], attributes[t, 26]
@@ -147,54 +155,86 @@ def _gather(w: Table, s: Integers, attributes: NDArray[np.float32], labels: Inte
 
 @jit
 def _locate(w: Table, camera: Array, n: int) -> None:
-    """Surface coordinates, footprint, gradients, normal and openness of ``n`` fragments."""
-    per_fx, per_fy = 1.0 / camera[12], 1.0 / camera[13]
+    """Surface coordinates, footprint, gradients, normal and openness of ``n`` fragments.
+
+    In several short loops: the compiler turns a loop into vector instructions only if it touches a limited number of rows.
+    """
+    _span(w, n, camera[9], camera[10], camera[11])
+    _map(w, n)
+    _spread(w, n, camera)
+    for i in range(n):
+        w1, w2 = w[W1, i], w[W2, i]
+        w0 = 1.0 - w1 - w2
+        x = w0 * w[ATTRIBUTES + 9, i] + w1 * w[ATTRIBUTES + 12, i] + w2 * w[ATTRIBUTES + 15, i]
+        y = w0 * w[ATTRIBUTES + 10, i] + w1 * w[ATTRIBUTES + 13, i] + w2 * w[ATTRIBUTES + 16, i]
+        z = w0 * w[ATTRIBUTES + 11, i] + w1 * w[ATTRIBUTES + 14, i] + w2 * w[ATTRIBUTES + 17, i]
+        norm = 1.0 / np.sqrt(x * x + y * y + z * z + 1e-20)
+        w[NX, i], w[NY, i], w[NZ, i] = x * norm, y * norm, z * norm
+        w[OPEN, i] = w0 * w[ATTRIBUTES + 27, i] + w1 * w[ATTRIBUTES + 28, i] + w2 * w[ATTRIBUTES + 29, i]
+    for i in range(n):
+        facing = w[FX, i] * w[DX, i] + w[FX + 1, i] * w[DY, i] + w[FX + 2, i] * w[DZ, i]
+        outward = w[FX, i] * w[NX, i] + w[FX + 1, i] * w[NY, i] + w[FX + 2, i] * w[NZ, i]
+        w[SIDE, i] = 1.0 if facing * outward <= 0.0 else -1.0
+
+
+@jit
+def _span(w: Table, n: int, eye_x: float, eye_y: float, eye_z: float) -> None:
+    """Facet normal (not of unit length), gradients of the barycentric coordinates of corners 1 and 2, and their values."""
     for i in range(n):
         ox, oy, oz = w[ATTRIBUTES, i], w[ATTRIBUTES + 1, i], w[ATTRIBUTES + 2, i]
         ax, ay, az = w[ATTRIBUTES + 3, i] - ox, w[ATTRIBUTES + 4, i] - oy, w[ATTRIBUTES + 5, i] - oz
         bx, by, bz = w[ATTRIBUTES + 6, i] - ox, w[ATTRIBUTES + 7, i] - oy, w[ATTRIBUTES + 8, i] - oz
-        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-        inv = 1.0 / (nx * nx + ny * ny + nz * nz + 1e-20)
-        # Gradients of the barycentric coordinates of corners 1 and 2.
-        g1x, g1y, g1z = (by * nz - bz * ny) * inv, (bz * nx - bx * nz) * inv, (bx * ny - by * nx) * inv
-        g2x, g2y, g2z = (ny * az - nz * ay) * inv, (nz * ax - nx * az) * inv, (nx * ay - ny * ax) * inv
-        z, dx, dy, dz = w[DEPTH, i], w[DX, i], w[DY, i], w[DZ, i]
-        qx, qy, qz = camera[9] - ox + z * dx, camera[10] - oy + z * dy, camera[11] - oz + z * dz
-        w1 = min(max(g1x * qx + g1y * qy + g1z * qz, 0.0), 1.0)
-        w2 = min(max(g2x * qx + g2y * qy + g2z * qz, 0.0), 1.0)
-        w0 = 1.0 - w1 - w2
-        u0, v0 = w[ATTRIBUTES + 18, i], w[ATTRIBUTES + 19, i]
-        u1, v1 = w[ATTRIBUTES + 20, i] - u0, w[ATTRIBUTES + 21, i] - v0
-        u2, v2 = w[ATTRIBUTES + 22, i] - u0, w[ATTRIBUTES + 23, i] - v0
-        w[U, i], w[V, i] = u0 + w1 * u1 + w2 * u2, v0 + w1 * v1 + w2 * v2
-        gux, guy, guz = g1x * u1 + g2x * u2, g1y * u1 + g2y * u2, g1z * u1 + g2z * u2
-        gvx, gvy, gvz = g1x * v1 + g2x * v2, g1y * v1 + g2y * v2, g1z * v1 + g2z * v2
-        w[GU, i], w[GU + 1, i], w[GU + 2, i] = gux, guy, guz
-        w[GV, i], w[GV + 1, i], w[GV + 2, i] = gvx, gvy, gvz
+        x, y, z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        w[FX, i], w[FX + 1, i], w[FX + 2, i] = x, y, z
+        inv = 1.0 / (x * x + y * y + z * z + f4(1e-20))
+        w[G1, i], w[G1 + 1, i], w[G1 + 2, i] = (by * z - bz * y) * inv, (bz * x - bx * z) * inv, (bx * y - by * x) * inv
+        w[G2, i], w[G2 + 1, i], w[G2 + 2, i] = (y * az - z * ay) * inv, (z * ax - x * az) * inv, (x * ay - y * ax) * inv
+    for i in range(n):
+        # In double precision: far from the origin of the world, single precision would be felt in the texture.
+        z = w[DEPTH, i]
+        x = eye_x - w[ATTRIBUTES, i] + z * w[DX, i]
+        y = eye_y - w[ATTRIBUTES + 1, i] + z * w[DY, i]
+        z = eye_z - w[ATTRIBUTES + 2, i] + z * w[DZ, i]
+        w[W1, i] = min(max(w[G1, i] * x + w[G1 + 1, i] * y + w[G1 + 2, i] * z, 0.0), 1.0)
+        w[W2, i] = min(max(w[G2, i] * x + w[G2 + 1, i] * y + w[G2 + 2, i] * z, 0.0), 1.0)
+
+
+@jit
+def _map(w: Table, n: int) -> None:
+    """Surface coordinates and their gradients in the world."""
+    for k in range(2):  # u, then v
+        for i in range(n):
+            start = w[ATTRIBUTES + 18 + k, i]
+            one, two = w[ATTRIBUTES + 20 + k, i] - start, w[ATTRIBUTES + 22 + k, i] - start
+            w[U + k, i] = start + w[W1, i] * one + w[W2, i] * two
+            w[GU + 3 * k, i] = w[G1, i] * one + w[G2, i] * two
+            w[GU + 3 * k + 1, i] = w[G1 + 1, i] * one + w[G2 + 1, i] * two
+            w[GU + 3 * k + 2, i] = w[G1 + 2, i] * one + w[G2 + 2, i] * two
+
+
+@jit
+def _spread(w: Table, n: int, camera: Array) -> None:
+    """The ellipse on the surface that a pixel covers."""
+    for axis in range(2):
         # How the point moves along the surface when the pixel moves by one column or row.
-        facing = nx * dx + ny * dy + nz * dz
-        inv = 1.0 / (facing if abs(facing) > 1e-12 else 1e-12)
-        rx, ry, rz = camera[0] * per_fx, camera[1] * per_fx, camera[2] * per_fx
-        pull = -(nx * rx + ny * ry + nz * rz) * inv
-        sx, sy, sz = z * (rx + pull * dx), z * (ry + pull * dy), z * (rz + pull * dz)
-        a, c = gux * sx + guy * sy + guz * sz, gvx * sx + gvy * sy + gvz * sz
-        rx, ry, rz = camera[3] * per_fy, camera[4] * per_fy, camera[5] * per_fy
-        pull = -(nx * rx + ny * ry + nz * rz) * inv
-        sx, sy, sz = z * (rx + pull * dx), z * (ry + pull * dy), z * (rz + pull * dz)
-        b, d = gux * sx + guy * sy + guz * sz, gvx * sx + gvy * sy + gvz * sz
-        # Principal axes of the ellipse that the pixel covers: the Jacobian [[a, b], [c, d]] maps pixels to (u, v).
+        inv = 1.0 / camera[12 + axis]
+        rx, ry, rz = f4(camera[3 * axis] * inv), f4(camera[3 * axis + 1] * inv), f4(camera[3 * axis + 2] * inv)
+        for i in range(n):
+            x, y, z = w[DX, i], w[DY, i], w[DZ, i]
+            facing = w[FX, i] * x + w[FX + 1, i] * y + w[FX + 2, i] * z
+            pull = -(w[FX, i] * rx + w[FX + 1, i] * ry + w[FX + 2, i] * rz) / (facing if abs(facing) > f4(1e-12) else f4(1e-12))
+            x, y, z = w[DEPTH, i] * (rx + pull * x), w[DEPTH, i] * (ry + pull * y), w[DEPTH, i] * (rz + pull * z)
+            w[J + axis, i] = w[GU, i] * x + w[GU + 1, i] * y + w[GU + 2, i] * z
+            w[J + 2 + axis, i] = w[GV, i] * x + w[GV + 1, i] * y + w[GV + 2, i] * z
+    for i in range(n):
+        # Principal axes of the Jacobian [[a, b], [c, d]], which maps pixels to (u, v).
+        a, b, c, d = w[J, i], w[J + 1, i], w[J + 2, i], w[J + 3, i]
         p, q, o = a * a + b * b, c * c + d * d, a * c + b * d
-        mean, half = 0.5 * (p + q), 0.5 * (p - q)
-        root = math.sqrt(half * half + o * o)
-        major = math.sqrt(mean + root) + 1e-7
-        ex, ey = (root + half if half > 0.0 else o), (o if half > 0.0 else root - half)
-        scale = major / (math.sqrt(ex * ex + ey * ey) + 1e-30)
+        mean, half = f4(0.5) * (p + q), f4(0.5) * (p - q)
+        root = np.sqrt(half * half + o * o)
+        major = np.sqrt(mean + root) + f4(1e-7)
+        ex = root + half if half > f4(0.0) else o
+        ey = o if half > f4(0.0) else root - half
+        scale = major / (np.sqrt(ex * ex + ey * ey) + f4(1e-30))
         w[MU, i], w[MV, i], w[MAJOR, i] = ex * scale, ey * scale, major
-        w[MINOR, i] = math.sqrt(max(mean - root, 0.0)) + 1e-2 * major
-        fx = w0 * w[ATTRIBUTES + 9, i] + w1 * w[ATTRIBUTES + 12, i] + w2 * w[ATTRIBUTES + 15, i]
-        fy = w0 * w[ATTRIBUTES + 10, i] + w1 * w[ATTRIBUTES + 13, i] + w2 * w[ATTRIBUTES + 16, i]
-        fz = w0 * w[ATTRIBUTES + 11, i] + w1 * w[ATTRIBUTES + 14, i] + w2 * w[ATTRIBUTES + 17, i]
-        norm = 1.0 / math.sqrt(fx * fx + fy * fy + fz * fz + 1e-20)
-        w[NX, i], w[NY, i], w[NZ, i] = fx * norm, fy * norm, fz * norm
-        w[OPEN, i] = w0 * w[ATTRIBUTES + 27, i] + w1 * w[ATTRIBUTES + 28, i] + w2 * w[ATTRIBUTES + 29, i]
-        w[SIDE, i] = 1.0 if facing * (nx * fx + ny * fy + nz * fz) <= 0.0 else -1.0
+        w[MINOR, i] = np.sqrt(max(mean - root, f4(0.0))) + f4(1e-2) * major

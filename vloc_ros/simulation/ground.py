@@ -45,9 +45,11 @@ def ground_surface(w: Table, s: Integers, n: int, cover: NDArray[np.float32], co
     """Reflectance and relief of ``n`` fragments of the ground.
 
     Args:
-        w, s: the batch.
+        w: the batch.
+        s: its integers.
         n: its size.
-        cover, cover_map: layers of the ground cover and its (origin x, origin y, cell), see ``GroundCover``.
+        cover: layers of the ground cover, see ``GroundCover``.
+        cover_map: its (origin x, origin y, cell).
     """
     _mix(w, s, n, cover, cover_map)
     aim(w, n, 1.0)
@@ -76,7 +78,7 @@ def _has_gravel(w: Table, n: int) -> bool:
     most = w[_GRAVEL, 0]
     for i in range(n):
         most = max(most, w[_GRAVEL, i])
-    return most > 0.0
+    return bool(most > 0.0)
 
 
 @jit
@@ -116,16 +118,16 @@ def _mix(w: Table, s: Integers, n: int, cover: NDArray[np.float32], cover_map: N
 @jit
 def _grass_and_soil(w: Table, s: Integers, n: int) -> None:
     # Blades and stalks: fine streaks, lighter than the ground between them, in two crossing directions.
-    aim(w, n, 0.28)
-    fractal(w, s, n, 0.026, 2.0, 0.8, 64.0)
+    aim(w, n, 0.45)
+    fractal(w, s, n, 0.030, 2.0, 0.9, 64.0)
     for i in range(n):
-        w[P, i], w[Q, i] = 0.6 * w[U, i] + 0.8 * w[V, i], 0.28 * (0.6 * w[V, i] - 0.8 * w[U, i])
-        w[MP, i], w[MQ, i] = 0.6 * w[MU, i] + 0.8 * w[MV, i], 0.28 * (0.6 * w[MV, i] - 0.8 * w[MU, i])
+        w[P, i], w[Q, i] = 0.6 * w[U, i] + 0.8 * w[V, i], 0.45 * (0.6 * w[V, i] - 0.8 * w[U, i])
+        w[MP, i], w[MQ, i] = 0.6 * w[MU, i] + 0.8 * w[MV, i], 0.45 * (0.6 * w[MV, i] - 0.8 * w[MU, i])
         w[R, i] = w[VALUE, i]
-    fractal(w, s, n, 0.026, 2.0, 0.8, 65.0)
+    fractal(w, s, n, 0.030, 2.0, 0.9, 65.0)
     for i in range(n):
         value, dry, bare = w[_KEEP, i], w[_DRY, i], w[_BARE, i]
-        blade = 0.86 + 0.60 * max(w[VALUE, i], w[R, i])
+        blade = 0.82 + 0.62 * max(w[VALUE, i], w[R, i])
         green, straw = (1.0 - dry) * (1.0 + 0.36 * value) * blade, dry * (1.0 + 0.26 * value) * blade
         soil = 1.0 + 0.30 * value
         r, g, b = 0.098 * green + 0.29 * straw, 0.155 * green + 0.255 * straw, 0.040 * green + 0.115 * straw

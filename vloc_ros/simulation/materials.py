@@ -7,8 +7,6 @@ looks different when the sun has moved, and not only darker.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +33,7 @@ from vloc_ros.simulation.fragments import (
     V,
 )
 from vloc_ros.simulation.jit import jit
-from vloc_ros.simulation.noise import aim, fractal, hash01, smooth, speckle, visible
+from vloc_ros.simulation.noise import Scalar, aim, fractal, hash01, smooth, speckle, visible
 
 Array = NDArray[np.float64]
 # Where the parts of a packed recipe start.
@@ -43,7 +41,7 @@ _COARSE, _FINE, _SPOTS, _COURSES, _GROWTH = 0, 6, 12, 20, 30
 
 
 @jit
-def _line(x: float, period: float, width: float, footprint: float) -> float:
+def _line(x: Scalar, period: float, width: float, footprint: Scalar) -> Scalar:
     """Share of a pixel covered by lines of a width that repeat with a period (box filter of a pulse train)."""
     half = 0.5 * max(footprint, 1e-4)
     a, b = (x - half) / period, (x + half) / period
@@ -129,7 +127,7 @@ def _add_courses(recipe: Array, w: Table, s: Integers, n: int) -> None:
 
 
 @jit
-def _ink(u: float, v: float, seed: int) -> float:
+def _ink(u: Scalar, v: Scalar, seed: Scalar) -> float:
     """Blocky letters: 1 on a stroke."""
     row, column = np.floor(v / 0.12), np.floor(u / 0.072)
     x, y = (u / 0.072 - column) * 4.0, (v / 0.12 - row) * 5.0
@@ -143,7 +141,7 @@ def add_letters(w: Table, s: Integers, n: int) -> None:
     """Rows of letters, light on dark paint or dark on light."""
     for i in range(n):
         mu, mv, seed = w[MU, i], w[MV, i], s[SEED, i]
-        scale = w[MINOR, i] / math.sqrt(mu * mu + mv * mv + 1e-20)
+        scale = w[MINOR, i] / np.sqrt(mu * mu + mv * mv + 1e-20)
         ou, ov = -mv * scale, mu * scale
         ink = 0.0
         for j in range(9):  # averaged over the pixel: letters have hard edges

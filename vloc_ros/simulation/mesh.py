@@ -63,10 +63,10 @@ class Mesh:
 
     def frozen(self) -> Mesh:
         """The same mesh behind read-only arrays (and one type for the compiler)."""
-        arrays = [a.view() for a in (self.attributes, self.labels, self.cluster_start, self.cluster_sphere)]
-        for array in arrays:
+        mesh = Mesh(self.attributes.view(), self.labels.view(), self.cluster_start.view(), self.cluster_sphere.view())
+        for array in (mesh.attributes, mesh.labels, mesh.cluster_start, mesh.cluster_sphere):
             array.setflags(write=False)
-        return Mesh(*arrays)
+        return mesh
 
 
 class MeshBuilder:

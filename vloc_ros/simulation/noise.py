@@ -14,6 +14,7 @@ one seed per fragment; see fragments.py.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,18 +41,21 @@ from vloc_ros.simulation.fragments import (
 )
 from vloc_ros.simulation.jit import jit
 
-f4, i4 = np.float32, np.int32
+# Kernels mix single and double precision; the types of their scalars are numba's business, not mypy's.
+Scalar = Any
+f4: Any = np.float32
+i4: Any = np.int32
 _A, _B, _C, _D, _E = i4(0x1B873593), i4(0x4C957F2D), i4(0x27D4EB2F), i4(0x2C1B3C6D), i4(0x297A2D39)
 # Octaves are turned against each other (3-4-5 triangle), or their lattices would show as a common grid.
 _COS, _SIN = 0.8, 0.6
 _LACUNARITY = 0.345
 _ASLEEP, _AWAKE = 1.4, 3.0
 """A pattern is invisible when its cell covers fewer pixels than the first, and complete when it covers the second."""
-_MAX_TAPS = 6
+_MAX_TAPS = 4
 
 
 @jit
-def _scramble(h: int) -> int:
+def _scramble(h: Scalar) -> Scalar:
     """A 32-bit mix (multiply and xor-shift)."""
     h = i4(i4(h ^ i4(h >> 15)) * _D)
     h = i4(i4(h ^ i4(h >> 13)) * _E)
@@ -59,28 +63,28 @@ def _scramble(h: int) -> int:
 
 
 @jit
-def _lattice(h: int) -> float:
+def _lattice(h: Scalar) -> Scalar:
     h = i4(i4(h ^ i4(h >> 15)) * _D)
     h = i4(i4(h ^ i4(h >> 13)) * _E)
     return f4(h) * f4(1.0 / 2147483648.0)
 
 
 @jit
-def hash01(x: float, y: float, seed: int) -> float:
+def hash01(x: Scalar, y: Scalar, seed: Scalar) -> Scalar:
     """A number in [0, 1) that depends on a lattice point (integral x, y) and a seed."""
     h = i4(i4(i4(x) * _A) + i4(i4(y) * _B) + i4(i4(seed) * _C))
     return f4(_scramble(h) & 0xFFFFFF) * f4(1.0 / 16777216.0)
 
 
 @jit
-def visible(pixels: float) -> float:
+def visible(pixels: Scalar) -> Scalar:
     """How much of a pattern survives whose cells are so many pixels wide: 0 to 1."""
     t = min(max((pixels - f4(_ASLEEP)) * f4(1.0 / (_AWAKE - _ASLEEP)), f4(0.0)), f4(1.0))
     return t * t * (f4(3.0) - f4(2.0) * t)
 
 
 @jit
-def smooth(low: float, high: float, x: float) -> float:
+def smooth(low: Scalar, high: Scalar, x: Scalar) -> Scalar:
     """0 below ``low``, 1 above ``high``, smooth between; ``low`` may be the larger one."""
     t = min(max((x - low) / (high - low), 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
@@ -94,7 +98,7 @@ def aim(w: Table, n: int, stretch: float) -> None:
 
 
 @jit
-def _extremes(w: Table, n: int) -> tuple[float, float]:
+def _extremes(w: Table, n: int) -> tuple[Scalar, Scalar]:
     """Largest ``major`` and smallest ``minor`` of a batch."""
     major, minor = w[MAJOR, 0], w[MINOR, 0]
     for i in range(n):
@@ -110,7 +114,8 @@ def fractal(w: Table, s: Integers, n: int, cell: float, octaves: float, gain: fl
     times the cell of each octave, so that every octave is equally steep per unit of amplitude.
 
     Args:
-        w, s: the batch.
+        w: the batch.
+        s: its integers.
         n: its size.
         cell: cell size of the first octave [m].
         octaves: number of octaves (a float, like ``salt``: numba compiles a function anew for every literal integer).
@@ -124,7 +129,7 @@ def fractal(w: Table, s: Integers, n: int, cell: float, octaves: float, gain: fl
     for octave in range(int(octaves)):
         if cell <= _ASLEEP * shortest:
             break
-        taps = min(max(int(math.ceil(longest / max(shortest, cell / _AWAKE))), 1), _MAX_TAPS)
+        taps = min(max(math.ceil(longest / max(shortest, cell / _AWAKE)), 1), _MAX_TAPS)
         for k in range(taps):
             _octave(w, s, n, cell, f4(c), f4(d), f4(amplitude), int(salt) + 101 * octave, f4(taps), f4((k + 0.5) / taps - 0.5))
         amplitude *= gain
@@ -134,7 +139,7 @@ def fractal(w: Table, s: Integers, n: int, cell: float, octaves: float, gain: fl
 
 @jit
 def _octave(
-    w: Table, s: Integers, n: int, cell: float, c: float, d: float, amplitude: float, salt: int, taps: float, shift: float
+    w: Table, s: Integers, n: int, cell: Scalar, c: Scalar, d: Scalar, amplitude: Scalar, salt: int, taps: Scalar, shift: Scalar
 ) -> None:
     """Add one octave, turned by the angle of cosine ``c`` and sine ``d``, seen at one tap of its footprint."""
     cells, frequency = f4(cell), f4(1.0 / cell)
@@ -165,7 +170,8 @@ def speckle(w: Table, s: Integers, n: int, cell: float, density: float, salt: fl
     Writes the rows COVER (coverage of the pixel, 0 to 1) and KIND (random number in [0, 1) of the grain).
 
     Args:
-        w, s: the batch.
+        w: the batch.
+        s: its integers.
         n: its size.
         cell: cell size [m]; grains are 0.2 to 0.6 cells wide.
         density: share of the cells with a grain.
@@ -176,7 +182,7 @@ def speckle(w: Table, s: Integers, n: int, cell: float, density: float, salt: fl
     longest, shortest = _extremes(w, n)
     if cell <= 1.5 * _ASLEEP * shortest:
         return
-    taps = min(max(int(math.ceil(longest / max(shortest, 0.5 * cell / _AWAKE))), 1), _MAX_TAPS)
+    taps = min(max(math.ceil(longest / max(shortest, 0.6 * cell / _AWAKE)), 1), _MAX_TAPS)
     for k in range(taps):
         _grains(w, s, n, f4(cell), f4(1.0 / cell), f4(density), i4(int(salt)), f4(taps), f4((k + 0.5) / taps - 0.5))
 
@@ -186,12 +192,12 @@ def _grains(
     w: Table,
     s: Integers,
     n: int,
-    cell: float,
-    frequency: float,
-    density: float,
-    salt: int,
-    taps: float,
-    shift: float,
+    cell: Scalar,
+    frequency: Scalar,
+    density: Scalar,
+    salt: Scalar,
+    taps: Scalar,
+    shift: Scalar,
 ) -> None:
     """Add the grains at one tap of the footprint."""
     unit = f4(1.0 / 1024.0)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.simulation import palette
 from vloc_ros.simulation.mesh import MeshBuilder
 from vloc_ros.simulation.palette import Material
-from vloc_ros.simulation.shapes import Patch, box, join, lump, moved, quad, tube
+from vloc_ros.simulation.shapes import Patch, box, join, lump, moved, quad, rise, tube
 
 Array = NDArray[np.float64]
 
@@ -18,7 +20,7 @@ def _add(builder: MeshBuilder, material: Material, patch: Patch, tint: Array, se
 
 
 def _upright(ground: Array, height: float, radius: float, top: float, sides: int) -> Patch:
-    path = ground + np.array([[0.0, 0.0, -0.3], [0.0, 0.0, 0.5 * height], [0.0, 0.0, height]])
+    path = ground + np.array([rise(-0.3), rise(0.5 * height), rise(height)])
     return tube(path, np.array([radius, 0.5 * (radius + top), top]), sides)
 
 
@@ -30,24 +32,24 @@ def add_fence(builder: MeshBuilder, posts: Array, rng: np.random.Generator) -> N
     _add(builder, Material.PLANK, join([_upright(post, height, 0.06, 0.05, 6) for post in posts]), tint, seed)
     rails = []
     for level in np.linspace(0.35, 0.92, int(rng.integers(2, 4))) * height:
-        for a, b in zip(posts[:-1], posts[1:], strict=True):
+        for a, b in itertools.pairwise(posts):
             sag = rng.normal(scale=0.02, size=2)
-            start, end = a + [0.0, 0.0, level + sag[0]], b + [0.0, 0.0, level + sag[1]]
+            start, end = a + rise(level + sag[0]), b + rise(level + sag[1])
             rails.append(_beam(start, end, 0.04, 0.11))
     _add(builder, Material.PLANK, join(rails), tint * rng.uniform(0.85, 1.2), seed + 1)
     if rng.uniform() < 0.4:
         pickets = []
-        for a, b in zip(posts[:-1], posts[1:], strict=True):
+        for a, b in itertools.pairwise(posts):
             for t in np.arange(0.08, 1.0, 0.16 / float(np.linalg.norm(b - a))):
-                foot = a + t * (b - a) + [0.0, 0.0, 0.08 + rng.uniform(0.0, 0.03)]
-                pickets.append(_beam(foot, foot + [0.0, 0.0, height * rng.uniform(0.9, 1.0)], 0.02, 0.09, b - a))
+                foot = a + t * (b - a) + rise(0.08 + rng.uniform(0.0, 0.03))
+                pickets.append(_beam(foot, foot + rise(height * rng.uniform(0.9, 1.0)), 0.02, 0.09, b - a))
         _add(builder, Material.PLANK, join(pickets), tint, seed + 2)
 
 
 def _beam(start: Array, end: Array, thickness: float, breadth: float, wide: Array | None = None) -> Patch:
     """A rectangular beam: ``breadth`` along z (or along ``wide``), ``thickness`` across."""
     along = end - start
-    up = np.array([0.0, 0.0, 1.0]) if wide is None else wide / np.linalg.norm(wide)
+    up = rise(1.0) if wide is None else wide / np.linalg.norm(wide)
     side = np.cross(along, up)
     side *= 0.5 * thickness / np.linalg.norm(side)
     up = up * 0.5 * breadth
@@ -67,22 +69,22 @@ def add_lamp_post(builder: MeshBuilder, ground: Array, yaw: float, rng: np.rando
     height, arm = rng.uniform(4.2, 5.2), 0.9
     pole = _upright(ground, height, 0.075, 0.045, 8)
     reach = arm * np.array([np.cos(yaw), np.sin(yaw), 0.0])
-    top = ground + [0.0, 0.0, height - 0.1]
-    beam = tube(np.array([top, top + 0.5 * reach + [0, 0, 0.18], top + reach + [0, 0, 0.15]]), np.full(3, 0.035), 6)
+    top = ground + rise(height - 0.1)
+    beam = tube(np.array([top, top + 0.5 * reach + rise(0.18), top + reach + rise(0.15)]), np.full(3, 0.035), 6)
     _add(builder, Material.PAINT, join([pole, beam]), palette.METAL * rng.uniform(0.4, 1.0), int(rng.integers(1 << 30)))
-    head = moved(box((0.5, 0.22, 0.12), (0.0, 0.0, 0.0)), top + reach + [0.0, 0.0, 0.12], yaw)
+    head = moved(box((0.5, 0.22, 0.12), (0.0, 0.0, 0.0)), top + reach + rise(0.12), yaw)
     _add(builder, Material.PAINT, head, palette.METAL * 0.5, 3)
-    return np.asarray(top + reach + [0.0, 0.0, 0.04])
+    return np.asarray(top + reach + rise(0.04))
 
 
 def add_sign(builder: MeshBuilder, ground: Array, yaw: float, rng: np.random.Generator) -> None:
     """A board with lettering on a pole; it faces the direction ``yaw`` [rad]."""
     height, width, tall = rng.uniform(1.7, 2.3), rng.uniform(0.5, 1.1), rng.uniform(0.4, 0.75)
     _add(builder, Material.PAINT, _upright(ground, height, 0.03, 0.03, 6), palette.METAL, int(rng.integers(1 << 30)))
-    centre = ground + [0.0, 0.0, height - 0.5 * tall + 0.05]
+    centre = ground + rise(height - 0.5 * tall + 0.05)
     front = np.array([np.cos(yaw), np.sin(yaw), 0.0])
     along = np.array([-front[1], front[0], 0.0]) * width
-    up = np.array([0.0, 0.0, tall])
+    up = rise(tall)
     corner = centre + 0.04 * front - 0.5 * along - 0.5 * up
     seed = int(rng.integers(1 << 30))
     _add(builder, Material.SIGN, quad(corner, along, up), palette.SIGN_PAINTS[rng.integers(len(palette.SIGN_PAINTS))], seed)
@@ -93,7 +95,7 @@ def add_stone(builder: MeshBuilder, ground: Array, size: float, rng: np.random.G
     """A stone of about ``size`` [m], half sunk into the ground."""
     axes = size * rng.uniform(0.35, 0.65, 3) * [1.2, 1.0, 0.8]
     patch = lump(axes, 3 if size > 0.35 else 2, 0.42, rng)
-    placed = moved(patch, ground + [0.0, 0.0, 0.25 * axes[2]], rng.uniform(0.0, 2.0 * np.pi))
+    placed = moved(patch, ground + rise(0.25 * axes[2]), rng.uniform(0.0, 2.0 * np.pi))
     tint = palette.STONES[rng.integers(len(palette.STONES))] * rng.uniform(0.7, 1.15)
     _add(builder, Material.STONE, placed, tint, int(rng.integers(1 << 30)))
 
@@ -127,7 +129,8 @@ def add_car(builder: MeshBuilder, ground: Array, yaw: float, rng: np.random.Gene
     half[4:6] = 0.62  # the cabin is narrower at the roof
     left = np.stack([_PROFILE[:, 0], half, _PROFILE[:, 1]], axis=1) * [rng.uniform(0.9, 1.08), 1.0, rng.uniform(0.95, 1.15)]
     right = left * [1.0, -1.0, 1.0]
-    body, glass = [], []
+    body: list[Patch] = []
+    glass: list[Patch] = []
     for i in range(len(left) - 1):
         strip = quad(right[i], left[i] - right[i], right[i + 1] - right[i])
         strip = strip._replace(vertices=np.array([[right[i], left[i], left[i + 1]], [right[i], left[i + 1], right[i + 1]]]))

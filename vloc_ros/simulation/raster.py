@@ -34,11 +34,18 @@ def pack_view(camera: StereoCamera, world_T_camera: Array) -> Array:
     return np.concatenate([world_T_camera[:3, :3].T.ravel(), world_T_camera[:3, 3], intrinsics])
 
 
+def front_to_back(cluster_sphere: Array, camera: Array) -> NDArray[np.int64]:
+    """(K,) numbers of the clusters, the nearest to a view first."""
+    distance = np.linalg.norm(cluster_sphere[:, :3] - camera[9:12], axis=1) - cluster_sphere[:, 3]
+    return np.argsort(distance, kind="stable")
+
+
 @jit_exact
 def rasterise(
     attributes: NDArray[np.float32],
     cluster_start: NDArray[np.int64],
     cluster_sphere: Array,
+    order: NDArray[np.int64],
     camera: Array,
     samples: Samples,
     inverse_depth: NDArray[np.float32],
@@ -50,6 +57,7 @@ def rasterise(
         attributes: (T, >= 9) triangles; the first nine columns are their corners in the world [m].
         cluster_start: (K + 1,) first triangle of each cluster.
         cluster_sphere: (K, 4) bounding spheres.
+        order: (K,) clusters, the nearest first: what lies behind is then rejected early.
         camera: see :func:`pack_view`.
         samples: offsets of the samples from pixel centres [px], each within half a pixel.
         inverse_depth: (H, W, 4) output, 1 / depth [1/m]; 0 where nothing is seen.
@@ -62,7 +70,7 @@ def rasterise(
     triangle[:] = -1
     corner, edge, box = np.empty((3, 3)), np.empty((3, 3)), np.empty(4)
     considered = 0
-    for k in range(len(cluster_sphere)):
+    for k in order:
         if not _sphere_visible(camera, cluster_sphere, k):
             continue
         for t in range(cluster_start[k], cluster_start[k + 1]):
@@ -77,6 +85,7 @@ def rasterise(
             a2, b2, c2 = edge[2, 0], edge[2, 1], edge[2, 2]
             za, zb, zc = (a0 + a1 + a2) / det, (b0 + b1 + b2) / det, (c0 + c1 + c2) / det
             # How far the edge functions may rise within a pixel: rejects whole pixels at once.
+            mz = 0.5 * (abs(za) + abs(zb))
             m0, m1, m2 = 0.5 * (abs(a0) + abs(b0)), 0.5 * (abs(a1) + abs(b1)), 0.5 * (abs(a2) + abs(b2))
             for y in range(int(box[2]), int(box[3]) + 1):
                 r0, r1, r2, rz = b0 * y + c0, b1 * y + c1, b2 * y + c2, zb * y + zc
@@ -90,21 +99,17 @@ def rasterise(
                     if e0 < -m0 or e1 < -m1 or e2 < -m2:
                         continue
                     iz = za * x + rz
-                    if e0 >= m0 and e1 >= m1 and e2 >= m2:
-                        for s in range(4):
-                            value = np.float32(iz + (za * samples[2 * s] + zb * samples[2 * s + 1]))
-                            if value > inverse_depth[y, x, s] and value < _NEAREST:
-                                inverse_depth[y, x, s] = value
-                                triangle[y, x, s] = t
+                    if iz + mz < min(
+                        min(inverse_depth[y, x, 0], inverse_depth[y, x, 1]), min(inverse_depth[y, x, 2], inverse_depth[y, x, 3])
+                    ):
                         continue
                     for s in range(4):
                         sx, sy = samples[2 * s], samples[2 * s + 1]
-                        inside = e0 + (a0 * sx + b0 * sy) >= 0.0 and e1 + (a1 * sx + b1 * sy) >= 0.0
-                        if inside and e2 + (a2 * sx + b2 * sy) >= 0.0:
-                            value = np.float32(iz + (za * sx + zb * sy))
-                            if value > inverse_depth[y, x, s] and value < _NEAREST:
-                                inverse_depth[y, x, s] = value
-                                triangle[y, x, s] = t
+                        d0, d1, d2 = e0 + (a0 * sx + b0 * sy), e1 + (a1 * sx + b1 * sy), e2 + (a2 * sx + b2 * sy)
+                        value, old = np.float32(iz + (za * sx + zb * sy)), inverse_depth[y, x, s]
+                        seen = (d0 >= 0.0) & (d1 >= 0.0) & (d2 >= 0.0) & (value > old) & (value < _NEAREST)
+                        inverse_depth[y, x, s] = value if seen else old
+                        triangle[y, x, s] = t if seen else triangle[y, x, s]
     return considered
 
 
@@ -119,7 +124,7 @@ def _sphere_visible(camera: Array, spheres: Array, k: int) -> bool:
         return False
     left, right = (camera[14] + 0.5) / camera[12], (camera[16] - 0.5 - camera[14]) / camera[12]
     top, bottom = (camera[15] + 0.5) / camera[13], (camera[17] - 0.5 - camera[15]) / camera[13]
-    return (
+    return bool(
         x + left * z > -r * math.sqrt(1.0 + left * left)
         and right * z - x > -r * math.sqrt(1.0 + right * right)
         and y + top * z > -r * math.sqrt(1.0 + top * top)
@@ -162,7 +167,7 @@ def _bounds(corner: Array, camera: Array, box: Array) -> bool:
     box[1] = min(math.floor(x1 + 0.5), camera[16] - 1.0)
     box[2] = max(math.floor(y0 + 0.5), 0.0)
     box[3] = min(math.floor(y1 + 0.5), camera[17] - 1.0)
-    return box[0] <= box[1] and box[2] <= box[3]
+    return bool(box[0] <= box[1] and box[2] <= box[3])
 
 
 @jit_exact
@@ -178,8 +183,8 @@ def _edges(corner: Array, edge: Array) -> float:
         for i in range(3):
             for j in range(3):
                 edge[i, j] = -edge[i, j]
-        return -det
-    return det
+        return float(-det)
+    return float(det)
 
 
 @jit_exact
@@ -190,13 +195,13 @@ def _narrow(a: float, rest: float, first: int, last: int) -> tuple[int, int]:
         if bound > last:
             return 0, -1
         if bound > first:
-            first = int(math.ceil(bound))
+            first = math.ceil(bound)
     elif a < 0.0:
         bound = -rest / a
         if bound < first:
             return 0, -1
         if bound < last:
-            last = int(math.floor(bound))
+            last = math.floor(bound)
     elif rest < 0.0:
         return 0, -1
     return first, last

@@ -11,7 +11,7 @@ from vloc_ros.data.frame import Image
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.simulation.conditions import Condition
 from vloc_ros.simulation.light import illuminate, pack
-from vloc_ros.simulation.raster import CENTRED, SPREAD, pack_view, rasterise
+from vloc_ros.simulation.raster import CENTRED, SPREAD, Samples, front_to_back, pack_view, rasterise
 from vloc_ros.simulation.rig import StereoRig
 from vloc_ros.simulation.sensor import Sensor
 from vloc_ros.simulation.shading import Shader
@@ -63,8 +63,8 @@ class Renderer:
 
     def radiance(self, world_T_camera: Array) -> NDArray[np.float32]:
         """(H, W, 3) linear radiance that reaches a camera with the intrinsics of the rig."""
-        mesh, camera = self.world.mesh, pack_view(self.rig.camera, world_T_camera)
-        rasterise(mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, camera, SPREAD, self._inverse_depth, self._triangle)
+        camera = pack_view(self.rig.camera, world_T_camera)
+        _look(self.world, camera, SPREAD, self._inverse_depth, self._triangle)
         return self._shader.shade(camera, self._inverse_depth, self._triangle)
 
     def depth(self, world_T_camera: Array) -> NDArray[np.float32]:
@@ -76,9 +76,15 @@ def render_depth(world: World, camera: StereoCamera, world_T_camera: Array) -> N
     """(H, W) exact depth along the optical axis at the pixel centres [m]; infinite in the sky."""
     inverse = np.empty((camera.height, camera.width, 4), dtype=np.float32)
     triangle = np.empty((camera.height, camera.width, 4), dtype=np.int32)
-    mesh, view = world.mesh, pack_view(camera, world_T_camera)
-    rasterise(mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, view, CENTRED, inverse, triangle)
+    _look(world, pack_view(camera, world_T_camera), CENTRED, inverse, triangle)
     seen = inverse[..., 0] > 0.0
     depth = np.full(seen.shape, np.inf, dtype=np.float32)
     np.divide(1.0, inverse[..., 0], out=depth, where=seen)
     return depth
+
+
+def _look(world: World, camera: Array, samples: Samples, inverse_depth: NDArray[np.float32], triangle: NDArray[np.int32]) -> None:
+    """Fill a visibility buffer from a packed view."""
+    mesh = world.mesh
+    order = front_to_back(mesh.cluster_sphere, camera)
+    rasterise(mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, order, camera, samples, inverse_depth, triangle)

@@ -23,12 +23,14 @@ class Sensor:
 
     Attributes:
         mean_level: linear level of full scale that the metering aims at.
+        most_gain: limit of the automatic exposure: nights stay dark.
         blur_px: standard deviation of the lens blur [px]; 0 for none.
         vignetting: loss of light in the corners, 0 to 1.
         read_noise, shot_noise: standard deviation at black, and growth of the variance with the signal, of full scale.
     """
 
     mean_level: float = 0.19
+    most_gain: float = 30.0
     blur_px: float = 0.5
     vignetting: float = 0.12
     read_noise: float = 0.0016
@@ -39,7 +41,8 @@ class Sensor:
         luminance = radiance[::4, ::4] @ np.array([0.25, 0.6, 0.15], dtype=np.float32)
         # Bright sky must not black out the ground: its weight is limited, as in a centre-weighted meter.
         cap = 3.0 * float(np.median(luminance)) + 1e-9
-        return self.mean_level / max(float(np.minimum(luminance, cap).mean()), 1e-7) * float(2.0**compensation_ev)
+        typical = max(float(np.minimum(luminance, cap).mean()), 1e-9)
+        return min(self.mean_level / typical, self.most_gain) * float(2.0**compensation_ev)
 
     def develop(self, radiance: Radiance, gain: float, seed: int) -> Image:
         """(H, W, 3) uint8 RGB image of a linear one; the noise depends on the seed only."""

@@ -72,7 +72,7 @@ class Shader:
         self._places = np.empty((2, 4 * pixels), dtype=np.int32)
         self._shares = np.empty((4, 4 * pixels), dtype=np.float32)
         self._w = np.zeros((ROWS, BATCH), dtype=np.float32)
-        self._s = np.zeros((3, BATCH), dtype=np.int32)
+        self._s = np.zeros((1, BATCH), dtype=np.int32)
 
     def shade(self, camera: Array, inverse_depth: Table, triangle: Integers) -> NDArray[np.float32]:
         """(H, W, 3) linear radiance of a (H, W, 4) visibility buffer; ``camera`` is a packed view."""

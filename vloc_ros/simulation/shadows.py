@@ -39,7 +39,8 @@ def bake_shadow_map(mesh: Mesh, towards: Array, low: Array, high: Array, cells: 
     Args:
         mesh: what throws shadows.
         towards: (3,) unit vector to the light.
-        low, high: (3,) corners of the box in which shadows are wanted [m].
+        low: (3,) lowest corner of the box in which shadows are wanted [m].
+        high: (3,) its highest corner [m].
         cells: at most so many cells along each side.
         finest_m: smallest useful cell [m].
     """
@@ -111,7 +112,7 @@ def lit_share(nearest: NDArray[np.float32], frame: Array, x: float, y: float, z:
     b = 1.0 if depth >= nearest[j, i + 1] else 0.0
     c = 1.0 if depth >= nearest[j + 1, i] else 0.0
     d = 1.0 if depth >= nearest[j + 1, i + 1] else 0.0
-    return (a + (b - a) * fu) * (1.0 - fv) + (c + (d - c) * fu) * fv
+    return float((a + (b - a) * fu) * (1.0 - fv) + (c + (d - c) * fu) * fv)
 
 
 @jit

@@ -18,6 +18,11 @@ class Patch(NamedTuple):
     normals: Array
 
 
+def rise(height: float) -> Array:
+    """(3,) vector straight up [m]."""
+    return np.array([0.0, 0.0, height])
+
+
 def join(patches: list[Patch]) -> Patch:
     """All triangles of several patches."""
     return Patch(*(np.concatenate(column) for column in zip(*patches, strict=True)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,7 +81,7 @@ def shade_sky(light: Array, w: Table, s: Integers, n: int, pixel: float) -> None
         reach = _CLOUD_BASE_M / up
         w[P, i], w[Q, i] = w[EX, i] * reach, w[EY, i] * reach
         w[MP, i], w[MQ, i] = 0.0, 0.0
-        w[MAJOR, i] = pixel * reach / math.sqrt(up)
+        w[MAJOR, i] = pixel * reach / np.sqrt(up)
         w[MINOR, i], s[SEED, i] = w[MAJOR, i], int(light[WEATHER, 2])
     fractal(w, s, n, 700.0, 5.0, 0.55, 0.0)
     threshold = 0.75 - 1.75 * light[WEATHER, 0]

@@ -79,7 +79,7 @@ class Terrain:
 
 def _axis(low: float, high: float) -> Array:
     core = np.linspace(low, high, max(int(np.ceil((high - low) / _SPACING_M)), 2) + 1)
-    steps = []
+    steps: list[float] = []
     step = _SPACING_M
     while sum(steps) < _HORIZON_M:
         step *= 1.25

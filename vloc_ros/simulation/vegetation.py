@@ -7,11 +7,15 @@ from numpy.typing import NDArray
 
 from vloc_ros.simulation.mesh import MeshBuilder
 from vloc_ros.simulation.palette import BARKS, BROADLEAVES, NEEDLES, Material
-from vloc_ros.simulation.shapes import Patch, join, tube, tubes
+from vloc_ros.simulation.shapes import Patch, join, rise, tube, tubes
 
 Array = NDArray[np.float64]
-NEAR_LEAVES, MIDDLE_LEAVES, FAR_LEAVES = 2200, 600, 140
-"""Leaves of a tree beside the track, behind it, and in the distance: they are larger where there are fewer."""
+_NEAR_M, _NEAREST_LEAVES, _FEWEST_LEAVES = 8.0, 2800, 200
+
+
+def leaves_at(distance: float) -> int:
+    """Leaves of a tree that stands so far from the track [m]: they are larger where there are fewer."""
+    return max(int(_NEAREST_LEAVES * min(_NEAR_M / max(distance, 0.1), 1.0) ** 0.9), _FEWEST_LEAVES)
 
 
 def _unit(v: Array) -> Array:
@@ -75,7 +79,7 @@ def add_broadleaf(builder: MeshBuilder, ground: Array, height: float, leaves: in
     """A broad-leaved tree of ``height`` [m] on a point (3,) of the ground, its crown of overlapping leaf clouds."""
     spread, clear = height * rng.uniform(0.24, 0.36), height * rng.uniform(0.22, 0.36)
     count = int(rng.integers(9, 15))
-    heart = ground + np.array([0.0, 0.0, 0.5 * (clear + height)])
+    heart = ground + rise(0.5 * (clear + height))
     half = np.array([spread, spread, 0.5 * (height - clear)])
     clouds = heart + _unit(rng.normal(size=(count, 3))) * rng.uniform(0.35, 0.85, (count, 1)) * half
     radii = rng.uniform(0.30, 0.50, count) * half.mean()
@@ -86,8 +90,8 @@ def add_broadleaf(builder: MeshBuilder, ground: Array, height: float, leaves: in
     outward = _unit(0.9 * direction + _unit(centres - heart))
     area = 4.0 * np.pi * float((radii**2).sum())
     tint = BROADLEAVES[rng.integers(len(BROADLEAVES))] * rng.uniform(0.85, 1.2)
-    _add_leaves(builder, centres, outward, float(np.sqrt(2.3 * area / leaves)), tint, rng, leaves > NEAR_LEAVES // 2)
-    branches = clouds[: 8 if leaves > NEAR_LEAVES // 2 else (3 if leaves > 300 else 0)]
+    _add_leaves(builder, centres, outward, float(np.sqrt(1.5 * area / leaves)), tint, rng, leaves == _NEAREST_LEAVES)
+    branches = clouds[: 8 if leaves > 1000 else (3 if leaves > 400 else 0)]
     _add_wood(builder, _limbs(ground, clear + 0.45 * (height - clear), branches, 0.022 * height + 0.05, rng), rng)
 
 
@@ -107,9 +111,9 @@ def add_conifer(builder: MeshBuilder, ground: Array, height: float, leaves: int,
     centres = ground + np.hstack([xy, z[:, None]])
     outward = _unit(np.hstack([side, np.full((leaves, 1), 0.55)]))
     tint = NEEDLES[rng.integers(len(NEEDLES))] * rng.uniform(0.9, 1.25)
-    length = float(np.sqrt(1.9 * np.pi * reach * height / leaves))
-    _add_leaves(builder, centres, outward, length, tint, rng, leaves > NEAR_LEAVES // 2)
-    spine = ground + np.array([[0.0, 0.0, -0.4], [0.0, 0.0, 0.4 * height], [0.0, 0.0, 0.96 * height]])
+    length = float(np.sqrt(1.5 * np.pi * reach * height / leaves))
+    _add_leaves(builder, centres, outward, length, tint, rng, leaves == _NEAREST_LEAVES)
+    spine = ground + np.array([rise(-0.4), rise(0.4 * height), rise(0.96 * height)])
     _add_wood(builder, tube(spine, np.array([1.0, 0.6, 0.1]) * (0.014 * height + 0.05), 7), rng)
 
 
@@ -123,7 +127,7 @@ def add_bush(builder: MeshBuilder, ground: Array, size: float, leaves: int, rng:
     direction = _unit(rng.normal(size=(leaves, 3)))
     direction[:, 2] = np.where(direction[:, 2] < -0.5, -direction[:, 2], direction[:, 2])
     centres = clouds[which] + direction * radii[which, None] * rng.uniform(0.35, 1.0, (leaves, 1)) ** 0.35
-    length = float(np.sqrt(2.2 * 4.0 * np.pi * float((radii**2).sum()) / leaves))
+    length = float(np.sqrt(1.7 * 4.0 * np.pi * float((radii**2).sum()) / leaves))
     tint = BROADLEAVES[rng.integers(len(BROADLEAVES))] * rng.uniform(0.7, 1.15)
     _add_leaves(builder, centres, direction, length, tint, rng, True)
 

@@ -115,30 +115,31 @@ class _Site:
         """Trees and bushes, dense in leaves near the track and coarser further away; grass at the edge of the track."""
         rng = self.rng
         for centre, _, _ in self._spots(4.0, 2.8, 12.0, 1.2):
-            self._plant_tree(centre, rng.uniform(3.5, 9.0), vegetation.NEAR_LEAVES)
+            self._plant_tree(centre, rng.uniform(3.5, 9.0))
         for centre, _, _ in self._spots(4.5, 2.0, 8.0, 0.5):
             add = self._ground(centre)
             vegetation.add_bush(self.builder, add, rng.uniform(0.6, 1.7), int(rng.integers(300, 600)), rng)
         for centre in self._scatter(self.terrain.low, self.terrain.high, 1.0 / 75.0, 13.0, 1.6):
-            self._plant_tree(centre, rng.uniform(6.0, 13.0), vegetation.MIDDLE_LEAVES)
+            self._plant_tree(centre, rng.uniform(6.0, 13.0))
         belt = 90.0
         for centre in self._scatter(self.terrain.low - belt, self.terrain.high + belt, 1.0 / 130.0, 36.0, 1.6):
-            self._plant_tree(centre, rng.uniform(7.0, 16.0), vegetation.FAR_LEAVES)
-        station = rng.uniform(0.0, self.route.length_m, int(9.0 * self.route.length_m))
-        lateral = rng.choice([-1.0, 1.0], len(station)) * (1.25 + rng.exponential(1.6, len(station)))
+            self._plant_tree(centre, rng.uniform(7.0, 16.0))
+        station = rng.uniform(0.0, self.route.length_m, int(16.0 * self.route.length_m))
+        lateral = rng.choice([-1.0, 1.0], len(station)) * (1.25 + rng.exponential(2.0, len(station)))
         tufts = self._beside_many(station, lateral)
         tufts = tufts[self._line.query(tufts)[0] > 1.15]
         vegetation.add_grass(self.builder, self.terrain.on_ground(tufts), self.terrain.normal(tufts), rng)
 
-    def _plant_tree(self, centre: Array, height: float, leaves: int) -> None:
+    def _plant_tree(self, centre: Array, height: float) -> None:
         # Broad-leaved and coniferous trees grow in groups.
         group = np.sin(centre[0] / 23.0 + self.terrain.seed) + np.sin(centre[1] / 19.0 + 2.0 * self.terrain.seed)
         add = vegetation.add_conifer if group + self.rng.normal(scale=0.5) > 0.7 else vegetation.add_broadleaf
+        leaves = vegetation.leaves_at(float(self._line.query(centre)[0]))
         add(self.builder, self._ground(centre), height, leaves, self.rng)
         self.bare.append((float(centre[0]), float(centre[1]), 0.16 * height))
 
     def _build_fence(self, station: float, lateral: float, count: int) -> None:
-        stations = station + 2.0 * np.arange(count)
+        stations = np.asarray(station + 2.0 * np.arange(count), dtype=np.float64)
         posts = self._beside_many(stations, np.full(count, lateral))
         if self._line.query(posts)[0].min() < CORRIDOR_M + 0.3 or not all(self._is_free(post, 0.3) for post in posts):
             return
@@ -151,7 +152,8 @@ class _Site:
         for station in self._stations(every_m):
             side = self._side()
             centre, heading = self._beside(station, side * self.rng.uniform(nearest, farthest))
-            if self._claim([centre], radius, max(CORRIDOR_M, nearest - 0.3) - radius * (radius < CORRIDOR_M)):
+            # In a bend the track may come closer than the offset says.
+            if self._claim([centre], radius, nearest - 0.15 - radius):
                 yield centre, heading, side
 
     def _scatter(self, low: Array, high: Array, density: float, beyond: float, radius: float) -> Iterator[Array]:
@@ -177,7 +179,7 @@ class _Site:
         return np.asarray(self.route.position(station) + normal * lateral[:, None])
 
     def _ground(self, centre: Array) -> Array:
-        return self.terrain.on_ground(centre[None])[0]
+        return np.asarray(self.terrain.on_ground(centre[None])[0])
 
     def _is_free(self, centre: Array, radius: float) -> bool:
         reach = np.hypot(self._discs[:, 0] - centre[0], self._discs[:, 1] - centre[1])

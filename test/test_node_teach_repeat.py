@@ -12,7 +12,7 @@ import pytest
 import ros_samples as samples
 
 from vloc_ros.data import open_recording
-from vloc_ros.evaluation.runlog import read_run
+from vloc_ros.evaluation import read_run
 from vloc_ros.features import create_extractor
 from vloc_ros.geometry import se3
 from vloc_ros.localization import Localizer, State
@@ -157,3 +157,34 @@ def test_kill_9_while_teaching_leaves_a_healthy_map(recordings, tmp_path):
                 assert playing.wait() == 1
                 assert "has gone or hangs" in playing.output
         assert check_map(file) == []
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_while_teaching(recordings, tmp_path):
+    """At most the keyframe in flight is missing, and the map is healthy every time; also when killed while it is made."""
+    random = np.random.default_rng()
+    interrupted = 0
+    for attempt in range(20):
+        environment = samples.ros_environment()
+        file, out = tmp_path / f"site{attempt}.vloc", tmp_path / f"out{attempt}"
+        parameters = {"mode": "teach", "map": str(file), "out": str(out), **SETTINGS, **LOCKSTEP, "keyframes.distance": 0.01}
+        player = {"source": str(recordings[0]), "lockstep": True, "ack_timeout": 1.0, "rectification": "off"}
+        with (
+            samples.node("localization", parameters, tmp_path, environment) as node,
+            samples.node("player", player, tmp_path, environment),
+        ):
+            deadline = time.monotonic() + 25
+            while attempt % 4 and not file.exists():
+                assert time.monotonic() < deadline, node.output
+                time.sleep(0.005)
+            time.sleep(random.uniform(0.0, 1.5))
+            assert node.end(signal.SIGKILL) == -signal.SIGKILL
+        if not file.exists():
+            continue
+        assert check_map(file) == [], f"attempt {attempt}"
+        with MapStore.open(file, read_only=True) as store:
+            kept = {keyframe.id for keyframe in store.keyframes()}
+        logged = {frame.keyframe for frame in read_run(out).frames if frame.keyframe is not None}
+        assert logged <= kept and len(kept - logged) <= 1, f"attempt {attempt}"
+        interrupted += bool(kept)
+    assert interrupted >= 5, "the kills must come while keyframes are written"

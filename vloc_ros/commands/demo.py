@@ -152,7 +152,7 @@ def _through_nodes(mode: str, part: _Part, site: Path, out: Path, settings: Any)
     from vloc_ros.commands.nodes import localization_parameters
     from vloc_ros.processes import NodeSpec, free_domain_id, run_nodes
 
-    parameters = localization_parameters(mode, site, out, settings, part.reader)
+    parameters = localization_parameters(mode, site, out, settings, part.source, part.reader)
     stop = -1 if part.stop is None else part.stop
     specs = [
         NodeSpec("localization", "localization", parameters),

@@ -55,7 +55,7 @@ def player_parameters(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def localization_parameters(
-    mode: str, map_path: Path, out: Path | None, settings: Settings, reader: DatasetReader | None
+    mode: str, map_path: Path, out: Path | None, settings: Settings, source: Path | None, reader: DatasetReader | None
 ) -> dict[str, Any]:
     """ROS parameters of the localization node; a recording that is played tells the mount and the type of its camera."""
     from vloc_ros.config import keys
@@ -67,6 +67,7 @@ def localization_parameters(
         kind = CameraType.STEREO if reader.frame(0).right is not None else CameraType.RGBD
         parameters |= {
             "use_sim_time": True,
+            "source": str(source),
             "base_T_camera": numbers_of_base_T_camera(reader.base_T_camera),
             "camera.type": kind.value,
             "camera.baseline": float(reader.camera.baseline),
@@ -86,7 +87,11 @@ def _up(args: argparse.Namespace) -> int:
 
     settings = load_settings(args)
     reader = None if args.source is None else open_recording(args.source, args.format)
-    specs = [NodeSpec("localization", "localization", localization_parameters(args.mode, args.map, args.out, settings, reader))]
+    specs = [
+        NodeSpec(
+            "localization", "localization", localization_parameters(args.mode, args.map, args.out, settings, args.source, reader)
+        )
+    ]
     if reader is None:
         return run_nodes(specs)
     specs.append(NodeSpec("player", "player", player_parameters(args)))

@@ -32,8 +32,10 @@ class Route:
         """A loop of the given length whose bends differ by seed.
 
         Raises:
-            ConfigError: the length is outside 30 to 2000 m.
+            ConfigError: the seed is negative or the length outside 30 to 2000 m.
         """
+        if seed < 0:
+            raise ConfigError(f"seed = {seed} of a world must not be negative")
         if not SHORTEST_M <= length_m <= LONGEST_M:
             raise ConfigError(f"a route of {length_m} m cannot be built; choose {SHORTEST_M:g} to {LONGEST_M:g} m")
         rng = np.random.default_rng([seed, 1])

@@ -18,11 +18,13 @@ from vloc_ros.simulation.rig import StereoRig
 from vloc_ros.simulation.route import Route, Wander, track
 from vloc_ros.simulation.sensor import Sensor
 from vloc_ros.simulation.terrain import Terrain
-from vloc_ros.simulation.world import CORRIDOR_M, World
+from vloc_ros.simulation.world import World
 
 Array = NDArray[np.float64]
 _MIDNIGHT_NS = 1_750_464_000_000_000_000
 """2025-06-21 00:00:00 UTC: the clock of a simulated recording agrees with its sun."""
+MAX_DEVIATION_M = 0.8
+"""How far a robot may stray from the centre line: beyond, it would touch what stands beside the track."""
 _WHEELS = np.array([[0.4, 0.3], [0.4, -0.3], [-0.4, 0.3], [-0.4, -0.3]])
 """Where the wheels touch the ground, in the base frame [m]."""
 
@@ -172,7 +174,7 @@ def _check(step_m: float, rate_hz: float, start_m: float, stop_m: float, seed: i
         raise ConfigError(f"start_m = {start_m} must lie before stop_m = {stop_m}; a drive needs at least one frame")
     if seed < 0:
         raise ConfigError(f"seed = {seed} must not be negative")
-    if not deviation_m < CORRIDOR_M:
+    if not deviation_m <= MAX_DEVIATION_M:
         raise ConfigError(
-            f"wander and offset add up to {deviation_m} m, but only {CORRIDOR_M} m beside the centre line are kept free"
+            f"wander and offset add up to {deviation_m} m; at most {MAX_DEVIATION_M} m beside the centre line are free"
         )

@@ -120,7 +120,7 @@ def add_conifer(builder: MeshBuilder, ground: Array, height: float, leaves: int,
 def add_bush(builder: MeshBuilder, ground: Array, size: float, leaves: int, rng: np.random.Generator) -> None:
     """A bush about ``size`` [m] wide."""
     count = int(rng.integers(3, 6))
-    offset = rng.normal(scale=0.22 * size, size=(count, 3)) * [1.0, 1.0, 0.25]
+    offset = rng.uniform(-0.27, 0.27, (count, 3)) * size * [1.0, 1.0, 0.4]
     radii = size * rng.uniform(0.24, 0.38, count)
     clouds = ground + offset + np.stack([np.zeros(count), np.zeros(count), 0.75 * radii], axis=1)
     which = rng.integers(count, size=leaves)

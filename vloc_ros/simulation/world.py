@@ -16,8 +16,8 @@ from vloc_ros.simulation.shadows import bake_openness
 from vloc_ros.simulation.terrain import GroundCover, Terrain
 
 Array = NDArray[np.float64]
-CORRIDOR_M = 1.5
-"""Nothing stands closer to the centre line than this: room for the robot and its wander."""
+CORRIDOR_M = 1.3
+"""Nothing but grass reaches closer to the centre line than this, up to the height of the robot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class _Site:
         for centre, heading, side in self._spots(26.0, 1.9, 2.8, 0.3):
             yaw = heading - side * 0.5 * np.pi
             self.lamps.append(props.add_lamp_post(self.builder, self._ground(centre), yaw, rng))
-        for centre, heading, side in self._spots(17.0, 1.8, 3.2, 0.3):
+        for centre, heading, side in self._spots(17.0, 2.1, 3.4, 0.3):
             props.add_sign(self.builder, self._ground(centre), heading + np.pi - side * rng.uniform(-0.3, 0.9), rng)
         for centre, heading, side in self._spots(34.0, 2.9, 4.2, 2.0):
             yaw = heading + (0.0 if side < 0 else np.pi) + rng.normal(scale=0.1)
@@ -109,16 +109,17 @@ class _Site:
         for centre, heading, _ in self._spots(30.0, 2.2, 5.0, 0.7):
             props.add_crates(self.builder, self._ground(centre), heading + rng.uniform(0.0, 1.0), rng)
         for centre, _, _ in self._spots(1.6, 1.6, 9.0, 0.1):
-            props.add_stone(self.builder, self._ground(centre), float(np.exp(rng.uniform(-2.1, 0.0))), rng)
+            size = min(float(np.exp(rng.uniform(-2.1, 0.0))), self._room(centre) / 0.8)
+            props.add_stone(self.builder, self._ground(centre), size, rng)
 
     def plant(self) -> None:
         """Trees and bushes, dense in leaves near the track and coarser further away; grass at the edge of the track."""
         rng = self.rng
         for centre, _, _ in self._spots(4.0, 2.8, 12.0, 1.2):
-            self._plant_tree(centre, rng.uniform(3.5, 9.0))
-        for centre, _, _ in self._spots(4.5, 2.0, 8.0, 0.5):
-            add = self._ground(centre)
-            vegetation.add_bush(self.builder, add, rng.uniform(0.6, 1.7), int(rng.integers(300, 600)), rng)
+            self._plant_tree(centre, min(rng.uniform(3.5, 9.0), self._room(centre) / 0.5))
+        for centre, _, _ in self._spots(4.5, 2.2, 8.0, 0.5):
+            size = min(rng.uniform(0.6, 1.7), self._room(centre) / 0.75)
+            vegetation.add_bush(self.builder, self._ground(centre), size, int(rng.integers(300, 600)), rng)
         for centre in self._scatter(self.terrain.low, self.terrain.high, 1.0 / 75.0, 13.0, 1.6):
             self._plant_tree(centre, rng.uniform(6.0, 13.0))
         belt = 90.0
@@ -141,7 +142,7 @@ class _Site:
     def _build_fence(self, station: float, lateral: float, count: int) -> None:
         stations = np.asarray(station + 2.0 * np.arange(count), dtype=np.float64)
         posts = self._beside_many(stations, np.full(count, lateral))
-        if self._line.query(posts)[0].min() < CORRIDOR_M + 0.3 or not all(self._is_free(post, 0.3) for post in posts):
+        if self._line.query(posts)[0].min() < CORRIDOR_M + 0.5 or not all(self._is_free(post, 0.3) for post in posts):
             return
         for post in posts:
             self._occupy(post, 0.4)
@@ -177,6 +178,10 @@ class _Site:
         tangent = self.route.tangent(station)
         normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
         return np.asarray(self.route.position(station) + normal * lateral[:, None])
+
+    def _room(self, centre: Array) -> float:
+        """How far something at this place may reach towards the track [m]."""
+        return float(self._line.query(centre)[0]) - CORRIDOR_M
 
     def _ground(self, centre: Array) -> Array:
         return np.asarray(self.terrain.on_ground(centre[None])[0])

@@ -62,13 +62,13 @@ def test_covariances_agree_with_sampling():
     a_T_b, b_T_c = se3.exp(np.array([1.0, -2.0, 0.5, 0.3, 0.8, -0.4])), se3.exp(np.array([0.5, 1.0, 2.0, -0.5, 0.1, 0.9]))
     cov_a = np.diag([1.0, 2.0, 3.0, 0.1, 0.2, 0.3]) * 1e-4
     cov_b = np.diag([3.0, 1.0, 2.0, 0.3, 0.1, 0.2]) * 1e-4
-    first, second = _samples(a_T_b, cov_a, 20000, rng), _samples(b_T_c, cov_b, 20000, rng)
+    first, second = _samples(a_T_b, cov_a, 4000, rng), _samples(b_T_c, cov_b, 4000, rng)
     composed = [a @ b for a, b in zip(first, second, strict=True)]
-    assert np.allclose(_spread(composed, a_T_b @ b_T_c), se3.compose_covariance(cov_a, b_T_c, cov_b), atol=4e-5)
+    assert np.allclose(_spread(composed, a_T_b @ b_T_c), se3.compose_covariance(cov_a, b_T_c, cov_b), atol=8e-5)
     inverses = [se3.inverse(a) for a in first]
-    assert np.allclose(_spread(inverses, se3.inverse(a_T_b)), of_inverse(a_T_b, cov_a), atol=4e-5)
+    assert np.allclose(_spread(inverses, se3.inverse(a_T_b)), of_inverse(a_T_b, cov_a), atol=8e-5)
     moved = [a @ se3.inverse(b_T_c) for a in first]
-    assert np.allclose(_spread(moved, a_T_b @ se3.inverse(b_T_c)), change_body(b_T_c, cov_a), atol=4e-5)
+    assert np.allclose(_spread(moved, a_T_b @ se3.inverse(b_T_c)), change_body(b_T_c, cov_a), atol=8e-5)
 
 
 def test_fusion_weighs_by_certainty():

@@ -64,14 +64,14 @@ def test_depth_is_that_of_a_ray_through_the_pixel_centre(world: World, noon: Sim
         pose = pose @ noon.rig.left_T_right
     depth = render_depth(world, noon.camera, pose)
     rng = np.random.default_rng(0)
-    pixels = np.stack([rng.integers(0, noon.camera.width, 30), rng.integers(0, noon.camera.height, 30)], axis=1)
+    pixels = np.stack([rng.integers(0, noon.camera.width, 20), rng.integers(0, noon.camera.height, 20)], axis=1)
     agree = 0
     for u, v in pixels:
         ray = np.array([(u - noon.camera.cx) / noon.camera.fx, (v - noon.camera.cy) / noon.camera.fy, 1.0])
         expected = first_hit(world, pose[:3, 3], pose[:3, :3] @ ray)
         found = float(depth[v, u])
         agree += found == expected or abs(found - expected) < 1e-3 * expected
-    assert agree >= 29  # a ray that grazes an edge may pass on the other side of it
+    assert agree >= 19  # a ray that grazes an edge may pass on the other side of it
 
 
 def test_a_surface_point_projects_to_where_it_is_seen_in_both_cameras(world: World, noon: SimulatedRun) -> None:
@@ -115,13 +115,13 @@ def test_shadows_fall_where_a_ray_to_the_sun_is_blocked(world: World, evening: S
     renderer = evening.renderer
     towards = illuminate(evening.condition).towards_sun
     rng = np.random.default_rng(1)
-    points = world.terrain.on_ground(world.route.position(rng.uniform(0, LENGTH_M, 40)) + rng.uniform(-3, 3, (40, 2)))
+    points = world.terrain.on_ground(world.route.position(rng.uniform(0, LENGTH_M, 30)) + rng.uniform(-3, 3, (30, 2)))
     points[:, 2] += 0.1
     share = [lit_share(renderer._shadow.nearest, renderer._shadow.frame, *point, 0.05) for point in points]
     blocked = np.array([np.isfinite(first_hit(world, point, towards)) for point in points])
-    assert 3 < blocked.sum() < 38
+    assert 3 < blocked.sum() < 28
     clear_cut = np.abs(np.array(share) - 0.5) > 0.49
-    assert clear_cut.sum() > 15
+    assert clear_cut.sum() > 12
     assert np.mean((np.array(share)[clear_cut] < 0.5) == blocked[clear_cut]) > 0.85
 
 
@@ -219,11 +219,12 @@ def test_exposure_follows_the_light_but_night_stays_dark(world: World) -> None:
 
 
 def test_a_seed_is_a_world(world: World) -> None:
-    twin, other = World.generate(SEED, LENGTH_M), World.generate(SEED + 1, LENGTH_M)
+    twin, other = World.generate(SEED, LENGTH_M), World.generate(SEED + 1, 30.0)
     for name in ("attributes", "labels", "cluster_start", "cluster_sphere"):
         np.testing.assert_array_equal(getattr(world.mesh, name), getattr(twin.mesh, name))
     np.testing.assert_array_equal(world.cover.layers, twin.cover.layers)
-    assert world.mesh.attributes.shape != other.mesh.attributes.shape or np.any(world.mesh.attributes != other.mesh.attributes)
+    near = np.array([[1.0, 2.0], [-3.0, 4.0]])
+    assert np.all(world.terrain.height(near) != other.terrain.height(near))
     with pytest.raises(ValueError, match="read-only"):
         world.mesh.attributes[0, 0] = 1.0
 
@@ -285,9 +286,8 @@ def test_wander_is_smooth_and_bounded_and_heading_follows_it(world: World) -> No
 
 def test_the_robot_stands_on_the_ground(world: World, noon: SimulatedRun) -> None:
     poses = noon.world_T_base
-    np.testing.assert_allclose(
-        poses[:, :3, :3] @ poses[:, :3, :3].transpose(0, 2, 1), np.tile(np.eye(3), (len(poses), 1, 1)), atol=1e-12
-    )
+    products = poses[:, :3, :3] @ poses[:, :3, :3].transpose(0, 2, 1)
+    np.testing.assert_allclose(products, np.tile(np.eye(3), (len(poses), 1, 1)), atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(poses[:, :3, :3]), 1.0)
     assert np.abs(poses[:, 2, 3] - world.terrain.height(poses[:, :2, 3])).max() < 0.05
     tilt = np.arccos(np.clip(np.sum(poses[:, :3, 2] * world.terrain.normal(poses[:, :2, 3]), axis=1), -1.0, 1.0))

@@ -31,7 +31,9 @@ _DOMAIN_PORT, _PORTS_PER_DOMAIN = 7410, 250
 
 FASTDDS_PROFILE = Path(__file__).resolve().parent / "ros" / "fastdds.xml"
 """Fast DDS profile with room for images in shared memory."""
-_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # of new and of old releases
+_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+_OLD_NAME_IN = ("humble", "iron", "jazzy")
+"""ROS releases whose Fast DDS knows only the second name; newer ones warn about it."""
 
 Printer = Callable[[str], None]
 
@@ -143,7 +145,8 @@ def dds_profile() -> dict[str, str]:
     """Variables that give Fast DDS room for images in shared memory; none when the user has named a profile."""
     if any(name in os.environ for name in _PROFILE_VARIABLES):
         return {}
-    return dict.fromkeys(_PROFILE_VARIABLES, str(FASTDDS_PROFILE))
+    name = _PROFILE_VARIABLES[os.environ.get("ROS_DISTRO", "") in _OLD_NAME_IN]
+    return {name: str(FASTDDS_PROFILE)}
 
 
 def free_domain_id(seed: int | None = None) -> int:

@@ -78,7 +78,7 @@ class _Site:
         for station in self._stations(21.0):
             width, depth = self.rng.uniform(7.0, 13.0), self.rng.uniform(6.0, 9.0)
             clearance, side = self.rng.uniform(3.2, 9.0), self._side()
-            for retreat in (0.0, 5.0, 10.0):  # in the inside of a bend a house may only fit further away
+            for retreat in (0.0, 5.0, 10.0, 16.0, 22.0):  # in the inside of a bend a house may only fit further away
                 centre, heading = self._beside(station, side * (clearance + retreat + 0.5 * depth))
                 along = np.array([np.cos(heading), np.sin(heading)])
                 footprint = [centre + along * t * width for t in (-0.36, 0.0, 0.36)]

@@ -24,7 +24,7 @@ class FeatureSettings:
     """Local features."""
 
     name: str = param("sift_fast", "feature extractor: sift, sift_fast or orb")
-    max_features: int = param(800, "at most so many key points per image", min=50, max=20000)
+    max_features: int = param(1000, "at most so many key points per image", min=50, max=20000)
     min_features: int = param(40, "an image with fewer key points is refused", min=10, max=10000)
     max_corners: int = param(600, "at most so many corners are tracked from frame to frame", min=50, max=20000)
     min_contrast: float = param(4.0, "an image whose grey values deviate less (one sigma) is blank", min=0.0, max=100.0)

@@ -5,8 +5,8 @@ import numpy as np
 from vloc_ros.data.reader import Trajectory
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.estimate import RejectReason
-from vloc_ros.localization.state import FrameResult, MatchView, State
 from vloc_ros.mapping.keyframe import Keyframe, KeyframeId
+from vloc_ros.mapping.state import FrameResult, MatchView, State
 
 STEP_NS = 100_000_000
 

@@ -12,8 +12,8 @@ from vloc_ros.data.reader import Trajectory
 from vloc_ros.evaluation.frame_errors import ErrorKind, frame_errors
 from vloc_ros.evaluation.runlog import Run
 from vloc_ros.geometry import se3
-from vloc_ros.localization.state import State
 from vloc_ros.mapping.keyframe import KeyframeId
+from vloc_ros.mapping.state import State
 
 START = 1_700_000_000_123_456_789
 

@@ -23,8 +23,8 @@ from vloc_ros.evaluation.report_run import ReportRun
 from vloc_ros.evaluation.runlog import Run
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.estimate import RejectReason
-from vloc_ros.localization.state import MatchView, State
 from vloc_ros.mapping.keyframe import KeyframeId
+from vloc_ros.mapping.state import MatchView, State
 
 START = 1_700_000_000_123_456_789
 VOID = {"meta", "img", "br", "link", "hr", "input"}

@@ -19,8 +19,8 @@ from vloc_ros.evaluation import records
 from vloc_ros.evaluation.output import OutputError
 from vloc_ros.evaluation.runlog import RunLog, read_run, write_trajectories
 from vloc_ros.geometry.estimate import RejectReason
-from vloc_ros.localization.state import State
 from vloc_ros.mapping.keyframe import KeyframeId
+from vloc_ros.mapping.state import State
 
 START = 1_700_000_000_123_456_789
 

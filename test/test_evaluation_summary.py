@@ -12,7 +12,7 @@ from vloc_ros.evaluation.runlog import Run
 from vloc_ros.evaluation.summary import EvaluationConfig, summarise
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.estimate import RejectReason
-from vloc_ros.localization.state import State
+from vloc_ros.mapping.state import State
 
 START = 1_700_000_000_123_456_789
 KEYS = {

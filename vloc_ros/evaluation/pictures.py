@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vloc_ros.data.frame import Image
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation.records import thin
-from vloc_ros.localization.state import FrameResult, MatchView
+from vloc_ros.mapping.state import FrameResult, MatchView
 
 LINE_LIMIT = 120
 GAP_PX = 6

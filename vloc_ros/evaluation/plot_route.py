@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from vloc_ros.evaluation.plot_style import INK, INLIER_MAP, PALE, STATE_COLOURS, VERMILION, WIDTH_IN, figure, words
 from vloc_ros.evaluation.report_run import ReportRun
 from vloc_ros.evaluation.trajectories import Array
-from vloc_ros.localization.state import State
+from vloc_ros.mapping.state import State
 
 _SIDE_BY_SIDE_BELOW = 1.6
 _FLATTEST = 4.5

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from vloc_ros.errors import MapError
 from vloc_ros.geometry.estimate import RejectReason
-from vloc_ros.localization.state import FrameResult, MatchView, State
 from vloc_ros.mapping.keyframe import KeyframeId
+from vloc_ros.mapping.state import FrameResult, MatchView, State
 
 Array = NDArray[np.float64]
 Record = dict[str, Any]

@@ -14,8 +14,8 @@ from vloc_ros.evaluation.pictures import MatchPicture
 from vloc_ros.evaluation.runlog import Run
 from vloc_ros.evaluation.summary import EvaluationConfig, Summary, summarise
 from vloc_ros.evaluation.trajectories import NANOSECONDS, Array, inverses, poses_at, stack
-from vloc_ros.localization.state import State
 from vloc_ros.mapping.keyframe import Keyframe
+from vloc_ros.mapping.state import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from vloc_ros.evaluation.plot_style import STATE_COLOURS, png_uri, words
 from vloc_ros.evaluation.report_run import ReportRun
 from vloc_ros.evaluation.summary import THRESHOLDS, Summary
 from vloc_ros.geometry.estimate import RejectReason
-from vloc_ros.localization.state import State
+from vloc_ros.mapping.state import State
 
 STATE_WORDS = {
     State.UNINITIALISED: "no frame has been used yet",

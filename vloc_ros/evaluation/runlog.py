@@ -20,7 +20,7 @@ from vloc_ros.errors import DataError, VlocError
 from vloc_ros.evaluation.output import OutputError, make_folder, write_whole, writing
 from vloc_ros.evaluation.records import decode_frame, encode_frame
 from vloc_ros.evaluation.trajectories import Array, stack
-from vloc_ros.localization.state import FrameResult, State
+from vloc_ros.mapping.state import FrameResult, State
 
 FRAMES, HEADER, CONFIG, TRAJECTORY, ODOMETRY = "frames.jsonl", "run.json", "config.yaml", "trajectory.tum", "odometry.tum"
 FORMAT = 1

@@ -17,8 +17,8 @@ from vloc_ros.evaluation.frame_errors import FrameErrors, KeyframeTruth, frame_e
 from vloc_ros.evaluation.metrics import Drift, absolute_trajectory_error, kitti_drift
 from vloc_ros.evaluation.runlog import Run
 from vloc_ros.evaluation.trajectories import Array, poses_at
-from vloc_ros.localization.state import FrameResult, State
 from vloc_ros.mapping.keyframe import Keyframe
+from vloc_ros.mapping.state import FrameResult, State
 
 TOTAL = "total"
 """Name of the stage, if there is one, that holds the wall time of the whole frame."""

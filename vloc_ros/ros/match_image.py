@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.localization.state import MatchView
+from vloc_ros.mapping.state import MatchView
 
 Image = NDArray[np.uint8]
 _COLOURS = 32

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data_samples import CAMERA
+from data_samples import CAMERA, texture
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as Writer2
@@ -113,3 +113,25 @@ class BagBuilder:
             for topic, kind, log_ns, message in ordered:
                 writer2.write(connections2[topic], log_ns, self.store.serialize_cdr(message, kind))
         return path
+
+
+LEFT, RIGHT = "/stereo/left/image_rect", "/stereo/right/image_rect"
+
+
+def stereo_bag(kind: str, count: int = 4, right_late_ns: int = 0, log_step_ns: int = SECOND // 10) -> BagBuilder:
+    """Grey pairs at 10 Hz with their camera_info."""
+    builder = BagBuilder(kind)
+    builder.stereo_infos()
+    for k in range(count):
+        stamp = 100 * SECOND + k * SECOND // 10
+        builder.image(LEFT, stamp, texture(2 * k), "mono8", log_ns=10 * SECOND + k * log_step_ns)
+        builder.image(RIGHT, stamp + right_late_ns, texture(2 * k + 1), "mono8", log_ns=10 * SECOND + k * log_step_ns + 1000)
+    return builder
+
+
+def one_pair(builder: BagBuilder, image: np.ndarray, encoding: str, **changes: Any) -> BagBuilder:
+    """One image on both sides."""
+    builder.stereo_infos()
+    builder.image(LEFT, SECOND, image, encoding, **changes)
+    builder.image(RIGHT, SECOND, image, encoding, **changes)
+    return builder

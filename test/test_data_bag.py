@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_samples import KINDS, SECOND, BagBuilder
+from bag_samples import KINDS, LEFT, RIGHT, SECOND, BagBuilder, one_pair, stereo_bag
 from data_samples import CAMERA, metres, texture
 
 from vloc_ros.data import BagReader, open_recording
@@ -16,22 +16,10 @@ from vloc_ros.data.bag_topics import CAMERA_INFO, COMPRESSED, IMAGE, choose_topi
 from vloc_ros.errors import DataError
 from vloc_ros.geometry import se3
 
-LEFT, RIGHT = "/stereo/left/image_rect", "/stereo/right/image_rect"
-
-
-def _stereo(kind: str, count: int = 4, right_late_ns: int = 0, log_step_ns: int = SECOND // 10) -> BagBuilder:
-    builder = BagBuilder(kind)
-    builder.stereo_infos()
-    for k in range(count):
-        stamp = 100 * SECOND + k * SECOND // 10
-        builder.image(LEFT, stamp, texture(2 * k), "mono8", log_ns=10 * SECOND + k * log_step_ns)
-        builder.image(RIGHT, stamp + right_late_ns, texture(2 * k + 1), "mono8", log_ns=10 * SECOND + k * log_step_ns + 1000)
-    return builder
-
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_stereo_of_every_kind_of_bag(tmp_path: Path, kind: str) -> None:
-    reader = open_recording(_stereo(kind).write(tmp_path / "recording"))
+    reader = open_recording(stereo_bag(kind).write(tmp_path / "recording"))
     assert isinstance(reader, BagReader)
     np.testing.assert_array_equal(reader.stamps_ns, 100 * SECOND + np.arange(4) * (SECOND // 10))
     assert reader.camera.baseline == pytest.approx(CAMERA.baseline) and reader.camera.fx == CAMERA.fx
@@ -63,7 +51,7 @@ def test_many_messages_of_one_time_and_crosswise_pairs(tmp_path: Path, kind: str
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bag_file_without_its_folder(tmp_path: Path, kind: str) -> None:
-    path = _stereo(kind).write(tmp_path / "recording")
+    path = stereo_bag(kind).write(tmp_path / "recording")
     file = path if path.is_file() else next(child for child in path.iterdir() if child.suffix == f".{kind}")
     lone = tmp_path / "elsewhere" / file.name
     lone.parent.mkdir()
@@ -73,7 +61,7 @@ def test_a_bag_file_without_its_folder(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_bag_of_ros1_in_parts(tmp_path: Path) -> None:
-    whole = _stereo("bag", 6)
+    whole = stereo_bag("bag", 6)
     for part in range(2):
         builder = BagBuilder(
             "bag", [m for m in whole.messages if m[2] == 5 or (m[2] >= 10 * SECOND + 3 * SECOND // 10) == bool(part)]
@@ -107,7 +95,7 @@ def _without_index(path: Path, out: Path) -> Path:
 
 
 def test_an_mcap_without_index_is_read_once_when_going_forward(tmp_path: Path) -> None:
-    path = _without_index(_stereo("mcap", 30).write(tmp_path / "recording"), tmp_path / "plain.mcap")
+    path = _without_index(stereo_bag("mcap", 30).write(tmp_path / "recording"), tmp_path / "plain.mcap")
     reader = open_recording(path)
     assert isinstance(reader, BagReader)
     started: list[int | None] = []
@@ -127,7 +115,7 @@ def test_an_mcap_without_index_is_read_once_when_going_forward(tmp_path: Path) -
 
 def test_reading_from_several_threads(tmp_path: Path) -> None:
     for kind in KINDS:
-        reader = open_recording(_stereo(kind, 10).write(tmp_path / kind))
+        reader = open_recording(stereo_bag(kind, 10).write(tmp_path / kind))
         wrong: list[int] = []
 
         def read(order: list[int], reader: Any = reader, wrong: list[int] = wrong) -> None:
@@ -139,13 +127,6 @@ def test_reading_from_several_threads(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert wrong == []
-
-
-def _pair(builder: BagBuilder, image: np.ndarray, encoding: str, **changes: Any) -> BagBuilder:
-    builder.stereo_infos()
-    builder.image(LEFT, SECOND, image, encoding, **changes)
-    builder.image(RIGHT, SECOND, image, encoding, **changes)
-    return builder
 
 
 RGB = texture(3, colour=True)
@@ -162,7 +143,7 @@ RGB = texture(3, colour=True)
     ],
 )
 def test_encodings(tmp_path: Path, kind: str, encoding: str, stored: np.ndarray, expected: np.ndarray) -> None:
-    reader = open_recording(_pair(BagBuilder(kind), stored, encoding).write(tmp_path / "recording"))
+    reader = open_recording(one_pair(BagBuilder(kind), stored, encoding).write(tmp_path / "recording"))
     np.testing.assert_array_equal(reader.frame(0).left, expected)
 
 
@@ -170,7 +151,7 @@ def test_encodings(tmp_path: Path, kind: str, encoding: str, stored: np.ndarray,
 def test_padded_rows(tmp_path: Path, kind: str) -> None:
     image = texture(5)
     padded = np.hstack([image, np.zeros((48, 13), dtype=np.uint8)])
-    reader = open_recording(_pair(BagBuilder(kind), padded, "mono8", width=64).write(tmp_path / "recording"))
+    reader = open_recording(one_pair(BagBuilder(kind), padded, "mono8", width=64).write(tmp_path / "recording"))
     np.testing.assert_array_equal(reader.frame(0).left, image)
 
 
@@ -213,7 +194,7 @@ def test_colour_and_aligned_depth(tmp_path: Path, kind: str, encoding: str, stor
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pairs_within_the_slop(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    builder = _stereo(kind, right_late_ns=3_000_000)
+    builder = stereo_bag(kind, right_late_ns=3_000_000)
     builder.image(LEFT, 99 * SECOND, texture(50), "mono8")
     path = builder.write(tmp_path / "recording")
     reader = open_recording(path)
@@ -256,7 +237,7 @@ def test_raw_images_are_rectified_by_their_camera_info(tmp_path: Path) -> None:
 
 
 def test_named_topics_win_over_guesses(tmp_path: Path) -> None:
-    builder = _stereo("mcap")
+    builder = stereo_bag("mcap")
     P_left, P_right = CAMERA.projection_matrices
     builder.image("/eyes/a", SECOND, texture(70), "mono8")
     builder.image("/eyes/b", SECOND, texture(71), "mono8")

@@ -7,33 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bag_samples import KINDS, SECOND, BagBuilder
+from bag_samples import KINDS, LEFT, RIGHT, SECOND, BagBuilder, stereo_bag
 from data_samples import CAMERA, SyntheticReader, assert_poses_close, texture
 
 from vloc_ros.data import BagReader, open_recording, write_recording
 from vloc_ros.data.bag_topics import CAMERA_INFO, IMAGE
 from vloc_ros.errors import CalibrationError, DataError
 from vloc_ros.geometry import se3
-
-LEFT, RIGHT = "/stereo/left/image_rect", "/stereo/right/image_rect"
-
-
-def _stereo(kind: str, count: int = 4, right_late_ns: int = 0, log_step_ns: int = SECOND // 10) -> BagBuilder:
-    builder = BagBuilder(kind)
-    builder.stereo_infos()
-    for k in range(count):
-        stamp = 100 * SECOND + k * SECOND // 10
-        builder.image(LEFT, stamp, texture(2 * k), "mono8", log_ns=10 * SECOND + k * log_step_ns)
-        builder.image(RIGHT, stamp + right_late_ns, texture(2 * k + 1), "mono8", log_ns=10 * SECOND + k * log_step_ns + 1000)
-    return builder
-
-
-def _pair(builder: BagBuilder, image: np.ndarray, encoding: str, **changes: Any) -> BagBuilder:
-    builder.stereo_infos()
-    builder.image(LEFT, SECOND, image, encoding, **changes)
-    builder.image(RIGHT, SECOND, image, encoding, **changes)
-    return builder
-
 
 RGB = texture(3, colour=True)
 
@@ -99,7 +79,7 @@ def test_missing_camera_info(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_images_are_named(tmp_path: Path, kind: str, encoding: str, changes: dict[str, Any], message: str) -> None:
-    builder = _stereo(kind, 1)
+    builder = stereo_bag(kind, 1)
     builder.image(LEFT, 200 * SECOND, texture(1), encoding, **changes)
     builder.image(RIGHT, 200 * SECOND, texture(1), "mono8")
     reader = open_recording(builder.write(tmp_path / "recording"))
@@ -120,7 +100,7 @@ def test_an_image_where_depth_was_expected(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kept", [0.0, 0.001, 0.3, 0.8])
 def test_a_recording_that_was_cut_off(tmp_path: Path, kind: str, kept: float) -> None:
-    path = _stereo(kind, 12).write(tmp_path / "recording")
+    path = stereo_bag(kind, 12).write(tmp_path / "recording")
     file = path if path.is_file() else next(child for child in path.iterdir() if child.suffix == f".{kind}")
     data = file.read_bytes()
     file.write_bytes(data[: int(kept * len(data))])
@@ -143,7 +123,7 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
 def test_truth_of_the_base_and_of_the_camera(tmp_path: Path, kind: str) -> None:
     turned = (0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5))
     for child, name in (("/base_link", "base"), ("cam", "cam"), ("", "pose")):
-        builder = _stereo(kind)
+        builder = stereo_bag(kind)
         builder.tf_static(builder.transform("base_link", "mast", (0.5, 0.0, 1.0), (0, 0, 0, 1)))
         builder.tf_static(builder.transform("mast", "cam", (0.0, 0.1, 0.0), turned))
         for k in range(5):
@@ -171,7 +151,7 @@ def test_truth_of_the_base_and_of_the_camera(tmp_path: Path, kind: str) -> None:
 
 
 def test_static_frames_are_followed_against_their_direction(tmp_path: Path) -> None:
-    builder = _stereo("mcap", 1)
+    builder = stereo_bag("mcap", 1)
     turned = (0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5))
     builder.tf_static(
         builder.transform("cam", "imu", (1.0, 2.0, 3.0), turned), builder.transform("base_link", "imu", (0, 0, 1), (0, 0, 0, 1))

@@ -58,6 +58,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """--out."""
+    parser.add_argument("--out", type=Path, help="folder for the trajectory, the log of each frame and the report")
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout, and nothing else there")

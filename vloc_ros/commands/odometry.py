@@ -10,6 +10,7 @@ from vloc_ros.commands.common import (
     Subparsers,
     add_command,
     add_json,
+    add_out,
     add_settings,
     add_source,
     emit,
@@ -29,7 +30,7 @@ def register(subparsers: Subparsers) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "odometry", "visual odometry of a recording", _EXAMPLES, run)
     add_source(parser)
-    parser.add_argument("--out", type=Path, help="folder for the trajectory, the log of each frame and the report")
+    add_out(parser)
     add_settings(parser)
     add_json(parser)
 

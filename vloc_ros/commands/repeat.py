@@ -11,6 +11,7 @@ from vloc_ros.commands.common import (
     Subparsers,
     add_command,
     add_json,
+    add_out,
     add_settings,
     add_source,
     emit,
@@ -35,7 +36,7 @@ def register(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "repeat", "localise a recording against a map", _EXAMPLES, run)
     add_source(parser)
     parser.add_argument("--map", type=Path, required=True, help="map file, *.vloc")
-    parser.add_argument("--out", type=Path, help="folder for the trajectory, the log of each frame and the report")
+    add_out(parser)
     add_settings(parser)
     add_json(parser)
 

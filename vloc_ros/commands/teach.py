@@ -9,6 +9,7 @@ from vloc_ros.commands.common import (
     Subparsers,
     add_command,
     add_json,
+    add_out,
     add_settings,
     add_source,
     emit,
@@ -31,7 +32,7 @@ def register(subparsers: Subparsers) -> None:
     add_source(parser)
     parser.add_argument("--map", type=Path, required=True, help="map file to make, *.vloc")
     parser.add_argument("--append", action="store_true", help="add a session to a map that exists")
-    parser.add_argument("--out", type=Path, help="folder for the trajectory, the log of each frame and the report")
+    add_out(parser)
     add_settings(parser)
     add_json(parser)
 

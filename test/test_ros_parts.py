@@ -10,7 +10,7 @@ import pytest
 
 from vloc_ros.errors import ConfigError
 from vloc_ros.geometry import se3
-from vloc_ros.ros.motion_buffer import MotionBuffer
+from vloc_ros.geometry.motion_buffer import MotionBuffer
 from vloc_ros.ros.node_settings import base_T_camera_from_numbers, numbers_of_base_T_camera
 from vloc_ros.ros.problems import Problem, Problems
 from vloc_ros.ros.statistics import DropReason, Statistics

@@ -7,9 +7,9 @@ import time
 from vloc_ros.data.frame import StereoFrame
 from vloc_ros.errors import CalibrationError
 from vloc_ros.geometry.camera import StereoCamera
+from vloc_ros.geometry.motion_buffer import MotionBuffer
 from vloc_ros.localization import FrameResult
 from vloc_ros.ros.decoding import FrameRejectedError, Pair, decode_pair
-from vloc_ros.ros.motion_buffer import MotionBuffer
 from vloc_ros.ros.node_settings import CameraSettings, Mode
 from vloc_ros.ros.outputs import Outputs
 from vloc_ros.ros.pipeline import Pipeline

@@ -11,6 +11,8 @@ from typing import Any, TypeVar, cast
 import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
+_CONSTANTS = ("light.py", "mesh.py", "palette.py")
+"""Modules without kernels whose constants are compiled into them."""
 
 
 def jit_exact(function: F) -> F:
@@ -33,16 +35,18 @@ def jit(function: F) -> F:
 def _compiled(function: F, fastmath: bool | set[str]) -> F:
     dispatcher = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)(function)
     # Numba takes a cached kernel to be fresh as long as the file of that kernel is unchanged, although it holds the code of
-    # the kernels it calls. The stamp of the whole folder makes it look at all of them.
+    # the kernels it calls. The stamp of all kernels makes it look at all of them.
     index = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if index is not None:
-        index._source_stamp = (*index._source_stamp, _folder_stamp())
+        index._source_stamp = (*index._source_stamp, _kernel_stamp())
     return cast(F, dispatcher)
 
 
 @lru_cache(maxsize=1)
-def _folder_stamp() -> str:
+def _kernel_stamp() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+        source = path.read_bytes()
+        if b"@jit" in source or path.name in _CONSTANTS:
+            digest.update(source)
     return digest.hexdigest()

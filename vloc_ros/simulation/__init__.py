@@ -4,19 +4,25 @@ from vloc_ros.simulation.conditions import CONDITIONS, Condition, named_conditio
 from vloc_ros.simulation.preview import contact_sheet
 from vloc_ros.simulation.renderer import Renderer, StereoImages
 from vloc_ros.simulation.rig import UTIAS_CAMERA, StereoRig, mount
-from vloc_ros.simulation.route import Route, Wander
+from vloc_ros.simulation.robot import Drive, Robot, RobotSettings
+from vloc_ros.simulation.route import Route, Wander, track
 from vloc_ros.simulation.run import SimulatedRun, base_poses
 from vloc_ros.simulation.sensor import Sensor
+from vloc_ros.simulation.simulator import Simulator
 from vloc_ros.simulation.world import World
 
 __all__ = [
     "CONDITIONS",
     "UTIAS_CAMERA",
     "Condition",
+    "Drive",
     "Renderer",
+    "Robot",
+    "RobotSettings",
     "Route",
     "Sensor",
     "SimulatedRun",
+    "Simulator",
     "StereoImages",
     "StereoRig",
     "Wander",
@@ -25,4 +31,5 @@ __all__ = [
     "contact_sheet",
     "mount",
     "named_condition",
+    "track",
 ]

@@ -21,7 +21,7 @@ from vloc_ros.simulation.terrain import Terrain
 from vloc_ros.simulation.world import World
 
 Array = NDArray[np.float64]
-_MIDNIGHT_NS = 1_750_464_000_000_000_000
+MIDNIGHT_NS = 1_750_464_000_000_000_000
 """2025-06-21 00:00:00 UTC: the clock of a simulated recording agrees with its sun."""
 MAX_DEVIATION_M = 0.8
 """How far a robot may stray from the centre line: beyond, it would touch what stands beside the track."""
@@ -109,7 +109,7 @@ class SimulatedRun(DatasetReader):
         wander = Wander(lateral_wander_m, seed, lateral_offset_m)
         self.world_T_base: Array = base_poses(world.terrain, *track(self.route, self.stations_m, wander))
         """(N, 4, 4) true poses of the base."""
-        start_ns = _MIDNIGHT_NS + round(self.condition.hour * 3600e9)
+        start_ns = MIDNIGHT_NS + round(self.condition.hour * 3600e9)
         self._stamps = start_ns + np.round(np.arange(len(self.stations_m)) * (1e9 / rate_hz)).astype(np.int64)
         self._sensor = sensor
         self._renderer: Renderer | None = None

@@ -1,0 +1,179 @@
+"""The record of a drive: what the robot did beside what localisation said, and the truth of both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, unique
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.config import dump_yaml
+from vloc_ros.errors import DataError
+from vloc_ros.evaluation import Run, RunLog, read_run
+from vloc_ros.evaluation.output import writing
+from vloc_ros.geometry import se3
+from vloc_ros.geometry.planar import PlanarTwist
+from vloc_ros.localization import FrameResult
+from vloc_ros.path_following import DriveState, StopReason
+from vloc_ros.settings import Settings
+
+Array = NDArray[np.float64]
+DRIVE = "drive.jsonl"
+
+
+@unique
+class Intervention(Enum):
+    """Why the operator stepped in."""
+
+    STUCK = "the robot stood still for too long"
+    LEFT_CORRIDOR = "the robot left the corridor"
+
+
+@dataclass(frozen=True, slots=True)
+class DriveStep:
+    """What happened at one camera frame.
+
+    Attributes:
+        result: what localisation made of the frame.
+        world_T_base: (4, 4) true pose at its exposure; localisation and follower never see it.
+        twist: true velocity then.
+        state, reason: of the follower just before the next frame.
+        operator: whether the operator drove.
+        intervention: why the operator stepped in, at the frame where that happened.
+        memory_mib: resident memory of this process.
+    """
+
+    result: FrameResult
+    world_T_base: Array
+    twist: PlanarTwist
+    state: DriveState
+    reason: StopReason | None
+    operator: bool
+    intervention: Intervention | None
+    memory_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class DriveRecord:
+    """A drive as it was recorded: F frames.
+
+    Attributes:
+        info: what was driven: site, condition, features and the like.
+        run: the results of localisation.
+        world_T_base: (F, 4, 4) true poses.
+        twists: (F, 2) true velocities [m/s], [rad/s].
+        states, reasons: of the follower.
+        operator: (F,) whether the operator drove.
+        interventions: (frame, reason) of each.
+        memory_mib: (F,) resident memory.
+    """
+
+    info: dict[str, Any]
+    run: Run
+    world_T_base: Array
+    twists: Array
+    states: tuple[DriveState, ...]
+    reasons: tuple[StopReason | None, ...]
+    operator: NDArray[np.bool_]
+    interventions: tuple[tuple[int, Intervention], ...]
+    memory_mib: Array
+
+
+class DriveLog:
+    """Writes a drive into a folder, line by line: ``frames.jsonl`` as any run, and ``drive.jsonl`` beside it.
+
+    Args:
+        out: folder, created if missing.
+        settings: of localisation.
+        info: what is driven; the first line of ``drive.jsonl``.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+
+    def __init__(self, out: Path, settings: Settings, info: dict[str, Any]) -> None:
+        self._run = RunLog(out, dump_yaml(settings), str(info.get("site", "simulation")), match_every=0)
+        self._path = out / DRIVE
+        with writing(self._path):
+            self._file: TextIO = self._path.open("w", encoding="utf-8", buffering=1)
+        self._write(info)
+
+    def add(self, step: DriveStep) -> None:
+        """Append a step."""
+        self._run.add(step.result)
+        self._write(
+            {
+                "stamp_ns": step.result.stamp_ns,
+                "truth": [*step.world_T_base[:3, 3].tolist(), *se3.quaternion(step.world_T_base).tolist()],
+                "twist": list(step.twist),
+                "state": step.state.name,
+                "reason": None if step.reason is None else step.reason.name,
+                "operator": step.operator,
+                "intervention": None if step.intervention is None else step.intervention.name,
+                "memory_mib": step.memory_mib,
+            }
+        )
+
+    def _write(self, values: dict[str, Any]) -> None:
+        with writing(self._path):
+            self._file.write(json.dumps(values) + "\n")
+
+    def close(self) -> None:
+        """Finish the files."""
+        self._file.close()
+        self._run.close()
+
+    def __enter__(self) -> DriveLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def read_drive(folder: Path) -> DriveRecord:
+    """Read a recorded drive back; a line that a killed process did not finish is left out.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    run = read_run(folder)
+    lines = list(_lines(folder / DRIVE))
+    if not lines:
+        raise DataError(f"{folder / DRIVE} is empty; the drive ended before it began")
+    info, steps = lines[0], lines[1 : 1 + len(run.frames)]
+    try:
+        truth = [se3.from_quaternion(np.array(step["truth"][:3]), np.array(step["truth"][3:])) for step in steps]
+        return DriveRecord(
+            info=info,
+            run=Run(run.source, run.config_yaml, run.frames[: len(steps)], run.complete),
+            world_T_base=np.array(truth).reshape(-1, 4, 4),
+            twists=np.array([step["twist"] for step in steps]).reshape(-1, 2),
+            states=tuple(DriveState[step["state"]] for step in steps),
+            reasons=tuple(None if step["reason"] is None else StopReason[step["reason"]] for step in steps),
+            operator=np.array([step["operator"] for step in steps], dtype=bool),
+            interventions=tuple(
+                (index, Intervention[step["intervention"]]) for index, step in enumerate(steps) if step["intervention"] is not None
+            ),
+            memory_mib=np.array([step["memory_mib"] for step in steps], dtype=np.float64),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{folder / DRIVE} is damaged: {error!r}; drive again into another folder") from error
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}; is this the folder of a drive?") from error
+    for line in text.splitlines(keepends=True):
+        if line.endswith("\n"):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{path} is damaged: {error}") from error

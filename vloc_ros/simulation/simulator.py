@@ -1,0 +1,110 @@
+"""A robot with cameras that drives through the world on command."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.data.frame import StereoFrame
+from vloc_ros.errors import ConfigError
+from vloc_ros.geometry.planar import PlanarTwist, planar_pose, yaw
+from vloc_ros.simulation.conditions import Condition
+from vloc_ros.simulation.renderer import Renderer
+from vloc_ros.simulation.rig import StereoRig
+from vloc_ros.simulation.robot import Robot, RobotSettings
+from vloc_ros.simulation.run import MIDNIGHT_NS, base_poses
+from vloc_ros.simulation.sensor import Sensor
+from vloc_ros.simulation.world import World
+
+Array = NDArray[np.float64]
+
+
+class Simulator:
+    """World, light, robot and cameras, on one clock that stands still unless told to go on.
+
+    What a robot may know comes out of :meth:`frame` and :attr:`odom_T_base`; :attr:`world_T_base` is the truth, for judging.
+    The same seed and the same commands at the same times give the same images to the last bit.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        condition: Condition,
+        robot: RobotSettings | None = None,
+        *,
+        rig: StereoRig | None = None,
+        sensor: Sensor | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Put a robot at the beginning of the route.
+
+        Args:
+            world: where; in the season of the condition.
+            condition: under what light and weather.
+            robot: what it is like.
+            rig: its cameras.
+            sensor: their image sensor.
+            seed: of slip, odometry errors and the noise of the images.
+
+        Raises:
+            ConfigError: the seed is negative.
+        """
+        if seed < 0:
+            raise ConfigError(f"seed = {seed} of a simulated robot must not be negative")
+        self.world, self.condition, self.rig, self.seed = world, condition, rig or StereoRig(), seed
+        self.robot = Robot(robot or RobotSettings(), seed)
+        self.covered = False
+        """Whether something covers the lenses: the images are dark."""
+        self._renderer = Renderer(world, condition, self.rig, sensor)
+        self._start_ns = MIDNIGHT_NS + round(condition.hour * 3600e9)
+        self._images = 0
+        self.place(0.0)
+
+    @property
+    def now_ns(self) -> int:
+        """Simulated time [ns]; it begins at the hour of the condition."""
+        return self._start_ns + round(self.robot.time * 1e9)
+
+    @property
+    def world_T_base(self) -> Array:
+        """(4, 4) true pose of the base, its wheels on the ground."""
+        robot = self.robot
+        return np.asarray(base_poses(self.world.terrain, robot.position[None], np.array([robot.heading]))[0])
+
+    @property
+    def odom_T_base(self) -> Array:
+        """(4, 4) pose of the base as the wheels tell it; level, and drifting."""
+        return planar_pose(*self.robot.odometry)
+
+    def place(self, station_m: float, lateral_m: float = 0.0, heading_rad: float = 0.0) -> None:
+        """Carry the robot to a station of the route [m], so far to the left and turned so far to the left of it; the wheels
+        notice nothing.
+        """
+        station, route = np.array([station_m]), self.world.route
+        tangent = route.tangent(station)[0]
+        self.robot.stand()
+        self.robot.position = route.position(station)[0] + lateral_m * np.array([-tangent[1], tangent[0]])
+        self.robot.heading = float(np.arctan2(tangent[1], tangent[0])) + heading_rad
+
+    def place_at(self, world_T_base: Array) -> None:
+        """Carry the robot to where a (4, 4) pose is in the plane."""
+        self.robot.stand()
+        self.robot.position, self.robot.heading = world_T_base[:2, 3].copy(), yaw(world_T_base)
+
+    def command(self, twist: PlanarTwist) -> None:
+        """A velocity for the robot."""
+        self.robot.command(twist)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass [s]."""
+        self.robot.advance(seconds)
+
+    def frame(self) -> StereoFrame:
+        """Images of this moment."""
+        self._images += 1
+        if self.covered:
+            size = (2, self.rig.camera.height, self.rig.camera.width, 3)
+            dark = np.random.default_rng([self.seed, self._images]).integers(0, 4, size, dtype=np.uint8)
+            return StereoFrame(self.now_ns, dark[0], dark[1])
+        images = self._renderer.stereo(self.world_T_base, self.seed * 1_000_003 + self._images)
+        return StereoFrame(self.now_ns, images.left, images.right)

@@ -6,6 +6,7 @@ from vloc_ros.simulation.renderer import Renderer, StereoImages
 from vloc_ros.simulation.rig import UTIAS_CAMERA, StereoRig, mount
 from vloc_ros.simulation.route import Route, Wander
 from vloc_ros.simulation.run import SimulatedRun, base_poses
+from vloc_ros.simulation.season import Season, season_of
 from vloc_ros.simulation.sensor import Sensor
 from vloc_ros.simulation.world import World
 
@@ -15,6 +16,7 @@ __all__ = [
     "Condition",
     "Renderer",
     "Route",
+    "Season",
     "Sensor",
     "SimulatedRun",
     "StereoImages",
@@ -25,4 +27,5 @@ __all__ = [
     "contact_sheet",
     "mount",
     "named_condition",
+    "season_of",
 ]

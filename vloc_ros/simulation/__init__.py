@@ -1,24 +1,31 @@
 """A procedural outdoor world, rendered on the CPU, with exact poses and depth: the yardstick of the project."""
 
 from vloc_ros.simulation.conditions import CONDITIONS, Condition, named_condition
+from vloc_ros.simulation.layout import Layout
 from vloc_ros.simulation.preview import contact_sheet
 from vloc_ros.simulation.renderer import Renderer, StereoImages
 from vloc_ros.simulation.rig import UTIAS_CAMERA, StereoRig, mount
 from vloc_ros.simulation.route import Route, Wander
+from vloc_ros.simulation.route_shapes import RouteShape
 from vloc_ros.simulation.run import SimulatedRun, base_poses
 from vloc_ros.simulation.season import Season, season_of
 from vloc_ros.simulation.sensor import Sensor
+from vloc_ros.simulation.sites import SITES, Site, sites
 from vloc_ros.simulation.world import World
 
 __all__ = [
     "CONDITIONS",
+    "SITES",
     "UTIAS_CAMERA",
     "Condition",
+    "Layout",
     "Renderer",
     "Route",
+    "RouteShape",
     "Season",
     "Sensor",
     "SimulatedRun",
+    "Site",
     "StereoImages",
     "StereoRig",
     "Wander",
@@ -28,4 +35,5 @@ __all__ = [
     "mount",
     "named_condition",
     "season_of",
+    "sites",
 ]

@@ -10,7 +10,7 @@ from vloc_ros.simulation.parking import ParkingSpot, find_usual_parking
 from vloc_ros.simulation.plot import CORRIDOR_M, Plot
 
 Array = NDArray[np.float64]
-_STEEPEST_FALL_M = 2.4
+_STEEPEST_FALL_M = 1.8
 """A house finds no place where the ground under it falls by more than this."""
 
 
@@ -22,7 +22,7 @@ def build_houses(plot: Plot) -> None:
         clearance, side = rng.uniform(3.2, 9.0), plot.side()
         for retreat in (0.0, 5.0, 10.0, 16.0, 22.0):  # in the inside of a bend a house may only fit further away
             centre, heading = plot.beside(station, side * (clearance + retreat + 0.5 * depth))
-            if claim_house(plot, centre, heading, width, depth):
+            if not plot.in_row(station) and claim_house(plot, centre, heading, width, depth):
                 break
         else:
             continue
@@ -110,7 +110,8 @@ def _plant_tree(plot: Plot, centre: Array, height: float, bare: bool) -> None:
 def _build_fence(plot: Plot, station: float, lateral: float, count: int) -> None:
     stations = np.asarray(station + 2.0 * np.arange(count), dtype=np.float64)
     posts = plot.beside_many(stations, np.full(count, lateral))
-    if plot.from_track(posts).min() < CORRIDOR_M + 0.5 or not all(plot.is_free(post, 0.3) for post in posts):
+    in_row = plot.in_row(station) or plot.in_row(float(stations[-1]))
+    if in_row or plot.from_track(posts).min() < CORRIDOR_M + 0.5 or not all(plot.is_free(post, 0.3) for post in posts):
         return
     for post in posts:
         plot.occupy(post, 0.4)

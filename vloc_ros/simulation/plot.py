@@ -36,6 +36,7 @@ class Plot:
         self._line_points = route.samples(0.25)
         self._line = cKDTree(self._line_points)
         self._discs = np.empty((0, 3))
+        self._rows: list[tuple[float, float]] = []
 
     def own_rng(self, *salt: int) -> np.random.Generator:
         """A stream of random numbers that only depends on the seed of the world and on the salt."""
@@ -47,8 +48,16 @@ class Plot:
             side = self.side()
             centre, heading = self.beside(station, side * self.rng.uniform(nearest, farthest))
             # In a bend the track may come closer than the offset says.
-            if self.claim([centre], radius, nearest - 0.15 - radius):
+            if not self.in_row(station) and self.claim([centre], radius, nearest - 0.15 - radius):
                 yield centre, heading, side
+
+    def line_with_row(self, start: float, end: float) -> None:
+        """Put nothing else beside the track between two stations [m]."""
+        self._rows.append((start, end))
+
+    def in_row(self, station: float) -> bool:
+        """Whether the track is lined with a row here."""
+        return any(start <= station % self.route.length_m <= end for start, end in self._rows)
 
     def scatter(self, low: Array, high: Array, density: float, beyond: float, radius: float) -> Iterator[Array]:
         """Free places in a rectangle, at least ``beyond`` [m] from the track."""

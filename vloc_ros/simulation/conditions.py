@@ -18,6 +18,8 @@ class Condition:
         haze_per_m: extinction of the air [1/m].
         exposure_ev: exposure compensation of the camera [EV].
         seed: which clouds.
+        leaves: whether broad-leaved trees and bushes carry leaves.
+        parked_cars: which cars stand on which parking spots.
 
     Raises:
         ConfigError: a value is out of range.
@@ -29,6 +31,8 @@ class Condition:
     haze_per_m: float = 0.0006
     exposure_ev: float = 0.0
     seed: int = 0
+    leaves: bool = True
+    parked_cars: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.hour <= 24.0:

@@ -16,6 +16,7 @@ from vloc_ros.simulation.conditions import Condition, named_condition
 from vloc_ros.simulation.renderer import Renderer
 from vloc_ros.simulation.rig import StereoRig
 from vloc_ros.simulation.route import Route, Wander, track
+from vloc_ros.simulation.season import season_of
 from vloc_ros.simulation.sensor import Sensor
 from vloc_ros.simulation.terrain import Terrain
 from vloc_ros.simulation.world import World
@@ -84,7 +85,7 @@ class SimulatedRun(DatasetReader):
         """Plan a drive; nothing is rendered yet.
 
         Args:
-            world: where.
+            world: where; it is taken into the season of the condition.
             route: along what; by default the track of the world.
             condition: under what light, by name or in full.
             step_m: distance between frames along the route [m].
@@ -100,10 +101,11 @@ class SimulatedRun(DatasetReader):
         Raises:
             ConfigError: a value is out of range, or the condition unknown.
         """
-        self.world, self.route = world, route or world.route
+        self.route = route or world.route
         stop_m = start_m + self.route.length_m if stop_m is None else stop_m
         _check(step_m, rate_hz, start_m, stop_m, seed, abs(lateral_offset_m) + abs(lateral_wander_m))
         self.condition = named_condition(condition) if isinstance(condition, str) else condition
+        self.world = world.in_season(season_of(self.condition))
         self.rig, self.seed = rig or StereoRig(), seed
         self.stations_m: Array = np.arange(start_m, stop_m - 1e-9, step_m)
         wander = Wander(lateral_wander_m, seed, lateral_offset_m)

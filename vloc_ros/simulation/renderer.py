@@ -11,6 +11,7 @@ from vloc_ros.data.frame import Image
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.simulation.conditions import Condition
 from vloc_ros.simulation.light import illuminate, pack
+from vloc_ros.simulation.occlusion import make_tiles
 from vloc_ros.simulation.raster import CENTRED, SPREAD, Samples, front_to_back, pack_view, rasterise
 from vloc_ros.simulation.rig import StereoRig
 from vloc_ros.simulation.sensor import Sensor
@@ -74,8 +75,8 @@ class Renderer:
 
 def render_depth(world: World, camera: StereoCamera, world_T_camera: Array) -> NDArray[np.float32]:
     """(H, W) exact depth along the optical axis at the pixel centres [m]; infinite in the sky."""
-    inverse = np.empty((camera.height, camera.width, 4), dtype=np.float32)
-    triangle = np.empty((camera.height, camera.width, 4), dtype=np.int32)
+    inverse = np.empty((camera.height, camera.width, 1), dtype=np.float32)
+    triangle = np.empty((camera.height, camera.width, 1), dtype=np.int32)
     _look(world, pack_view(camera, world_T_camera), CENTRED, inverse, triangle)
     seen = inverse[..., 0] > 0.0
     depth = np.full(seen.shape, np.inf, dtype=np.float32)
@@ -87,4 +88,5 @@ def _look(world: World, camera: Array, samples: Samples, inverse_depth: NDArray[
     """Fill a visibility buffer from a packed view."""
     mesh = world.mesh
     order = front_to_back(mesh.cluster_sphere, camera)
-    rasterise(mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, order, camera, samples, inverse_depth, triangle)
+    tiles = make_tiles(*triangle.shape[:2])
+    rasterise(mesh.attributes, mesh.cluster_start, mesh.cluster_sphere, order, camera, samples, tiles, inverse_depth, triangle)

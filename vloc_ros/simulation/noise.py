@@ -77,6 +77,12 @@ def hash01(x: Scalar, y: Scalar, seed: Scalar) -> Scalar:
 
 
 @jit
+def hash_bits(x: Scalar, y: Scalar, seed: Scalar) -> Scalar:
+    """31 random bits that depend on a lattice point (integral x, y) and a seed."""
+    return _scramble(i4(i4(i4(x) * _A) + i4(i4(y) * _B) + i4(i4(seed) * _C))) & 0x7FFFFFFF
+
+
+@jit
 def visible(pixels: Scalar) -> Scalar:
     """How much of a pattern survives whose cells are so many pixels wide: 0 to 1."""
     t = min(max((pixels - f4(_ASLEEP)) * f4(1.0 / (_AWAKE - _ASLEEP)), f4(0.0)), f4(1.0))

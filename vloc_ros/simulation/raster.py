@@ -137,7 +137,7 @@ def _scan(
         high = min(min(x0 if a0 < 0.0 else box[1], x1 if a1 < 0.0 else box[1]), min(x2 if a2 < 0.0 else box[1], box[1]))
         if low > high:
             continue
-        for x in range(int(math.ceil(low)), int(high) + 1):
+        for x in range(math.ceil(low), int(high) + 1):
             e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
             iz = za * x + rz
             farthest = inverse_depth[y, x, 0]

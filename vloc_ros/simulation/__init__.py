@@ -1,6 +1,7 @@
 """A procedural outdoor world, rendered on the CPU, with exact poses and depth: the yardstick of the project."""
 
 from vloc_ros.simulation.conditions import CONDITIONS, Condition, named_condition
+from vloc_ros.simulation.detail import DETAILS, Detail, named_detail
 from vloc_ros.simulation.preview import contact_sheet
 from vloc_ros.simulation.renderer import Renderer, StereoImages
 from vloc_ros.simulation.rig import UTIAS_CAMERA, StereoRig, mount
@@ -11,8 +12,10 @@ from vloc_ros.simulation.world import World
 
 __all__ = [
     "CONDITIONS",
+    "DETAILS",
     "UTIAS_CAMERA",
     "Condition",
+    "Detail",
     "Renderer",
     "Route",
     "Sensor",
@@ -25,4 +28,5 @@ __all__ = [
     "contact_sheet",
     "mount",
     "named_condition",
+    "named_detail",
 ]

@@ -36,21 +36,29 @@ def pack_view(camera: StereoCamera, world_T_camera: Array) -> Array:
     return np.concatenate([world_T_camera[:3, :3].T.ravel(), world_T_camera[:3, 3], intrinsics])
 
 
-def front_to_back(cluster_sphere: Array, camera: Array) -> NDArray[np.int64]:
-    """Numbers of the clusters that touch the frustum of a packed view, the nearest first."""
-    number, distance = np.empty(len(cluster_sphere), dtype=np.int64), np.empty(len(cluster_sphere))
-    count = _in_view(cluster_sphere, camera, number, distance)
+def front_to_back(cluster_sphere: Array, camera: Array, reach: Array | None = None) -> NDArray[np.int64]:
+    """Numbers of the clusters that touch the frustum of a packed view, the nearest first.
+
+    Args:
+        cluster_sphere: (K, 4) bounding spheres.
+        camera: see :func:`pack_view`.
+        reach: (K,) clusters whose nearest point is farther away than this are left out [m]; by default none.
+    """
+    count = len(cluster_sphere)
+    number, distance = np.empty(count, dtype=np.int64), np.empty(count)
+    count = _in_view(cluster_sphere, camera, np.full(count, np.inf) if reach is None else reach, number, distance)
     return np.asarray(number[np.argsort(distance[:count], kind="stable")], dtype=np.int64)
 
 
 @jit_exact
-def _in_view(cluster_sphere: Array, camera: Array, number: NDArray[np.int64], distance: Array) -> int:
-    """List the clusters that touch the frustum and the distance of their nearest point [m]; returns how many."""
+def _in_view(cluster_sphere: Array, camera: Array, reach: Array, number: NDArray[np.int64], distance: Array) -> int:
+    """List the clusters that are to be drawn and the distance of their nearest point [m]; returns how many."""
     count = 0
     for k in range(len(cluster_sphere)):
-        if sphere_visible(camera, cluster_sphere, k):
-            x, y, z = cluster_sphere[k, 0] - camera[9], cluster_sphere[k, 1] - camera[10], cluster_sphere[k, 2] - camera[11]
-            number[count], distance[count] = k, math.sqrt(x * x + y * y + z * z) - cluster_sphere[k, 3]
+        x, y, z = cluster_sphere[k, 0] - camera[9], cluster_sphere[k, 1] - camera[10], cluster_sphere[k, 2] - camera[11]
+        nearest = math.sqrt(x * x + y * y + z * z) - cluster_sphere[k, 3]
+        if nearest <= reach[k] and sphere_visible(camera, cluster_sphere, k):
+            number[count], distance[count] = k, nearest
             count += 1
     return count
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vloc_ros.simulation.detail import DETAILS, Detail
 from vloc_ros.simulation.fragments import (
     BATCH,
     EX,
@@ -54,7 +55,6 @@ from vloc_ros.simulation.light import AMBIENT, BOUNCE, SUN, TOWARDS_SUN
 from vloc_ros.simulation.materials import add_letters, object_surface
 from vloc_ros.simulation.mesh import Mesh
 from vloc_ros.simulation.palette import Material
-from vloc_ros.simulation.raster import SPREAD
 from vloc_ros.simulation.recipes import RECIPES
 from vloc_ros.simulation.shadows import ShadowMap, lit_share
 from vloc_ros.simulation.sky import clear_sky, finish, shade_sky
@@ -66,25 +66,28 @@ Array = NDArray[np.float64]
 class Shader:
     """Shades the visibility buffers of one world in one light, batch by batch."""
 
-    def __init__(self, mesh: Mesh, cover: GroundCover, light: Array, shadow: ShadowMap, pixels: int) -> None:
+    def __init__(
+        self, mesh: Mesh, cover: GroundCover, light: Array, shadow: ShadowMap, pixels: int, detail: Detail = DETAILS["full"]
+    ) -> None:
         """Prepare for images of up to ``pixels`` pixels, in a packed light (see ``light.pack``)."""
         self._mesh, self._cover, self._light, self._shadow = mesh, cover, light, shadow
         self._cover_map = np.array([*cover.origin, cover.cell_m])
         self._recipes = {int(material): recipe.pack() for material, recipe in RECIPES.items()}
         self._start = np.zeros(KINDS + 1, dtype=np.int64)
-        self._places = np.empty((2, 4 * pixels), dtype=np.int32)
-        self._shares = np.empty((4, 4 * pixels), dtype=np.float32)
+        self._samples = detail.pattern
+        self._places = np.empty((2, detail.samples * pixels), dtype=np.int32)
+        self._shares = np.empty((4, detail.samples * pixels), dtype=np.float32)
         self._w = np.zeros((ROWS, BATCH), dtype=np.float32)
         self._s = np.zeros((INTEGER_ROWS, BATCH), dtype=np.int32)
         self._few, self._few_s = np.zeros_like(self._w), np.zeros_like(self._s)
-        self._s[TAPS] = 4
+        self._s[TAPS] = detail.texture_taps
 
     def shade(self, camera: Array, inverse_depth: Table, triangle: Integers) -> NDArray[np.float32]:
-        """(H, W, 3) linear radiance of a (H, W, 4) visibility buffer; ``camera`` is a packed view."""
+        """(H, W, 3) linear radiance of a (H, W, S) visibility buffer; ``camera`` is a packed view."""
         w, s, mesh = self._w, self._s, self._mesh
         height, width = triangle.shape[:2]
         out = np.zeros((height * width, 3), dtype=np.float32)
-        collect(SPREAD, inverse_depth, triangle, mesh.labels, self._start, self._places, self._shares)
+        collect(self._samples, inverse_depth, triangle, mesh.labels, self._start, self._places, self._shares)
         for kind in range(KINDS):
             for at in range(self._start[kind], self._start[kind + 1], BATCH):
                 n = min(BATCH, int(self._start[kind + 1]) - at)

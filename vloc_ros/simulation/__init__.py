@@ -1,6 +1,7 @@
 """A procedural outdoor world, rendered on the CPU, with exact poses and depth: the yardstick of the project."""
 
 from vloc_ros.simulation.conditions import CONDITIONS, Condition, named_condition
+from vloc_ros.simulation.detail import DETAILS, Detail, named_detail
 from vloc_ros.simulation.layout import Layout
 from vloc_ros.simulation.preview import contact_sheet
 from vloc_ros.simulation.renderer import Renderer, StereoImages
@@ -17,9 +18,11 @@ from vloc_ros.simulation.world import World
 
 __all__ = [
     "CONDITIONS",
+    "DETAILS",
     "SITES",
     "UTIAS_CAMERA",
     "Condition",
+    "Detail",
     "Drive",
     "Layout",
     "Renderer",
@@ -40,6 +43,7 @@ __all__ = [
     "contact_sheet",
     "mount",
     "named_condition",
+    "named_detail",
     "season_of",
     "sites",
     "track",

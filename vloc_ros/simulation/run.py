@@ -13,6 +13,7 @@ from vloc_ros.data.reader import DatasetReader, Trajectory
 from vloc_ros.errors import ConfigError, DataError
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.simulation.conditions import Condition, named_condition
+from vloc_ros.simulation.detail import Detail, named_detail
 from vloc_ros.simulation.renderer import Renderer
 from vloc_ros.simulation.rig import StereoRig
 from vloc_ros.simulation.route import Route, Wander, track
@@ -81,6 +82,8 @@ class SimulatedRun(DatasetReader):
         seed: int = 0,
         rig: StereoRig | None = None,
         sensor: Sensor | None = None,
+        detail: str | Detail = "full",
+        threads: int = 1,
     ) -> None:
         """Plan a drive; nothing is rendered yet.
 
@@ -97,9 +100,11 @@ class SimulatedRun(DatasetReader):
             seed: of the wander and of the sensor noise.
             rig: the cameras; by default U's, a metre above the ground.
             sensor: the image sensor.
+            detail: level of detail of the images, by name ("full" or "fast") or in full.
+            threads: 1, or 2 to render left and right at the same time.
 
         Raises:
-            ConfigError: a value is out of range, or the condition unknown.
+            ConfigError: a value is out of range, or the condition or detail unknown.
         """
         self.route = route or world.route
         stop_m = start_m + self.route.length_m if stop_m is None else stop_m
@@ -113,7 +118,8 @@ class SimulatedRun(DatasetReader):
         """(N, 4, 4) true poses of the base."""
         start_ns = MIDNIGHT_NS + round(self.condition.hour * 3600e9)
         self._stamps = start_ns + np.round(np.arange(len(self.stations_m)) * (1e9 / rate_hz)).astype(np.int64)
-        self._sensor = sensor
+        self._sensor, self._threads = sensor, threads
+        self.detail = named_detail(detail) if isinstance(detail, str) else detail
         self._renderer: Renderer | None = None
 
     @property
@@ -140,7 +146,7 @@ class SimulatedRun(DatasetReader):
     def renderer(self) -> Renderer:
         """The renderer of this run; baking its shadows takes a moment the first time."""
         if self._renderer is None:
-            self._renderer = Renderer(self.world, self.condition, self.rig, self._sensor)
+            self._renderer = Renderer(self.world, self.condition, self.rig, self._sensor, detail=self.detail, threads=self._threads)
         return self._renderer
 
     def frame(self, index: int) -> StereoFrame:

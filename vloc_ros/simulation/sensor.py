@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import cv2
 import numpy as np
@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
 from vloc_ros.simulation.jit import jit
-from vloc_ros.simulation.noise import hash01
+from vloc_ros.simulation.noise import hash_bits
 
 Radiance = NDArray[np.float32]
 _TABLE = 4096
+_GAUSS = np.array([NormalDist().inv_cdf((i + 0.5) / 1024) for i in range(1024)], dtype=np.float32)
+"""Quantiles of the normal distribution in equal steps of probability."""
+_GAUSS /= _GAUSS.std()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +78,16 @@ def _develop(
     height, width = radiance.shape[0], radiance.shape[1]
     scale = 4.0 / (height * height + width * width)
     steps = (len(curve) - 1) / 2.0
+    variance, growth, zero = np.float32(read_noise * read_noise), np.float32(shot_noise), np.float32(0.0)
     for y in range(height):
         for x in range(width):
             dx, dy = x - 0.5 * (width - 1), y - 0.5 * (height - 1)
             fall = gain * (1.0 - vignetting * (dx * dx + dy * dy) * scale)
+            # One hash gives three draws of ten bits, one for each channel.
+            bits = hash_bits(x, y, seed)
             for c in range(3):
-                level = radiance[y, x, c] * fall
-                # The sum of three uniform numbers is close enough to a Gaussian; its variance is 1/4.
-                h = hash01(3 * x + c, y, seed) + hash01(3 * x + c, y, seed + 1) + hash01(3 * x + c, y, seed + 2)
-                level += 2.0 * (h - 1.5) * math.sqrt(read_noise * read_noise + shot_noise * max(level, 0.0))
+                level = np.float32(radiance[y, x, c] * fall)
+                level += _GAUSS[(bits >> (10 * c)) & 1023] * np.sqrt(variance + growth * max(level, zero))
                 t = min(max(level, 0.0), 1.9999) * steps
                 i = int(t)
                 f = t - i

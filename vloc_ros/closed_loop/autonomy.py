@@ -138,7 +138,6 @@ def _map_signature(course: Course, task: Task, scale: float) -> str:
     """Of everything that a map depends on."""
     return _digest(
         config.dump_yaml(course.settings),
-        config.dump_yaml(course.drive),
         describe(task.site),
         f"{course.seed} {course.detail} {scale}",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vloc_ros.closed_loop.drive import ClosedLoop, DrivePlan
-from vloc_ros.closed_loop.settings import DriveSettings
+from vloc_ros.closed_loop.settings import ClosedLoopSettings
 from vloc_ros.closed_loop.teaching import Teaching
 from vloc_ros.data.reader import Trajectory
 from vloc_ros.data.trajectory import interpolate, read_tum, write_tum
@@ -19,7 +19,6 @@ from vloc_ros.localization import Localizer
 from vloc_ros.mapping import MapStore
 from vloc_ros.path_following import TaughtPath
 from vloc_ros.runs import truth_file
-from vloc_ros.settings import Settings
 from vloc_ros.simulation import Condition, Layout, RouteShape, Season, Simulator, Site, StereoRig, Wander, World, season_of
 
 _SCHEME = "simulation"
@@ -54,15 +53,13 @@ class Course:
     """Everything about a drive but where and in what light.
 
     Attributes:
-        settings: of localisation.
-        drive: of robot, follower and operator.
+        settings: of localisation and drive.
         seed: of slip, odometry errors, wander and noise.
         detail: level of detail of the rendered images, by name.
         threads: of the renderer, 1 or 2.
     """
 
-    settings: Settings
-    drive: DriveSettings
+    settings: ClosedLoopSettings
     seed: int = 1
     detail: str = "fast"
     threads: int = 1
@@ -78,7 +75,7 @@ class Course:
         store = MapStore.create(path, rig.camera, rig.base_T_camera, extractor.name, extractor.fingerprint)
         simulator = self._simulator(site, condition, rig, self.seed)
         wander = Wander(_TEACHING_WANDER_M, self.seed)
-        return Teaching(simulator, store, self.settings, self.drive, wander, describe(site))
+        return Teaching(simulator, store, self.settings, self.settings.drive, wander, describe(site))
 
     def loop(self, store: MapStore, condition: Condition, plan: DrivePlan) -> ClosedLoop:
         """A robot at the beginning of the taught path, a little beside it, in another light.
@@ -92,11 +89,11 @@ class Course:
         simulator = self._simulator(site_of(store), condition, rig, self.seed + 1000)
         offset = np.random.default_rng([self.seed, 8]).uniform(-1.0, 1.0, 2) * [_START_OFFSET_M, _START_TURN_RAD]
         simulator.place_at(taught.poses[0], *offset)
-        return ClosedLoop(simulator, Localizer(rig.camera, store, self.settings), taught, self.drive, plan)
+        return ClosedLoop(simulator, Localizer(rig.camera, store, self.settings), taught, self.settings.drive, plan)
 
     def _simulator(self, site: Site, condition: Condition, rig: StereoRig, seed: int) -> Simulator:
         world = world_of(site, season_of(condition))
-        return Simulator(world, condition, self.drive.robot, rig=rig, seed=seed, detail=self.detail, threads=self.threads)
+        return Simulator(world, condition, self.settings.drive.robot, rig=rig, seed=seed, detail=self.detail, threads=self.threads)
 
 
 @lru_cache(maxsize=1)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from vloc_ros.data.frame import Image
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.simulation.conditions import Condition
+from vloc_ros.simulation.lamplight import NO_LAMPS, headlights, street_lamps
 from vloc_ros.simulation.light import illuminate, pack
 from vloc_ros.simulation.raster import CENTRED, SPREAD, Samples, front_to_back, pack_view, rasterise
 from vloc_ros.simulation.rig import StereoRig
-from vloc_ros.simulation.sensor import Sensor
+from vloc_ros.simulation.sensor import Exposure, Sensor
 from vloc_ros.simulation.shading import Shader
 from vloc_ros.simulation.shadows import bake_shadow_map
 from vloc_ros.simulation.world import World
@@ -24,10 +25,16 @@ _SHADOW_CELLS, _SHADOW_CELL_M = 4096, 0.03
 
 @dataclass(frozen=True, slots=True)
 class StereoImages:
-    """What a rig sees: left and right (H, W, 3) uint8 RGB images."""
+    """What a rig sees.
+
+    Attributes:
+        left, right: (H, W, 3) uint8 RGB images.
+        exposure: that of both.
+    """
 
     left: Image
     right: Image
+    exposure: Exposure
 
 
 class Renderer:
@@ -56,16 +63,33 @@ class Renderer:
     def stereo(self, world_T_base: Array, seed: int) -> StereoImages:
         """Images of the rig with its base at a (4, 4) pose; ``seed`` chooses the noise of the sensor."""
         world_T_left = world_T_base @ self.rig.base_T_camera
-        left = self.radiance(world_T_left)
-        right = self.radiance(world_T_left @ self.rig.left_T_right)
-        gain = self._sensor.exposure(left, self.condition.exposure_ev)
-        return StereoImages(self._sensor.develop(left, gain, 6 * seed), self._sensor.develop(right, gain, 6 * seed + 3))
+        left = self.radiance(world_T_left, world_T_base)
+        right = self.radiance(world_T_left @ self.rig.left_T_right, world_T_base)
+        exposure = self._sensor.exposure(left, self.condition.exposure_ev)
+        return StereoImages(
+            self._sensor.develop(left, exposure.scale, 6 * seed, exposure.gain),
+            self._sensor.develop(right, exposure.scale, 6 * seed + 3, exposure.gain),
+            exposure,
+        )
 
-    def radiance(self, world_T_camera: Array) -> NDArray[np.float32]:
-        """(H, W, 3) linear radiance that reaches a camera with the intrinsics of the rig."""
+    def radiance(self, world_T_camera: Array, world_T_base: Array | None = None) -> NDArray[np.float32]:
+        """(H, W, 3) linear radiance that reaches a camera with the intrinsics of the rig.
+
+        Args:
+            world_T_camera: (4, 4) pose of the camera.
+            world_T_base: (4, 4) pose of the robot that carries the headlights; by default the camera is its left one.
+        """
         camera = pack_view(self.rig.camera, world_T_camera)
         _look(self.world, camera, SPREAD, self._inverse_depth, self._triangle)
-        return self._shader.shade(camera, self._inverse_depth, self._triangle)
+        if world_T_base is None:
+            world_T_base = world_T_camera @ np.linalg.inv(self.rig.base_T_camera)
+        return self._shader.shade(camera, self._inverse_depth, self._triangle, self._lamps(world_T_camera, world_T_base))
+
+    def _lamps(self, world_T_camera: Array, world_T_base: Array) -> Array:
+        """Table of the lamps whose light a camera may see."""
+        own = headlights(world_T_base) if self.condition.headlights else NO_LAMPS
+        street = street_lamps(self.world.lamps, world_T_camera) if self.condition.street_lamps else NO_LAMPS
+        return np.vstack([own, street])
 
     def depth(self, world_T_camera: Array) -> NDArray[np.float32]:
         """(H, W) exact depth along the optical axis at the pixel centres [m]; infinite in the sky."""

@@ -11,7 +11,9 @@ from vloc_ros.data.frame import Image
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.simulation.conditions import Condition
 from vloc_ros.simulation.lamplight import NO_LAMPS, headlights, street_lamps
+from vloc_ros.simulation.lens import drops_on_lens, look_through
 from vloc_ros.simulation.light import illuminate, pack
+from vloc_ros.simulation.motion_blur import blur_by_motion, camera_twist
 from vloc_ros.simulation.raster import CENTRED, SPREAD, Samples, front_to_back, pack_view, rasterise
 from vloc_ros.simulation.rig import StereoRig
 from vloc_ros.simulation.sensor import Exposure, Sensor
@@ -60,17 +62,32 @@ class Renderer:
         self._inverse_depth = np.empty((*size, 4), dtype=np.float32)
         self._triangle = np.empty((*size, 4), dtype=np.int32)
 
-    def stereo(self, world_T_base: Array, seed: int) -> StereoImages:
-        """Images of the rig with its base at a (4, 4) pose; ``seed`` chooses the noise of the sensor."""
-        world_T_left = world_T_base @ self.rig.base_T_camera
-        left = self.radiance(world_T_left, world_T_base)
-        right = self.radiance(world_T_left @ self.rig.left_T_right, world_T_base)
-        exposure = self._sensor.exposure(left, self.condition.exposure_ev)
-        return StereoImages(
-            self._sensor.develop(left, exposure.scale, 6 * seed, exposure.gain),
-            self._sensor.develop(right, exposure.scale, 6 * seed + 3, exposure.gain),
-            exposure,
-        )
+    def stereo(self, world_T_base: Array, seed: int, motion: Array | None = None) -> StereoImages:
+        """Images of the rig.
+
+        Args:
+            world_T_base: (4, 4) pose of the base.
+            seed: chooses the noise of the sensor; it also counts the moments of the rain on the lenses, whose drops change
+                little from one seed to the next.
+            motion: (6,) twist of the base in the base frame: vx, vy, vz [m/s], wx, wy, wz [rad/s]; by default it stands still.
+        """
+        moving = motion is not None and bool(np.any(motion))
+        base_T_cameras = (self.rig.base_T_camera, self.rig.base_T_camera @ self.rig.left_T_right)
+        radiances, inverse_depths = [], []
+        for base_T_camera in base_T_cameras:
+            radiances.append(self.radiance(world_T_base @ base_T_camera, world_T_base))
+            inverse_depths.append(self._inverse_depth[..., 0].copy() if moving else self._inverse_depth[..., 0])
+        exposure = self._sensor.exposure(radiances[0], self.condition.exposure_ev)
+        images = []
+        for side, radiance in enumerate(radiances):
+            if motion is not None and moving:
+                twist = camera_twist(motion, base_T_cameras[side])
+                radiance = blur_by_motion(radiance, inverse_depths[side], self.rig.camera, twist, exposure.exposure_s)
+            if self.condition.rain > 0.0:
+                drops = drops_on_lens(self.condition.rain, side, seed, self.rig.camera.width, self.rig.camera.height)
+                radiance = look_through(radiance, drops)
+            images.append(self._sensor.develop(radiance, exposure.scale, 6 * seed + 3 * side, exposure.gain))
+        return StereoImages(images[0], images[1], exposure)
 
     def radiance(self, world_T_camera: Array, world_T_base: Array | None = None) -> NDArray[np.float32]:
         """(H, W, 3) linear radiance that reaches a camera with the intrinsics of the rig.

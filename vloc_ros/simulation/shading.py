@@ -48,7 +48,7 @@ from vloc_ros.simulation.fragments import (
 from vloc_ros.simulation.ground import ground_surface
 from vloc_ros.simulation.jit import jit
 from vloc_ros.simulation.lamplight import NO_LAMPS, light_by_lamps
-from vloc_ros.simulation.light import AMBIENT, BOUNCE, SUN, TOWARDS_SUN
+from vloc_ros.simulation.light import AMBIENT, BOUNCE, SUN, SURFACE, TOWARDS_SUN
 from vloc_ros.simulation.materials import add_letters, object_surface
 from vloc_ros.simulation.mesh import Mesh
 from vloc_ros.simulation.palette import Material
@@ -56,6 +56,7 @@ from vloc_ros.simulation.raster import SPREAD
 from vloc_ros.simulation.recipes import RECIPES
 from vloc_ros.simulation.shadows import ShadowMap, lit_share
 from vloc_ros.simulation.sky import clear_sky, finish, shade_sky
+from vloc_ros.simulation.snow import add_sheen, dust_leaves, lay_snow, soak
 from vloc_ros.simulation.terrain import GroundCover
 
 Array = NDArray[np.float64]
@@ -97,7 +98,10 @@ class Shader:
 
     def _shade_batch(self, kind: int, n: int, lamps: Array) -> None:
         w, s, shadow = self._w, self._s, self._shadow
+        snow, wet = self._light[SURFACE, 0], self._light[SURFACE, 1]
         if kind in (Material.LEAF, Material.GRASS):
+            if snow > 0.0:
+                dust_leaves(w, n, snow, kind == Material.GRASS)
             _shade_leaves(w, n, kind == Material.GRASS, self._light, shadow.nearest, shadow.frame, lamps)
         elif kind == Material.GLASS:
             _shade_glass(w, n, self._light)
@@ -108,7 +112,14 @@ class Shader:
                 object_surface(self._recipes[kind], w, s, n)
                 if kind == Material.SIGN:
                     add_letters(w, s, n)
+            wet_ground = kind == Material.GROUND and wet > 0.0
+            if wet_ground:
+                soak(w, n, wet)
+            if snow > 0.0:
+                lay_snow(w, s, n, snow, kind == Material.GROUND)
             _shade_solid(w, n, self._light, shadow.nearest, shadow.frame, lamps)
+            if wet_ground:
+                add_sheen(w, n, self._light)
 
 
 @jit

@@ -1,7 +1,7 @@
 """A procedural outdoor world, rendered on the CPU, with exact poses and depth: the yardstick of the project."""
 
 from vloc_ros.simulation.conditions import CONDITIONS, Condition, named_condition
-from vloc_ros.simulation.preview import contact_sheet
+from vloc_ros.simulation.preview import condition_sheet, contact_sheet
 from vloc_ros.simulation.renderer import Renderer, StereoImages
 from vloc_ros.simulation.rig import UTIAS_CAMERA, StereoRig, mount
 from vloc_ros.simulation.route import Route, Wander
@@ -22,6 +22,7 @@ __all__ = [
     "Wander",
     "World",
     "base_poses",
+    "condition_sheet",
     "contact_sheet",
     "mount",
     "named_condition",

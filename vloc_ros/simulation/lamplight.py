@@ -27,7 +27,7 @@ _HEADLIGHTS = np.array([[0.40, 0.30, 1.0], [0.40, -0.30, 1.0]])
 """In the base frame [m]: left and right of the camera, and a little lower."""
 _HEADLIGHT_PITCH, _HEADLIGHT_FLATNESS = np.deg2rad(4.0), 2.4
 _HEADLIGHT = 0.042 * np.array([0.92, 1.0, 1.12])
-_STREET_LAMP = 0.016 * np.array([1.0, 0.60, 0.25])
+_STREET_LAMP = 0.035 * np.array([1.0, 0.60, 0.25])
 _LAMP_RADIUS_M = 0.34
 """Surface closer to a street lamp than this is its housing, which glows."""
 _MOST_STREET_LAMPS = 5
@@ -64,7 +64,7 @@ def street_lamps(positions: Array, world_T_camera: Array) -> Array:
     table[:, AXIS + 2] = -1.0
     table[:, COLOUR : COLOUR + 3] = _STREET_LAMP
     table[:, OUTER], table[:, INNER], table[:, REACH] = np.cos(np.deg2rad(78.0)), np.cos(np.deg2rad(35.0)), 16.0
-    table[:, HEAD] = 9.0
+    table[:, HEAD] = 4.0
     return table
 
 

@@ -50,7 +50,7 @@ def _fill(side: int, moment: int, width: int, height: int, table: NDArray[np.flo
         table[k, _X] = hash01(k, turn, salt + 1) * width
         # Heavy drops run down.
         table[k, _Y] = hash01(k, turn, salt + 2) * height + age * age * (0.01 + 0.15 * size) * height
-        table[k, _RADIUS] = width * (0.008 + 0.040 * size) * (1.0 - 0.25 * age)
+        table[k, _RADIUS] = width * (0.008 + 0.045 * size) * (1.0 - 0.25 * age)
         table[k, _TALL] = 1.0 + 0.35 * hash01(k, turn, salt + 3)
         table[k, _STRENGTH] = smooth(1.0, 0.92, age)
 

@@ -99,9 +99,11 @@ def illuminate(condition: Condition) -> Light:
     height = max(float(np.sin(elevation)), 0.0)
     strength = _sky_strength(elevation) * (1.0 - 0.3 * condition.rain)
     # The morning is pink, the evening orange: its air is dustier.
-    hue = np.array([1.0, 0.50, 0.50]) if condition.hour < 12.0 else np.array([1.0, 0.62, 0.36])
-    zenith = strength * np.array([0.10, 0.175, 0.34])
-    horizon = strength * np.array([0.30, 0.38, 0.46]) + 0.18 * min(strength / 0.49, 1.0) * hue * (1.0 - height) ** 6
+    hue = np.array([2.2, 0.90, 1.15]) if condition.hour < 12.0 else np.array([1.0, 0.62, 0.36])
+    blue_hour = float(np.clip(-np.rad2deg(elevation) / 3.0, 0.0, 1.0))
+    zenith = strength * (np.array([0.10, 0.175, 0.34]) + blue_hour * np.array([-0.02, -0.01, 0.06]))
+    horizon = strength * (np.array([0.30, 0.38, 0.46]) + blue_hour * np.array([-0.13, -0.10, 0.04]))
+    horizon = horizon + 0.18 * min(strength / 0.49, 1.0) * hue * (1.0 - height) ** 6
     grey = strength * np.array([0.34, 0.345, 0.36]) + 0.20 * beam * height * (1.0 - 0.3 * condition.rain)
     lit = 0.45 * beam
     # After sunset the sky still burns where the sun has gone.

@@ -60,7 +60,7 @@ def lay_snow(w: Table, s: Integers, n: int, amount: float, on_ground: bool) -> N
     for i in range(n):
         value = w[VALUE, i]
         driven = 0.40 * w[_GRAVEL, i] + 0.95 * w[_RUT, i] if on_ground else 0.0
-        flat = smooth(0.30, 0.72, w[SIDE, i] * w[NZ, i] + 0.12 * value)
+        flat = smooth(0.18, 0.60, w[SIDE, i] * w[NZ, i] + 0.12 * value)
         cover = flat * smooth(-0.18, 0.22, 2.2 * amount - 0.92 + 0.42 * value - driven)
         # Where snow was driven over, it is thin and grey.
         tone = (1.0 + 0.07 * value) * (1.0 - 0.22 * min(driven, 1.0))
@@ -86,12 +86,12 @@ def dust_leaves(w: Table, n: int, amount: float, grass: bool) -> None:
 def soak(w: Table, n: int, wet: float) -> None:
     """Wet ground: darker, and water in the ruts; how much it shines goes to T4."""
     for i in range(n):
-        puddle = smooth(0.45, 0.85, w[_RUT, i]) * w[_GRAVEL, i]
-        dark = 1.0 - wet * (0.42 + 0.25 * puddle)
+        puddle = smooth(0.30, 0.75, w[_RUT, i]) * w[_GRAVEL, i]
+        dark = 1.0 - wet * (0.50 + 0.25 * puddle)
         w[R, i], w[G, i], w[B, i] = w[R, i] * dark, w[G, i] * dark, w[B, i] * dark
         smoothed = 1.0 - 0.8 * wet * puddle
         w[SU, i], w[SV, i] = w[SU, i] * smoothed, w[SV, i] * smoothed
-        w[_GLOSS, i] = wet * (0.30 + 0.70 * puddle)
+        w[_GLOSS, i] = wet * (0.35 + 0.65 * puddle)
 
 
 @jit

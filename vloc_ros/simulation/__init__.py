@@ -3,7 +3,7 @@
 from vloc_ros.simulation.conditions import CONDITIONS, Condition, named_condition
 from vloc_ros.simulation.detail import DETAILS, Detail, named_detail
 from vloc_ros.simulation.layout import Layout
-from vloc_ros.simulation.preview import contact_sheet
+from vloc_ros.simulation.preview import condition_sheet, contact_sheet
 from vloc_ros.simulation.renderer import Renderer, StereoImages
 from vloc_ros.simulation.rig import UTIAS_CAMERA, StereoRig, mount
 from vloc_ros.simulation.robot import Drive, Robot, RobotSettings
@@ -40,6 +40,7 @@ __all__ = [
     "Wander",
     "World",
     "base_poses",
+    "condition_sheet",
     "contact_sheet",
     "mount",
     "named_condition",

@@ -112,5 +112,7 @@ class Simulator:
             size = (2, self.rig.camera.height, self.rig.camera.width, 3)
             dark = np.random.default_rng([self.seed, self._images]).integers(0, 4, size, dtype=np.uint8)
             return StereoFrame(self.now_ns, dark[0], dark[1])
-        images = self._renderer.stereo(self.world_T_base, self.seed * 1_000_003 + self._images)
+        linear, angular = self.robot.twist
+        moving = np.array([linear, 0.0, 0.0, 0.0, 0.0, angular])
+        images = self._renderer.stereo(self.world_T_base, self.seed * 1_000_003 + self._images, moving)
         return StereoFrame(self.now_ns, images.left, images.right)

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from vloc_ros.errors import ConfigError
 from vloc_ros.simulation import SITES, Condition, Layout, Route, RouteShape, Season, SimulatedRun, Site, World, season_of, sites
+from vloc_ros.simulation.buildings import Opening, _add_wall, _House
 from vloc_ros.simulation.furnishing import build_houses
 from vloc_ros.simulation.mesh import OPEN, UV, Mesh
 from vloc_ros.simulation.palette import Material
@@ -384,3 +385,18 @@ def test_houses_stand_in_the_ground_and_not_below_it(place: World) -> None:
     assert (lowest[:, 2] - place.terrain.height(lowest[:, :2])).max() < -0.3  # no gap under a wall
     highest = plinths[plinths[:, :, 2] == plinths[:, :, 2].max(axis=1, keepdims=True)]
     assert (highest[:, 2] - place.terrain.height(highest[:, :2])).min() > -1.0  # windows start a metre above the floor
+
+
+def test_a_wall_is_whole_around_a_door_under_a_wider_window() -> None:
+    openings = [Opening(2.0, 0.3, 1.0, 2.0, True), Opening(1.9, 3.7, 1.2, 1.4, False), Opening(5.0, 1.0, 0.9, 1.4, False)]
+    house, start, along = _House(), np.zeros(3), np.array([1.0, 0.0, 0.0])
+    finish = (Material.BRICK, np.array([0.4, 0.2, 0.1]))
+    _add_wall(house, start, along, 8.0, 6.0, openings, finish, np.ones(3), 0.0, np.random.default_rng(0))
+    ((_, wall, _),) = [part for part in house.parts if part[0] is Material.BRICK]
+    cross = np.cross(wall.vertices[:, 1] - wall.vertices[:, 0], wall.vertices[:, 2] - wall.vertices[:, 0])
+    assert np.all(cross[:, 1] <= 0.0)  # all of it faces the street
+    assert 0.5 * np.abs(cross[:, 1]).sum() == pytest.approx(8.0 * 6.0 - 2.0 - 1.2 * 1.4 - 0.9 * 1.4)
+    centres = wall.vertices.mean(axis=1)
+    for opening in openings:
+        inside = (centres[:, 0] > opening.left) & (centres[:, 0] < opening.left + opening.width)
+        assert not np.any(inside & (centres[:, 2] > opening.bottom) & (centres[:, 2] < opening.bottom + opening.height))

@@ -61,11 +61,11 @@ def centre_line(seed: int, length_m: float, shape: RouteShape) -> Array:
 
 def _meander(tau: Array, length_m: float, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """Heading of a circle, the wave on it, and the two harmonics that may change to close the curve."""
-    bends = max(round(length_m / rng.uniform(33.0, 42.0)), 2)
+    bends = max(round(length_m / rng.uniform(36.0, 46.0)), 3 if length_m > 90.0 else 2)
     wave = 1.9 * np.sin(bends * tau + rng.uniform(0.0, 2.0 * np.pi))
     for order in (bends - 1, bends + 1):
         if order > 1:
-            wave += rng.uniform(0.1, 0.35) * np.sin(order * tau + rng.uniform(0.0, 2.0 * np.pi))
+            wave += rng.uniform(0.05, 0.2) * np.sin(order * tau + rng.uniform(0.0, 2.0 * np.pi))
     return tau, wave, np.stack([np.cos(tau), np.sin(tau)])
 
 

@@ -103,7 +103,7 @@ CONDITIONS: dict[str, Condition] = {
         Condition("night", hour=23.0, headlights=True, street_lamps=True, moon=0.6, seed=47),
         Condition("moonless", hour=1.0, headlights=True, seed=53),
         Condition("fog", hour=9.0, cloud_cover=1.0, haze_per_m=0.15, exposure_ev=0.4, seed=59),
-        Condition("rain", hour=15.0, cloud_cover=1.0, haze_per_m=0.003, exposure_ev=-0.3, rain=0.7, seed=61),
+        Condition("rain", hour=15.0, cloud_cover=1.0, haze_per_m=0.003, exposure_ev=-0.15, rain=0.7, seed=61),
         Condition("snow", hour=15.0, cloud_cover=0.25, exposure_ev=0.5, leaves=False, snow=0.85, seed=67),
         Condition("leaves_off", hour=13.0, cloud_cover=0.4, leaves=False, seed=71),
         Condition("moved_cars", hour=12.0, cloud_cover=0.3, parked_cars=1, seed=73),

@@ -98,7 +98,7 @@ CONDITIONS: dict[str, Condition] = {
         Condition("noon", hour=12.5, cloud_cover=0.3, seed=11),
         Condition("late_afternoon", hour=18.2, cloud_cover=0.22, haze_per_m=0.0012, exposure_ev=-0.25, seed=23),
         Condition("overcast", hour=14.0, cloud_cover=1.0, haze_per_m=0.0016, seed=37),
-        Condition("dawn", hour=5.2, cloud_cover=0.25, haze_per_m=0.003, exposure_ev=-0.3, seed=41),
+        Condition("dawn", hour=5.0, cloud_cover=0.25, haze_per_m=0.003, exposure_ev=-0.3, seed=41),
         Condition("dusk", hour=19.75, cloud_cover=0.3, haze_per_m=0.0012, exposure_ev=-1.3, seed=43),
         Condition("night", hour=23.0, headlights=True, street_lamps=True, moon=0.6, seed=47),
         Condition("moonless", hour=1.0, headlights=True, seed=53),

@@ -18,7 +18,7 @@ _OPTICAL_DEPTH = np.array([0.085, 0.145, 0.29])
 """Of a clear atmosphere for red, green and blue light."""
 # How bright the sky is below 6 degrees of elevation of the sun [deg]; it falls by powers of ten after sunset.
 _TWILIGHT_DEG = np.array([-18.0, -12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 3.0, 6.0])
-_TWILIGHT = np.log([1.0e-7, 1.0e-6, 1.2e-5, 2.0e-4, 1.5e-3, 1.2e-2, 0.07, 0.25, 0.4925])
+_TWILIGHT = np.log([1.0e-7, 1.0e-6, 1.2e-5, 2.0e-4, 1.5e-3, 1.2e-2, 0.06, 0.19, 0.345])
 _MOON = 3.2e-5 * np.array([0.80, 0.93, 1.15])
 """A full moon, about ten times as bright as ours: the exposure of a moving robot is too short for less."""
 _STREET_GLOW = 2.5e-5 * np.array([1.0, 0.70, 0.45])
@@ -77,7 +77,7 @@ def _sky_strength(elevation: float) -> float:
     """How bright the sky is, 1 with the sun overhead, by the elevation of the sun [rad]."""
     degrees = float(np.rad2deg(elevation))
     if degrees >= _TWILIGHT_DEG[-1]:
-        return float(0.25 + 0.75 * np.sqrt(np.sin(elevation)))
+        return float(0.25 + 0.75 * np.sqrt(np.sin(elevation))) * min(0.4 + 0.05 * degrees, 1.0)
     return float(np.exp(np.interp(degrees, _TWILIGHT_DEG, _TWILIGHT)))
 
 

@@ -7,6 +7,7 @@ of a point: Chaumette and Hutchinson, "Visual servo control, part I", IEEE Robot
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,11 @@ from vloc_ros.simulation.jit import jit
 
 Array = NDArray[np.float64]
 Radiance = NDArray[np.float32]
+f4: Any = np.float32
 LEAST_PX = 0.5
 """Less blur than this over the whole image is left out."""
 _PROBE_STEP = 16
-_MOST_TAPS = 9
+_MOST_TAPS = 7
 
 
 def camera_twist(base_twist: Array, base_T_camera: Array) -> Array:
@@ -54,9 +56,8 @@ def blur_by_motion(
     most = _longest_path(inverse_depth, view, step)
     if most < LEAST_PX:
         return radiance
-    taps = min(max(math.ceil(most), 3), _MOST_TAPS)
     out = np.empty_like(radiance)
-    _smear(radiance, inverse_depth, view, step, taps, out)
+    _smear(radiance, inverse_depth, view, step, out)
     return out
 
 
@@ -80,24 +81,33 @@ def _longest_path(inverse_depth: NDArray[np.float32], view: Array, step: Array) 
 
 
 @jit
-def _smear(radiance: Radiance, inverse_depth: NDArray[np.float32], view: Array, step: Array, taps: int, out: Radiance) -> None:
+def _smear(radiance: Radiance, inverse_depth: NDArray[np.float32], view: Array, step: Array, out: Radiance) -> None:
+    """Average each pixel along its path, with about one sample per pixel of it."""
     height, width = inverse_depth.shape
-    share = np.float32(1.0 / taps)
+    last_u, last_v = f4(width - 1.001), f4(height - 1.001)
+    one = f4(1.0)
     for row in range(height):
+        y = (row - view[3]) / view[1]
         for column in range(width):
-            x, y = (column - view[2]) / view[0], (row - view[3]) / view[1]
-            dx, dy = _path(x, y, inverse_depth[row, column], step)
-            du, dv = dx * view[0], dy * view[1]
-            r, g, b = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-            for k in range(taps):
-                t = (k + 0.5) / taps - 0.5
-                u = min(max(column + t * du, 0.0), width - 1.001)
-                v = min(max(row + t * dv, 0.0), height - 1.001)
-                i, j = int(u), int(v)
-                fu, fv = np.float32(u - i), np.float32(v - j)
-                one = np.float32(1.0)
-                a, c, d, e = (one - fu) * (one - fv), fu * (one - fv), (one - fu) * fv, fu * fv
-                r += a * radiance[j, i, 0] + c * radiance[j, i + 1, 0] + d * radiance[j + 1, i, 0] + e * radiance[j + 1, i + 1, 0]
-                g += a * radiance[j, i, 1] + c * radiance[j, i + 1, 1] + d * radiance[j + 1, i, 1] + e * radiance[j + 1, i + 1, 1]
-                b += a * radiance[j, i, 2] + c * radiance[j, i + 1, 2] + d * radiance[j + 1, i, 2] + e * radiance[j + 1, i + 1, 2]
+            dx, dy = _path((column - view[2]) / view[0], y, inverse_depth[row, column], step)
+            du, dv = f4(dx * view[0]), f4(dy * view[1])
+            taps = min(max(int(np.sqrt(du * du + dv * dv) + f4(0.7)), 1), _MOST_TAPS)
+            if taps == 1:
+                out[row, column, 0], out[row, column, 1] = radiance[row, column, 0], radiance[row, column, 1]
+                out[row, column, 2] = radiance[row, column, 2]
+                continue
+            share = one / f4(taps)
+            u, v = f4(column) + (f4(0.5) * share - f4(0.5)) * du, f4(row) + (f4(0.5) * share - f4(0.5)) * dv
+            du, dv = du * share, dv * share
+            r, g, b = f4(0.0), f4(0.0), f4(0.0)
+            for _ in range(taps):
+                x, z = min(max(u, f4(0.0)), last_u), min(max(v, f4(0.0)), last_v)
+                i, j = int(x), int(z)
+                fu, fv = x - f4(i), z - f4(j)
+                d = fu * fv
+                a, c, e = one - fu - fv + d, fu - d, fv - d
+                r += a * radiance[j, i, 0] + c * radiance[j, i + 1, 0] + e * radiance[j + 1, i, 0] + d * radiance[j + 1, i + 1, 0]
+                g += a * radiance[j, i, 1] + c * radiance[j, i + 1, 1] + e * radiance[j + 1, i, 1] + d * radiance[j + 1, i + 1, 1]
+                b += a * radiance[j, i, 2] + c * radiance[j, i + 1, 2] + e * radiance[j + 1, i, 2] + d * radiance[j + 1, i + 1, 2]
+                u, v = u + du, v + dv
             out[row, column, 0], out[row, column, 1], out[row, column, 2] = share * r, share * g, share * b

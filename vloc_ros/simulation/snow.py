@@ -91,7 +91,7 @@ def soak(w: Table, n: int, wet: float) -> None:
         w[R, i], w[G, i], w[B, i] = w[R, i] * dark, w[G, i] * dark, w[B, i] * dark
         smoothed = 1.0 - 0.8 * wet * puddle
         w[SU, i], w[SV, i] = w[SU, i] * smoothed, w[SV, i] * smoothed
-        w[_GLOSS, i] = wet * (0.35 + 0.65 * puddle)
+        w[_GLOSS, i] = wet * (0.10 + 0.22 * w[_GRAVEL, i] + 0.68 * puddle)
 
 
 @jit

@@ -20,11 +20,14 @@ from vloc_ros.evaluation.plot_style import BLUE, INK, ORANGE, PURPLE, VERMILION,
 Array = NDArray[np.float64]
 MODE_COLOURS = {Mode.LOCALISED: BLUE, Mode.DEAD_RECKONING: ORANGE, Mode.LOST: VERMILION, Mode.OPERATOR: PURPLE}
 STOP_MARKER, INTERVENTION_MARKER = "s", "X"
+_SIZES = {STOP_MARKER: 11, INTERVENTION_MARKER: 7}
+"""A stop frames the intervention that often ends it."""
 _LEGEND_IN = 0.3
 _TALLEST_IN, _FLATTEST_IN = 6.2, 2.2
 _NEIGHBOURS = 0.05
 """Marks that are nearer than this share of the picture share a label."""
 _LEAST_ARROW_M = 0.5
+_CARRIED_LINE = (0, (2, 3))
 
 
 def overhead(drive: JudgedDrive) -> Figure | None:
@@ -69,23 +72,21 @@ def marker(kind: str, label: str) -> Line2D:
     return Line2D([], [], color=INK, marker=kind, markersize=7, markerfacecolor=face, linestyle="", label=label)
 
 
-def shared_labels(points: Array, prefix: str, reach: float) -> list[tuple[int, str]]:
-    """Labels of (N, 2) points, numbered from 1, where neighbours share one: (index of the point, label).
-
-    A run of consecutive numbers is written as ``S2-S5``.
-    """
+def neighbours(points: Array, reach: float) -> list[list[int]]:
+    """Indices of (N, 2) points in groups that share a label: each is nearer than ``reach`` to the first of its group."""
     groups: list[list[int]] = []
-    for index in range(len(points)):
-        near = (group for group in groups if np.linalg.norm(points[group[0]] - points[index]) < reach)
+    for index, point in enumerate(points):
+        near = (group for group in groups if np.linalg.norm(points[group[0]] - point) < reach)
         group = next(near, None)
         if group is None:
             groups.append([index])
         else:
             group.append(index)
-    return [(group[0], _numbers(group, prefix)) for group in groups]
+    return groups
 
 
-def _numbers(group: Sequence[int], prefix: str) -> str:
+def numbers(group: Sequence[int], prefix: str) -> str:
+    """The label of a group, numbered from 1: ``S1``, ``S1, S3``, or ``S2-S5`` for consecutive ones."""
     first, last = group[0] + 1, group[-1] + 1
     if len(group) > 2 and last - first == len(group) - 1:
         return f"{prefix}{first}-{prefix}{last}"
@@ -95,14 +96,20 @@ def _numbers(group: Sequence[int], prefix: str) -> str:
 def _driven(axes: Axes, drive: JudgedDrive, driven: Array) -> None:
     """The driven path in the colours of its modes; not drawn where the robot was carried."""
     led = modes(drive.record)
-    carried = (steps_m(drive.record) == 0.0) & (np.linalg.norm(np.diff(driven, axis=0), axis=1) > 0.0)
+    carried = _carried(drive)
     segments = np.stack([driven[:-1], driven[1:]], axis=1)
     for mode, colour in MODE_COLOURS.items():
         chosen = np.array([one is mode for one in led[:-1]], dtype=bool) & ~carried
         axes.add_collection(LineCollection(list(segments[chosen]), colors=colour, linewidths=2.2, zorder=3, capstyle="round"))
     for index in np.flatnonzero(carried):
         ends = driven[index : index + 2]
-        axes.plot(ends[:, 0], ends[:, 1], color=INK, linewidth=1.0, linestyle=(0, (2, 3)), zorder=2)
+        axes.plot(ends[:, 0], ends[:, 1], color=INK, linewidth=1.0, linestyle=_CARRIED_LINE, zorder=2)
+
+
+def _carried(drive: JudgedDrive) -> NDArray[np.bool_]:
+    """(F - 1,) whether the robot was carried from each frame to the next."""
+    moved = np.linalg.norm(np.diff(drive.record.world_T_base[:, :2, 3], axis=0), axis=1)
+    return np.asarray((steps_m(drive.record) == 0.0) & (moved > 0.0))
 
 
 def _start(axes: Axes, driven: Array) -> None:
@@ -118,11 +125,11 @@ def _marks(axes: Axes, points: Array, prefix: str, kind: str, offset: tuple[floa
     if len(points) == 0:
         return
     face = INK if kind == INTERVENTION_MARKER else "white"
-    axes.plot(points[:, 0], points[:, 1], kind, color=INK, markerfacecolor=face, markersize=7, linestyle="", zorder=5)
-    for index, label in shared_labels(points, prefix, reach):
+    axes.plot(points[:, 0], points[:, 1], kind, color=INK, markerfacecolor=face, markersize=_SIZES[kind], linestyle="", zorder=5)
+    for group in neighbours(points, reach):
         axes.annotate(
-            label,
-            points[index],
+            numbers(group, prefix),
+            points[group[0]],
             xytext=offset,
             textcoords="offset points",
             ha="center",
@@ -140,4 +147,6 @@ def _legend(drive: JudgedDrive, stopped: bool) -> list[Patch | Line2D]:
         handles.append(marker(INTERVENTION_MARKER, "intervention"))
     if stopped:
         handles.append(marker(STOP_MARKER, "stop"))
+    if np.any(_carried(drive)):
+        handles.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=_CARRIED_LINE, label="carried"))
     return handles

@@ -13,10 +13,18 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from vloc_ros.closed_loop.drive_overhead import INTERVENTION_MARKER, MODE_COLOURS, STOP_MARKER, marker, mode_legend, shared_labels
+from vloc_ros.closed_loop.drive_overhead import (
+    INTERVENTION_MARKER,
+    MODE_COLOURS,
+    STOP_MARKER,
+    marker,
+    mode_legend,
+    neighbours,
+    numbers,
+)
 from vloc_ros.closed_loop.drive_spans import Mode, elapsed_s, modes, spans, stops
 from vloc_ros.closed_loop.judge import FALSE_POSE_M, JudgedDrive
-from vloc_ros.evaluation.plot_style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, figure, legend_above
+from vloc_ros.evaluation.plot_style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, figure, legend_above, words
 from vloc_ros.mapping.state import State
 from vloc_ros.path_following import DriveState
 
@@ -36,6 +44,10 @@ DRIVING_COLOURS = {
 }
 _LIMIT = (0, (4, 3))
 _JUMP_M = 2.0
+_SMALLEST_ERROR_M = 1e-3
+_WORDY_LABEL = 0.16
+_SHORT_LABEL = 0.03
+"""Labels of marks nearer than these shares of the path are joined."""
 _CORRIDOR_SHOWN_FROM = 0.25
 _E = TypeVar("_E", bound=Enum)
 
@@ -81,8 +93,9 @@ def strip(drive: JudgedDrive) -> Figure | None:
     _row(axes, 0, driving, edges, lambda state: PURPLE if state is None else DRIVING_COLOURS[state])
     when = np.array([[seconds[index], 0.0] for index, _ in record.interventions]).reshape(-1, 2)
     axes.plot(when[:, 0], np.full(len(when), 0.5), INTERVENTION_MARKER, color=INK, markersize=7, linestyle="", zorder=4)
-    for index, label in shared_labels(when, "I", 0.03 * float(edges[-1])):
-        axes.annotate(label, (when[index, 0], 0.5), xytext=(7, 0), textcoords="offset points", va="center", fontsize=8.5)
+    for group in neighbours(when, _SHORT_LABEL * float(edges[-1])):
+        label = numbers(group, "I")
+        axes.annotate(label, (when[group[-1], 0], 0.5), xytext=(7, 0), textcoords="offset points", va="center", fontsize=8.5)
     axes.set_yticks([1.0, 0.0], ["localisation", "driving"])
     axes.set(xlabel="time [s]", ylim=(-0.4, 1.4), xlim=(0.0, float(edges[-1])))
     axes.grid(visible=False)
@@ -171,32 +184,39 @@ def _speed(axes: Axes, drive: JudgedDrive) -> list[Line2D]:
     """Speed, with the stops and interventions; returns the legend entries."""
     axes.plot(*_broken(drive.station, drive.record.twists[:, 0]), color=INK, linewidth=1.4)
     axes.set(ylabel="speed [m/s]", title="True speed, and why it was not more")
-    reach = 0.03 * drive.path.length
     held = stops(drive)
+    why = [" then ".join(words(reason.name) for reason in stop.reasons) for stop in held]
     handles = []
     # Marks stand above the line, in two rows, so that a stop and the help that ended it do not cover one another.
     top = max(float(drive.record.twists[:, 0].max(initial=0.0)), 0.1)
-    _mark_row(axes, drive.station[[stop.last for stop in held]], 1.14 * top, "S", STOP_MARKER, reach)
-    helped_at = drive.station[[index for index, _ in drive.record.interventions]]
-    _mark_row(axes, helped_at, 1.36 * top, "I", INTERVENTION_MARKER, reach)
+    _mark_row(axes, drive, [stop.last for stop in held], why, 1.14 * top, ("S", STOP_MARKER))
+    helped = drive.record.interventions
+    _mark_row(axes, drive, [k for k, _ in helped], [words(one.name) for _, one in helped], 1.36 * top, ("I", INTERVENTION_MARKER))
     if held:
         handles.append(marker(STOP_MARKER, "stop"))
-    if len(helped_at):
+    if helped:
         handles.append(marker(INTERVENTION_MARKER, "intervention"))
     rows = 1.08 if not held else 1.28
-    axes.set_ylim(min(0.0, float(drive.record.twists[:, 0].min())), (1.5 if len(helped_at) else rows) * top)
+    axes.set_ylim(min(0.0, float(drive.record.twists[:, 0].min())), (1.5 if helped else rows) * top)
     return handles
 
 
-def _mark_row(axes: Axes, station: Array, height: float, prefix: str, kind: str, reach: float) -> None:
+def _mark_row(
+    axes: Axes, drive: JudgedDrive, frames: Sequence[int], why: Sequence[str], height: float, look: tuple[str, str]
+) -> None:
+    """Marks at the stations of frames; neighbours share a label that holds each reason once."""
+    prefix, kind = look
+    station = drive.station[list(frames)]
     face = INK if kind == INTERVENTION_MARKER else "white"
     axes.plot(station, np.full(len(station), height), kind, color=INK, markerfacecolor=face, markersize=6, linestyle="")
-    points = np.stack([station, np.zeros(len(station))], axis=1)
-    for index, label in shared_labels(points, prefix, reach):
-        left = station[index] > 0.9 * axes.get_xlim()[1]
+    for group in neighbours(np.stack([station, np.zeros(len(station))], axis=1), _WORDY_LABEL * drive.path.length):
+        shown = group[int(np.argmax(station[group]))]
+        left = bool(station[shown] > 0.75 * drive.path.length)
+        shown = group[int(np.argmin(station[group]))] if left else shown
+        reasons = ", ".join(dict.fromkeys(why[index] for index in group if why[index]))
         axes.annotate(
-            label,
-            (station[index], height),
+            f"{numbers(group, prefix)}: {reasons}" if reasons else numbers(group, prefix),
+            (station[shown], height),
             xytext=(-7 if left else 7, 0),
             textcoords="offset points",
             ha="right" if left else "left",
@@ -206,12 +226,18 @@ def _mark_row(axes: Axes, station: Array, height: float, prefix: str, kind: str,
 
 
 def _pose_error(axes: Axes, drive: JudgedDrive) -> None:
-    axes.plot(*_broken(drive.station, drive.pose_error), color=BLUE, linewidth=1.4)
+    # The logarithm shows millimetres on the way and metres in the frame after a robot was carried.
+    station, error = _broken(drive.station, drive.pose_error)
+    axes.plot(station, np.maximum(error, _SMALLEST_ERROR_M), color=BLUE, linewidth=1.4)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
     axes.set(ylabel="pose error [m]", title="Error of the believed pose against its keyframe; gaps: no believed pose")
     if np.any(drive.pose_error > 0.5 * FALSE_POSE_M):
         axes.axhline(FALSE_POSE_M, color=VERMILION, linewidth=1.0, linestyle=_LIMIT)
         _limit_label(axes, FALSE_POSE_M, f"false pose: {FALSE_POSE_M:g} m")
-    axes.set_ylim(bottom=0.0)
+    largest = float(np.nanmax(drive.pose_error, initial=0.0))
+    axes.set_ylim(_SMALLEST_ERROR_M, max(2.0 * largest, 2.0 * FALSE_POSE_M))
 
 
 def _limit_label(axes: Axes, height: float, text: str) -> None:

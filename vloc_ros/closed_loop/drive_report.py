@@ -136,7 +136,7 @@ def verdict(s: DriveSummary) -> str:
     own = "all of it" if s.interventions == 0 and s.operator_m == 0.0 else f"{percent(s.autonomy_percent)} of it"
     first = f"The robot drove {measure(s.driven_m, 'm', 4)}, {own} by itself"
     helped = f"; the operator stepped in {_times(s.interventions)}." if s.interventions else ", without an intervention."
-    beside = "" if s.lateral_rms_m is None else f" It kept to its path within {length(s.lateral_rms_m)} (RMS)."
+    beside = "" if s.lateral_rms_m is None else f" While it drove, it was {length(s.lateral_rms_m)} (RMS) beside its path."
     false = f" {count(s.false_poses, 'believed pose')} off by more than {FALSE_POSE_M:g} m." if s.false_poses else ""
     return first + helped + beside + false
 

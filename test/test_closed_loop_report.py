@@ -53,6 +53,8 @@ def test_where_a_robot_is_carried_it_does_not_drive():
     drive = straight_drive(60, carried=30)
     assert steps_m(drive.record)[29] == 0.0
     assert drive.summary.driven_m == pytest.approx(58 * 0.2)
+    assert np.diff(drive.station)[29] == pytest.approx(5.2)
+    assert drive.summary.lateral_max_m == pytest.approx(0.05, abs=1e-6)
 
 
 # Stretches
@@ -308,7 +310,7 @@ def test_the_text_table_is_aligned():
     assert lines[3].split()[7] == "3"
     ends = {line.index("rate [Hz]") + len("rate [Hz]") for line in lines[:1]} | {len(line) for line in lines}
     assert len(ends) == 1
-    assert "85 %" in lines[3]
+    assert "85.0 %" in lines[3]
 
 
 def test_the_markdown_table_has_as_many_cells_in_every_line():
@@ -330,7 +332,7 @@ def test_the_page_of_many_drives(tmp_path):
     page = written(path)
     text = re.sub(r"\s+", " ", page.text)
     # 30 of 400 m by the operator.
-    assert "The robot drove 92.5 % of 400 m by itself, with 3 interventions. Hardest: late dusk with sift, 85 %." in text
+    assert "The robot drove 92.5 % of 400 m by itself, with 3 interventions. Hardest: late dusk with sift, 85.0 %." in text
     assert "2 sites" in text
     assert "details" in page.tags
     assert sum(address.startswith("data:image/png") for address in page.addresses) == 3

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from vloc_ros.closed_loop.drive_spans import Mode, modes, stops
-from vloc_ros.closed_loop.judge import JudgedDrive, steps_m
+from vloc_ros.closed_loop.judge import JudgedDrive, carried
 from vloc_ros.evaluation.plot_route import ROUTE, extent
 from vloc_ros.evaluation.plot_style import BLUE, INK, ORANGE, PURPLE, VERMILION, WIDTH_IN, figure
 
@@ -96,25 +96,19 @@ def numbers(group: Sequence[int], prefix: str) -> str:
 def _driven(axes: Axes, drive: JudgedDrive, driven: Array) -> None:
     """The driven path in the colours of its modes; not drawn where the robot was carried."""
     led = modes(drive.record)
-    carried = _carried(drive)
+    gaps = carried(drive.record)
     segments = np.stack([driven[:-1], driven[1:]], axis=1)
     for mode, colour in MODE_COLOURS.items():
-        chosen = np.array([one is mode for one in led[:-1]], dtype=bool) & ~carried
+        chosen = np.array([one is mode for one in led[:-1]], dtype=bool) & ~gaps
         axes.add_collection(LineCollection(list(segments[chosen]), colors=colour, linewidths=2.2, zorder=3, capstyle="round"))
-    for index in np.flatnonzero(carried):
+    for index in np.flatnonzero(gaps):
         ends = driven[index : index + 2]
         axes.plot(ends[:, 0], ends[:, 1], color=INK, linewidth=1.0, linestyle=_CARRIED_LINE, zorder=2)
 
 
-def _carried(drive: JudgedDrive) -> NDArray[np.bool_]:
-    """(F - 1,) whether the robot was carried from each frame to the next."""
-    moved = np.linalg.norm(np.diff(drive.record.world_T_base[:, :2, 3], axis=0), axis=1)
-    return np.asarray((steps_m(drive.record) == 0.0) & (moved > 0.0))
-
-
 def _start(axes: Axes, driven: Array) -> None:
     axes.plot(*driven[0], "o", color=INK, markersize=6, zorder=6)
-    axes.annotate("start", driven[0], xytext=(-7, 0), textcoords="offset points", ha="right", va="center", fontsize=8.5)
+    axes.annotate("start", driven[0], xytext=(-12, 0), textcoords="offset points", ha="right", va="center", fontsize=8.5)
     ahead = np.flatnonzero(np.linalg.norm(driven - driven[0], axis=1) > _LEAST_ARROW_M)
     if len(ahead):
         style = {"arrowstyle": "-|>", "color": INK, "lw": 1.2, "shrinkA": 0.0, "shrinkB": 0.0}
@@ -147,6 +141,6 @@ def _legend(drive: JudgedDrive, stopped: bool) -> list[Patch | Line2D]:
         handles.append(marker(INTERVENTION_MARKER, "intervention"))
     if stopped:
         handles.append(marker(STOP_MARKER, "stop"))
-    if np.any(_carried(drive)):
+    if np.any(carried(drive.record)):
         handles.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=_CARRIED_LINE, label="carried"))
     return handles

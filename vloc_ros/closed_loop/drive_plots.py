@@ -23,7 +23,7 @@ from vloc_ros.closed_loop.drive_overhead import (
     numbers,
 )
 from vloc_ros.closed_loop.drive_spans import Mode, elapsed_s, modes, spans, stops
-from vloc_ros.closed_loop.judge import FALSE_POSE_M, JudgedDrive
+from vloc_ros.closed_loop.judge import FALSE_POSE_M, JudgedDrive, carried
 from vloc_ros.evaluation.plot_style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, figure, legend_above, words
 from vloc_ros.mapping.state import State
 from vloc_ros.path_following import DriveState
@@ -132,29 +132,33 @@ def _bands(axes: Axes, drive: JudgedDrive) -> list[Patch]:
     for mode, first, last in spans(led):
         if mode is Mode.LOCALISED:
             continue
-        for begin, end in _unbroken(drive.station, first, last):
+        for begin, end in _unbroken(drive, first, last):
             # A band of a robot that stands has no width; its edge still shows.
             low, high = sorted((drive.station[begin], drive.station[end]))
             axes.axvspan(low, high, facecolor=MODE_COLOURS[mode], edgecolor=MODE_COLOURS[mode], alpha=0.16, linewidth=1.2, zorder=0)
     return [patch for patch in mode_legend(led) if patch.get_label() != Mode.LOCALISED.value]
 
 
-def _unbroken(station: Array, first: int, last: int) -> list[tuple[int, int]]:
-    """Stretches from ``first`` to ``last`` in which the station does not jump."""
-    cuts = first + 1 + np.flatnonzero(np.abs(np.diff(station[first : last + 1])) > _JUMP_M)
-    begins = [first, *cuts.tolist()]
+def _cuts(drive: JudgedDrive) -> NDArray[np.int64]:
+    """Frames at which a line over the station begins anew: at the seam of a lap, and where the robot was carried."""
+    return np.asarray(1 + np.flatnonzero((np.abs(np.diff(drive.station)) > _JUMP_M) | carried(drive.record)))
+
+
+def _unbroken(drive: JudgedDrive, first: int, last: int) -> list[tuple[int, int]]:
+    """Stretches from ``first`` to ``last`` without a cut."""
+    begins = [first, *(cut for cut in _cuts(drive).tolist() if first < cut <= last)]
     return list(zip(begins, [*(cut - 1 for cut in begins[1:]), last], strict=True))
 
 
-def _broken(station: Array, values: Array) -> tuple[Array, Array]:
-    """Points of a line that is interrupted where the station jumps: at the seam of a lap, and where the robot was carried."""
-    cuts = 1 + np.flatnonzero(np.abs(np.diff(station)) > _JUMP_M)
-    return np.insert(station, cuts, np.nan), np.insert(np.asarray(values, dtype=np.float64), cuts, np.nan)
+def _broken(drive: JudgedDrive, values: Array) -> tuple[Array, Array]:
+    """Stations and values of a line that is interrupted at the cuts."""
+    cuts = _cuts(drive)
+    return np.insert(drive.station, cuts, np.nan), np.insert(np.asarray(values, dtype=np.float64), cuts, np.nan)
 
 
 def _lateral(axes: Axes, drive: JudgedDrive, corridor_m: float) -> None:
     axes.axhline(0.0, color=GREY, linewidth=0.8)
-    axes.plot(*_broken(drive.station, drive.lateral), color=INK, linewidth=1.4)
+    axes.plot(*_broken(drive, drive.lateral), color=INK, linewidth=1.4)
     largest = float(np.abs(drive.lateral).max())
     title = "Lateral error, to the left of the taught path"
     if largest > _CORRIDOR_SHOWN_FROM * corridor_m:
@@ -176,13 +180,13 @@ def _inliers(axes: Axes, drive: JudgedDrive) -> None:
         floor = np.zeros(int(missed.sum()))
         axes.plot(drive.station[missed], floor, "|", color=VERMILION, markersize=9, clip_on=False, label="frame without a fix")
     axes.set(ylabel="inliers", title="Inlier matches of each fix")
-    axes.set_ylim(bottom=0.0)
+    axes.set_ylim(0.0, max(1.1 * float(np.nanmax(drive.inliers, initial=0.0)), 10.0))
     legend_above(axes)
 
 
 def _speed(axes: Axes, drive: JudgedDrive) -> list[Line2D]:
     """Speed, with the stops and interventions; returns the legend entries."""
-    axes.plot(*_broken(drive.station, drive.record.twists[:, 0]), color=INK, linewidth=1.4)
+    axes.plot(*_broken(drive, drive.record.twists[:, 0]), color=INK, linewidth=1.4)
     axes.set(ylabel="speed [m/s]", title="True speed, and why it was not more")
     held = stops(drive)
     why = [" then ".join(words(reason.name) for reason in stop.reasons) for stop in held]
@@ -208,7 +212,9 @@ def _mark_row(
     prefix, kind = look
     station = drive.station[list(frames)]
     face = INK if kind == INTERVENTION_MARKER else "white"
-    axes.plot(station, np.full(len(station), height), kind, color=INK, markerfacecolor=face, markersize=6, linestyle="")
+    axes.plot(
+        station, np.full(len(station), height), kind, color=INK, markerfacecolor=face, markersize=6, linestyle="", clip_on=False
+    )
     for group in neighbours(np.stack([station, np.zeros(len(station))], axis=1), _WORDY_LABEL * drive.path.length):
         shown = group[int(np.argmax(station[group]))]
         left = bool(station[shown] > 0.75 * drive.path.length)
@@ -227,7 +233,7 @@ def _mark_row(
 
 def _pose_error(axes: Axes, drive: JudgedDrive) -> None:
     # The logarithm shows millimetres on the way and metres in the frame after a robot was carried.
-    station, error = _broken(drive.station, drive.pose_error)
+    station, error = _broken(drive, drive.pose_error)
     axes.plot(station, np.maximum(error, _SMALLEST_ERROR_M), color=BLUE, linewidth=1.4)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")

@@ -136,7 +136,8 @@ def verdict(s: DriveSummary) -> str:
     own = "all of it" if s.interventions == 0 and s.operator_m == 0.0 else f"{percent(s.autonomy_percent)} of it"
     first = f"The robot drove {measure(s.driven_m, 'm', 4)}, {own} by itself"
     helped = f"; the operator stepped in {_times(s.interventions)}." if s.interventions else ", without an intervention."
-    beside = "" if s.lateral_rms_m is None else f" While it drove, it was {length(s.lateral_rms_m)} (RMS) beside its path."
+    drove = s.lateral_rms_m is not None and s.autonomy_percent > 0.0
+    beside = "" if not drove else f" While it drove, it was {length(s.lateral_rms_m)} (RMS) beside its path."
     false = f" {count(s.false_poses, 'believed pose')} off by more than {FALSE_POSE_M:g} m." if s.false_poses else ""
     return first + helped + beside + false
 
@@ -147,7 +148,7 @@ def _numbers(drives: Sequence[JudgedDrive]) -> str:
     known = [[escape(label), *map(escape, values)] for label, values in rows if any(value != UNKNOWN for value in values)]
     head = ["", *(name(drive.summary) for drive in drives)]
     listing = html.table(head, known, ["name", *["number"] * len(drives)])
-    return f'<section class="first" id="numbers"><h2>The numbers</h2>{listing}</section>'
+    return f'<section class="first wide-table" id="numbers"><h2>The numbers</h2>{listing}</section>'
 
 
 _ROWS: tuple[tuple[str, Callable[[DriveSummary], str]], ...] = (
@@ -192,12 +193,12 @@ def _cards(s: DriveSummary) -> str:
         return ""
     helped = s.interventions > 0
     heading = "" if s.heading_rms_deg is None else f"heading {measure(s.heading_rms_deg, '°')} RMS"
-    inliers = "" if s.median_inliers is None else f"median {number(s.median_inliers)} inliers"
+    inliers = "" if s.median_inliers is None else f"; median {number(s.median_inliers)} inliers"
     made = (
         html.card("driven by itself", percent(s.autonomy_percent), "", f"of {measure(s.driven_m, 'm', 4)}", bad=helped),
         html.card("interventions", str(s.interventions), "", f"{measure(s.operator_m, 'm')} by the operator", bad=helped),
         html.card("lateral error, RMS", length(s.lateral_rms_m), "", f"max {length(s.lateral_max_m)}; {heading}"),
-        html.card("fixes", number(s.fixes_per_m, 2), "per m", f"{percent(s.localised_percent)} of frames; {inliers}"),
+        html.card("fixes", number(s.fixes_per_m, 2), "per m", f"{percent(s.localised_percent)} of frames{inliers}"),
     )
     return f'<div class="cards">{"".join(made)}</div>'
 

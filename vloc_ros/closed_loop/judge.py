@@ -108,7 +108,7 @@ def judge(record: DriveRecord, keyframes: list[Keyframe], keyframe_truth: Trajec
         DataError: the truth is of too few keyframes.
     """
     path = TaughtPath(list(keyframe_truth.poses))
-    station, lateral, heading = _on_path(path, record.world_T_base)
+    station, lateral, heading = _on_path(path, record)
     run = record.run
     inliers = np.array([frame.inliers if frame.fix else np.nan for frame in run.frames])
     truth = Trajectory(run.stamps_ns, record.world_T_base)
@@ -144,20 +144,31 @@ def judge(record: DriveRecord, keyframes: list[Keyframe], keyframe_truth: Trajec
     return JudgedDrive(record, path, station, lateral, heading, inliers, pose_error, summary)
 
 
-def steps_m(record: DriveRecord) -> Array:
-    """(F - 1,) true distance driven from each frame to the next [m]; 0 where the robot was carried, for nobody drove there."""
-    moved = np.linalg.norm(np.diff(record.world_T_base[:, :3, 3], axis=0), axis=1)
+def carried(record: DriveRecord) -> NDArray[np.bool_]:
+    """(F - 1,) whether the robot was carried from each frame to the next: farther than its speed explains."""
     seconds = np.diff(record.run.stamps_ns) * 1e-9
     speed = np.abs(record.twists[:, 0])
-    explained = 2.0 * np.maximum(speed[:-1], speed[1:]) * seconds + _CARRIED_M
-    return np.asarray(np.where(moved > explained, 0.0, moved))
+    return np.asarray(_moved_m(record) > 2.0 * np.maximum(speed[:-1], speed[1:]) * seconds + _CARRIED_M)
 
 
-def _on_path(path: TaughtPath, world_T_base: Array) -> tuple[Array, Array, Array]:
-    """Station, lateral and heading of true poses, each looked for where the last was: a path may cross itself."""
+def steps_m(record: DriveRecord) -> Array:
+    """(F - 1,) true distance driven from each frame to the next [m]; 0 where the robot was carried, for nobody drove there."""
+    return np.asarray(np.where(carried(record), 0.0, _moved_m(record)))
+
+
+def _moved_m(record: DriveRecord) -> Array:
+    return np.asarray(np.linalg.norm(np.diff(record.world_T_base[:, :3, 3], axis=0), axis=1))
+
+
+def _on_path(path: TaughtPath, record: DriveRecord) -> tuple[Array, Array, Array]:
+    """Station, lateral and heading of true poses, each looked for where the last was: a path may cross itself.
+
+    Where the robot was carried, the whole path is searched.
+    """
     points, near = [], None
-    for pose in world_T_base:
-        point = path.locate(pose, near)
+    elsewhere = [True, *carried(record)]
+    for pose, lost in zip(record.world_T_base, elsewhere, strict=False):
+        point = path.locate(pose, None if lost else near)
         if abs(point.lateral) > 2.0 or (near is not None and path.closed and path.length - near < 1.0):
             point = path.locate(pose)
         points.append(point)

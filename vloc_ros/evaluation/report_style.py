@@ -65,6 +65,10 @@ footer { color: var(--faint); font-size: 13px; }
   section { border: 0; border-radius: 0; padding: 8px 0; break-before: page; }
   section.first { break-before: auto; }
   .cards { grid-template-columns: repeat(4, 1fr); }
+  .scroll { overflow: visible; }
+  .wide-table table { font-size: 7.5pt; } .wide-table th { font-size: 7pt; }
+  .wide-table th, .wide-table td { padding: 3px 5px 3px 0; }
+  .shade { padding: 2px 4px; margin: -2px 0; }
   .card, tr, h3 { break-inside: avoid; } h2, h3, .about { break-after: avoid; }
   .bar, .bar span, .chip, .shade { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }

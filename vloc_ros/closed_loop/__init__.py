@@ -1,10 +1,15 @@
 """Driving in closed loop: a simulated robot, its localisation, its path follower, and the judgement of all three."""
 
 from vloc_ros.closed_loop.course import Course, finish_teaching, keyframe_truth, site_of
+from vloc_ros.closed_loop.autonomy_csv import append_row, read_rows
+from vloc_ros.closed_loop.autonomy_report import write_autonomy_report
+from vloc_ros.closed_loop.autonomy_table import autonomy_markdown, autonomy_table
 from vloc_ros.closed_loop.drive import ClosedLoop, DrivePlan
+from vloc_ros.closed_loop.drive_report import DrivePicture, write_drive_report
 from vloc_ros.closed_loop.events import CoverCamera, Event, Kidnap, parse_cover, parse_kidnap
 from vloc_ros.closed_loop.judge import DriveSummary, JudgedDrive, judge
 from vloc_ros.closed_loop.operator import Operator
+from vloc_ros.closed_loop.pooling import inliers_of, pool, pooled_rows
 from vloc_ros.closed_loop.record import DriveLog, DriveRecord, DriveStep, Intervention, read_drive
 from vloc_ros.closed_loop.settings import ClosedLoopSettings, DriveSettings
 from vloc_ros.closed_loop.supervisor import Supervisor
@@ -16,6 +21,7 @@ __all__ = [
     "Course",
     "CoverCamera",
     "DriveLog",
+    "DrivePicture",
     "DrivePlan",
     "DriveRecord",
     "DriveSettings",
@@ -28,11 +34,20 @@ __all__ = [
     "Operator",
     "Supervisor",
     "Teaching",
+    "append_row",
+    "autonomy_markdown",
+    "autonomy_table",
     "finish_teaching",
+    "inliers_of",
     "judge",
     "keyframe_truth",
     "parse_cover",
     "parse_kidnap",
+    "pool",
+    "pooled_rows",
     "read_drive",
+    "read_rows",
     "site_of",
+    "write_autonomy_report",
+    "write_drive_report",
 ]

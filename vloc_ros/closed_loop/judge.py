@@ -18,6 +18,7 @@ from vloc_ros.path_following import TaughtPath
 Array = NDArray[np.float64]
 FALSE_POSE_M = 0.3
 """A believed pose that is farther from the truth is false."""
+_CARRIED_M = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,9 @@ class DriveSummary:
     Attributes:
         site, condition, features: what was driven, and with what.
         path_m: length of the taught path [m].
-        driven_m: true distance driven [m], by robot and operator.
-        autonomy_percent: share of the distance along the path that the robot drove by itself [%].
+        driven_m: true distance driven [m], by robot and operator; where a robot is carried it does not drive.
+        operator_m: of it by the operator [m].
+        autonomy_percent: share of the distance driven that the robot drove by itself [%].
         interventions: how often the operator stepped in.
         lateral_rms_m, lateral_max_m: true distance to the taught path while the robot drove by itself [m].
         heading_rms_deg: true angle to the taught path then [deg].
@@ -38,6 +40,8 @@ class DriveSummary:
         localised_percent: frames with a fix [%].
         rate_hz: frames per second of the time that localisation took.
         frames: camera frames.
+        frames_alone: of them those while the robot drove by itself.
+        fixes: frames that were localised against the map.
         memory_mib_per_hour: growth of the resident memory in the second half, by simulated time; None for short drives.
     """
 
@@ -46,6 +50,7 @@ class DriveSummary:
     features: str
     path_m: float
     driven_m: float
+    operator_m: float
     autonomy_percent: float
     interventions: int
     lateral_rms_m: float | None
@@ -57,6 +62,8 @@ class DriveSummary:
     localised_percent: float
     rate_hz: float | None
     frames: int
+    frames_alone: int
+    fixes: int
     memory_mib_per_hour: float | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,14 +108,14 @@ def judge(record: DriveRecord, keyframes: list[Keyframe], keyframe_truth: Trajec
         DataError: the truth is of too few keyframes.
     """
     path = TaughtPath(list(keyframe_truth.poses))
-    station, lateral, heading = _on_path(path, record.world_T_base)
+    station, lateral, heading = _on_path(path, record)
     run = record.run
     inliers = np.array([frame.inliers if frame.fix else np.nan for frame in run.frames])
     truth = Trajectory(run.stamps_ns, record.world_T_base)
     pose_error = frame_errors(run, truth, keyframes, keyframe_truth).position_m
-    moved = np.linalg.norm(np.diff(record.world_T_base[:, :3, 3], axis=0), axis=1)
-    driven, by_operator = float(moved.sum()), float(moved[record.operator[:-1]].sum())
+    moved = steps_m(record)
     alone = ~record.operator
+    driven, by_robot = float(moved.sum()), float(moved[alone[:-1]].sum())
     fixes = int(np.isfinite(inliers).sum())
     seconds = sum(frame.timings_ms.get("total", 0.0) for frame in run.frames) * 1e-3
     frames = len(run.frames)
@@ -118,7 +125,8 @@ def judge(record: DriveRecord, keyframes: list[Keyframe], keyframe_truth: Trajec
         features=str(record.info.get("features", "")),
         path_m=path.length,
         driven_m=driven,
-        autonomy_percent=100.0 * (1.0 - by_operator / driven) if driven > 0.0 else 0.0,
+        operator_m=driven - by_robot,
+        autonomy_percent=100.0 * by_robot / driven if driven > 0.0 else 0.0,
         interventions=len(record.interventions),
         lateral_rms_m=_rms(lateral[alone]),
         lateral_max_m=float(np.abs(lateral[alone]).max()) if alone.any() else None,
@@ -129,16 +137,38 @@ def judge(record: DriveRecord, keyframes: list[Keyframe], keyframe_truth: Trajec
         localised_percent=100.0 * fixes / frames if frames else 0.0,
         rate_hz=frames / seconds if seconds > 0.0 else None,
         frames=frames,
+        frames_alone=int(alone.sum()),
+        fixes=fixes,
         memory_mib_per_hour=_memory_slope(record),
     )
     return JudgedDrive(record, path, station, lateral, heading, inliers, pose_error, summary)
 
 
-def _on_path(path: TaughtPath, world_T_base: Array) -> tuple[Array, Array, Array]:
-    """Station, lateral and heading of true poses, each looked for where the last was: a path may cross itself."""
+def carried(record: DriveRecord) -> NDArray[np.bool_]:
+    """(F - 1,) whether the robot was carried from each frame to the next: farther than its speed explains."""
+    seconds = np.diff(record.run.stamps_ns) * 1e-9
+    speed = np.abs(record.twists[:, 0])
+    return np.asarray(_moved_m(record) > 2.0 * np.maximum(speed[:-1], speed[1:]) * seconds + _CARRIED_M)
+
+
+def steps_m(record: DriveRecord) -> Array:
+    """(F - 1,) true distance driven from each frame to the next [m]; 0 where the robot was carried, for nobody drove there."""
+    return np.asarray(np.where(carried(record), 0.0, _moved_m(record)))
+
+
+def _moved_m(record: DriveRecord) -> Array:
+    return np.asarray(np.linalg.norm(np.diff(record.world_T_base[:, :3, 3], axis=0), axis=1))
+
+
+def _on_path(path: TaughtPath, record: DriveRecord) -> tuple[Array, Array, Array]:
+    """Station, lateral and heading of true poses, each looked for where the last was: a path may cross itself.
+
+    Where the robot was carried, the whole path is searched.
+    """
     points, near = [], None
-    for pose in world_T_base:
-        point = path.locate(pose, near)
+    elsewhere = [True, *carried(record)]
+    for pose, lost in zip(record.world_T_base, elsewhere, strict=False):
+        point = path.locate(pose, None if lost else near)
         if abs(point.lateral) > 2.0 or (near is not None and path.closed and path.length - near < 1.0):
             point = path.locate(pose)
         points.append(point)

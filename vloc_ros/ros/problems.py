@@ -26,6 +26,11 @@ class Problem(Enum):
     TIME_JUMPED_BACK = "time jumped back"
     BAD_INPUT = "bad message"
     OUTPUT = "cannot write"
+    NO_ODOMETRY = "no odometry"
+    HUNG = "a callback hangs"
+    WRONG_FRAME = "wrong frame"
+    BAD_STAMP = "bad stamp"
+    BAD_PATH = "path cannot be followed"
 
 
 class Problems:

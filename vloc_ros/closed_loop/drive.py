@@ -10,6 +10,7 @@ from vloc_ros.closed_loop.memory import resident_mib
 from vloc_ros.closed_loop.record import DriveStep
 from vloc_ros.closed_loop.settings import DriveSettings
 from vloc_ros.closed_loop.supervisor import Supervisor
+from vloc_ros.data.frame import StereoFrame
 from vloc_ros.geometry.motion_buffer import MotionBuffer
 from vloc_ros.localization import FrameResult, Localizer
 from vloc_ros.path_following import DriveCommand, DriveState, PathFollower, TaughtPath
@@ -75,20 +76,23 @@ class ClosedLoop:
             for event in self._plan.events:
                 event.apply(simulator, seconds)
             truth, twist, operating = simulator.world_T_base, simulator.robot.twist, supervisor.operating
-            result = self._look()
+            frame = simulator.frame()
+            result = self._localise(frame)
             command = self._advance(period)
             seconds += period
             intervention = supervisor.watch(simulator.world_T_base, period, command.twist)
-            yield DriveStep(result, truth, twist, command.state, command.reason, operating, intervention, resident_mib())
+            yield DriveStep(
+                result, truth, twist, command.state, command.reason, operating, intervention, resident_mib(), frame.left
+            )
             if command.state is DriveState.ARRIVED:
                 if self._goes_round and not (self._plan.seconds is None and supervisor.near_end):
                     self._localizer.set_pose(*self._follower.next_round())
                 elif supervisor.near_end:
                     return
 
-    def _look(self) -> FrameResult:
-        """Localise an image of this moment; its pose is known after the latency."""
-        frame, motion = self._simulator.frame(), None
+    def _localise(self, frame: StereoFrame) -> FrameResult:
+        """The result of an image; the follower gets it after the latency."""
+        motion = None
         if self._settings.use_wheels and self._last_ns is not None:
             motion = self._wheels.motion(self._last_ns, frame.stamp_ns)
         self._last_ns = frame.stamp_ns

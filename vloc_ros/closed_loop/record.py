@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.config import dump_yaml
+from vloc_ros.data.frame import Image
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation import Run, RunLog, read_run
 from vloc_ros.evaluation.output import writing
@@ -47,6 +48,7 @@ class DriveStep:
         operator: whether the operator drove.
         intervention: why the operator stepped in, at the frame where that happened.
         memory_mib: resident memory of this process.
+        image: the left image; not recorded.
     """
 
     result: FrameResult
@@ -57,6 +59,7 @@ class DriveStep:
     operator: bool
     intervention: Intervention | None
     memory_mib: float
+    image: Image
 
 
 @dataclass(frozen=True, slots=True)

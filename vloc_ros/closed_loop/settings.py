@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vloc_ros.config import param, section
 from vloc_ros.path_following import FollowerSettings
+from vloc_ros.settings import Settings
 from vloc_ros.simulation import RobotSettings
 
 
@@ -26,3 +27,10 @@ class DriveSettings:
     )
     follower: FollowerSettings = section(FollowerSettings)
     robot: RobotSettings = section(RobotSettings)
+
+
+@dataclass(frozen=True)
+class ClosedLoopSettings(Settings):
+    """Localisation, and the drive around it."""
+
+    drive: DriveSettings = section(DriveSettings)

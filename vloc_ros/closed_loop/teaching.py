@@ -31,7 +31,7 @@ class Teaching:
     def __init__(
         self, simulator: Simulator, store: MapStore, settings: Settings, drive: DriveSettings, wander: Wander, source: str
     ) -> None:
-        self._simulator, self._drive = simulator, drive
+        self._simulator, self._drive, self.store = simulator, drive, store
         self._path = driven_path(simulator.world, simulator.world.route, wander)
         self._teacher = Teacher(simulator.rig.camera, store, settings, source)
         self._stamps: list[int] = []

@@ -20,17 +20,17 @@ class FollowerSettings:
     look_ahead: float = param(1.2, "distance in which an error is steered out", unit="m", min=0.2, max=20.0)
     reaction: float = param(0.2, "time from a command to the motion; looks ahead so far", unit="s", min=0.0, max=2.0)
     slow_sigma: float = param(
-        0.12,
+        0.10,
         "position uncertainty (one sigma) up to which a pose is sure; beyond, it slows down",
         unit="m",
         min=0.001,
         max=10.0,
     )
     stop_sigma: float = param(0.35, "position uncertainty (one sigma) at which the robot stops", unit="m", min=0.001, max=10.0)
-    slow_sigma_rad: float = param(0.06, "as slow_sigma, of the heading", unit="rad", min=0.001, max=3.0)
-    stop_sigma_rad: float = param(0.20, "as stop_sigma, of the heading", unit="rad", min=0.001, max=3.0)
+    slow_sigma_rad: float = param(0.035, "as slow_sigma, of the heading", unit="rad", min=0.001, max=3.0)
+    stop_sigma_rad: float = param(0.15, "as stop_sigma, of the heading", unit="rad", min=0.001, max=3.0)
     blind_distance: float = param(
-        4.0, "the robot stands still at most so far after its last sure pose", unit="m", min=0.0, max=1000.0
+        2.0, "the robot stands still at most so far after its last sure pose", unit="m", min=0.0, max=1000.0
     )
     pose_timeout: float = param(1.0, "no driving on a pose older than this", unit="s", min=0.02, max=60.0)
     odometry_timeout: float = param(0.5, "no driving on odometry older than this", unit="s", min=0.02, max=60.0)

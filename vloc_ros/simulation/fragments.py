@@ -39,8 +39,9 @@ LX, LY, LZ, HR, HG, HB, T0, T1, T2, T3, T4 = range(42, 53)
 # attributes of the triangle (see Mesh).
 FX, W1, W2, G1, G2, J, ATTRIBUTES = 53, 56, 57, 58, 61, 64, 68
 ROWS = ATTRIBUTES + 30
-# The only row of the table of integers.
-SEED = 0
+# Rows of the table of integers: seed of the texture; number in another batch; in column 0, the most taps of a texture lookup.
+SEED, ORIGIN, TAPS = 0, 1, 2
+INTEGER_ROWS = 3
 
 
 @jit
@@ -56,51 +57,71 @@ def collect(
     """List the fragments of a visibility buffer, sorted by material.
 
     Args:
-        samples: offsets of the samples [px].
-        inverse_depth: (H, W, 4) of the visibility buffer.
-        triangle: (H, W, 4) of the visibility buffer.
+        samples: offsets of the S samples [px].
+        inverse_depth: (H, W, S) of the visibility buffer.
+        triangle: (H, W, S) of the visibility buffer.
         labels: (T, 2) material and seed of the triangles.
         start: (KINDS + 1,) output, first fragment of each material, and their number.
         places: (2, N) output, pixel (row * W + column) and triangle.
         shares: (4, N) output, share of the pixel, column and row of the fragment [px], inverse depth [1/m].
     """
     height, width = triangle.shape[:2]
-    for sweep in range(2):  # count, then place
-        if sweep == 0:
-            start[:] = 0
-        for y in range(height):
-            for x in range(width):
-                for s in range(4):
+    start[:] = 0
+    for y in range(height):
+        for x in range(width):
+            for s in range(len(samples) // 2):
+                t = triangle[y, x, s]
+                if not _listed(samples, triangle, y, x, s):
+                    start[(SKY if t < 0 else labels[t, 0]) + 1] += 1
+    for kind in range(KINDS):
+        start[kind + 1] += start[kind]
+    for y in range(height):
+        for x in range(width):
+            for s in range(len(samples) // 2):
+                if not _listed(samples, triangle, y, x, s):
                     t = triangle[y, x, s]
-                    known = False
-                    for k in range(s):
-                        known = known or triangle[y, x, k] == t
-                    if known:
-                        continue
                     kind = SKY if t < 0 else labels[t, 0]
-                    if sweep == 0:
-                        start[kind + 1] += 1
-                        continue
-                    weight, du, dv, iz = 0.0, 0.0, 0.0, 0.0
-                    for k in range(s, 4):
-                        if triangle[y, x, k] == t:
-                            weight += 1.0
-                            du += samples[2 * k]
-                            dv += samples[2 * k + 1]
-                            iz += inverse_depth[y, x, k]
-                    at = start[kind]
+                    _place(samples, inverse_depth, triangle, y, x, s, start[kind], places, shares)
                     start[kind] += 1
-                    places[0, at], places[1, at] = y * width + x, t
-                    # Where a surface covers a pixel in part, it is shaded in the middle of the part that it covers.
-                    shares[0, at] = 0.25 * weight
-                    shares[1, at], shares[2, at], shares[3, at] = x + du / weight, y + dv / weight, iz / weight
-        if sweep == 0:
-            for kind in range(KINDS):
-                start[kind + 1] += start[kind]
-        else:
-            for kind in range(KINDS, 0, -1):
-                start[kind] = start[kind - 1]
-            start[0] = 0
+    for kind in range(KINDS, 0, -1):
+        start[kind] = start[kind - 1]
+    start[0] = 0
+
+
+@jit
+def _listed(samples: Samples, triangle: Integers, y: int, x: int, s: int) -> bool:
+    """Whether an earlier sample of the same pixel sees the same triangle."""
+    known = False
+    for k in range(len(samples) // 2 - 1):
+        known |= (k < s) & (triangle[y, x, k] == triangle[y, x, s])
+    return known
+
+
+@jit
+def _place(
+    samples: Samples,
+    inverse_depth: NDArray[np.float32],
+    triangle: Integers,
+    y: int,
+    x: int,
+    first: int,
+    at: int,
+    places: Integers,
+    shares: Table,
+) -> None:
+    """Write fragment number ``at``: where a surface covers a pixel in part, it is shaded in the middle of that part."""
+    t = triangle[y, x, first]
+    weight, du, dv, iz = f4(0.0), f4(0.0), f4(0.0), f4(0.0)
+    for k in range(first, len(samples) // 2):
+        if triangle[y, x, k] == t:
+            weight += f4(1.0)
+            du += f4(samples[2 * k])
+            dv += f4(samples[2 * k + 1])
+            iz += inverse_depth[y, x, k]
+    per = f4(1.0) / weight
+    places[0, at], places[1, at] = y * triangle.shape[1] + x, t
+    shares[0, at] = weight * f4(2.0 / len(samples))
+    shares[1, at], shares[2, at], shares[3, at] = x + du * per, y + dv * per, iz * per
 
 
 @jit

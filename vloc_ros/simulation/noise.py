@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from vloc_ros.simulation.fragments import (
     COVER,
+    HB,
+    HG,
     KIND,
     MAJOR,
     MINOR,
@@ -31,6 +33,7 @@ from vloc_ros.simulation.fragments import (
     SEED,
     SLOPE_P,
     SLOPE_Q,
+    TAPS,
     VALUE,
     Integers,
     P,
@@ -51,7 +54,6 @@ _COS, _SIN = 0.8, 0.6
 _LACUNARITY = 0.345
 _ASLEEP, _AWAKE = 1.4, 3.0
 """A pattern is invisible when its cell covers fewer pixels than the first, and complete when it covers the second."""
-_MAX_TAPS = 4
 
 
 @jit
@@ -73,7 +75,13 @@ def _lattice(h: Scalar) -> Scalar:
 def hash01(x: Scalar, y: Scalar, seed: Scalar) -> Scalar:
     """A number in [0, 1) that depends on a lattice point (integral x, y) and a seed."""
     h = i4(i4(i4(x) * _A) + i4(i4(y) * _B) + i4(i4(seed) * _C))
-    return f4(_scramble(h) & 0xFFFFFF) * f4(1.0 / 16777216.0)
+    return f4(i4(_scramble(h) & 0xFFFFFF)) * f4(1.0 / 16777216.0)
+
+
+@jit
+def hash_bits(x: Scalar, y: Scalar, seed: Scalar) -> Scalar:
+    """31 random bits that depend on a lattice point (integral x, y) and a seed."""
+    return _scramble(i4(i4(i4(x) * _A) + i4(i4(y) * _B) + i4(i4(seed) * _C))) & 0x7FFFFFFF
 
 
 @jit
@@ -86,8 +94,8 @@ def visible(pixels: Scalar) -> Scalar:
 @jit
 def smooth(low: Scalar, high: Scalar, x: Scalar) -> Scalar:
     """0 below ``low``, 1 above ``high``, smooth between; ``low`` may be the larger one."""
-    t = min(max((x - low) / (high - low), 0.0), 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    t = min(max((x - f4(low)) / f4(high - low), f4(0.0)), f4(1.0))
+    return t * t * (f4(3.0) - f4(2.0) * t)
 
 
 @jit
@@ -129,7 +137,7 @@ def fractal(w: Table, s: Integers, n: int, cell: float, octaves: float, gain: fl
     for octave in range(int(octaves)):
         if cell <= _ASLEEP * shortest:
             break
-        taps = min(max(math.ceil(longest / max(shortest, cell / _AWAKE)), 1), _MAX_TAPS)
+        taps = min(max(math.ceil(longest / max(shortest, cell / _AWAKE)), 1), s[TAPS, 0])
         for k in range(taps):
             _octave(w, s, n, cell, f4(c), f4(d), f4(amplitude), int(salt) + 101 * octave, f4(taps), f4((k + 0.5) / taps - 0.5))
         amplitude *= gain
@@ -182,43 +190,35 @@ def speckle(w: Table, s: Integers, n: int, cell: float, density: float, salt: fl
     longest, shortest = _extremes(w, n)
     if cell <= 1.5 * _ASLEEP * shortest:
         return
-    taps = min(max(math.ceil(longest / max(shortest, 0.6 * cell / _AWAKE)), 1), _MAX_TAPS)
+    taps = min(max(math.ceil(longest / max(shortest, 0.6 * cell / _AWAKE)), 1), s[TAPS, 0])
+    frequency, share = f4(1.0 / cell), f4(1.0 / taps)
+    for i in range(n):  # the same for every tap: sharpness of the rims, weight
+        soft = max(w[MINOR, i], w[MAJOR, i] * share) * frequency
+        w[HG, i], w[HB, i] = f4(1.0) / max(soft, f4(0.03)), visible(f4(0.67) / soft) * share
     for k in range(taps):
-        _grains(w, s, n, f4(cell), f4(1.0 / cell), f4(density), i4(int(salt)), f4(taps), f4((k + 0.5) / taps - 0.5))
+        _grains(w, s, n, frequency, f4(density), i4(int(salt)), f4((k + 0.5) / taps - 0.5))
 
 
 @jit
-def _grains(
-    w: Table,
-    s: Integers,
-    n: int,
-    cell: Scalar,
-    frequency: Scalar,
-    density: Scalar,
-    salt: Scalar,
-    taps: Scalar,
-    shift: Scalar,
-) -> None:
-    """Add the grains at one tap of the footprint."""
+def _grains(w: Table, s: Integers, n: int, frequency: Scalar, density: Scalar, salt: Scalar, shift: Scalar) -> None:
+    """Add the grains at one tap of the footprint, whose sharpness and weight are in the rows HG and HB."""
     unit = f4(1.0 / 1024.0)
     for i in range(n):
-        soft = max(w[MINOR, i], w[MAJOR, i] / taps) * frequency
-        weight = visible(f4(0.67) / soft) / taps
         u, v = (w[P, i] + shift * w[MP, i]) * frequency, (w[Q, i] + shift * w[MQ, i]) * frequency
         floor_u, floor_v = np.floor(u), np.floor(v)
         h = i4(i4(i4(floor_u) * _A) + i4(i4(floor_v) * _B) + i4(i4(s[SEED, i] + salt) * _C))
         one, two = _scramble(h), _scramble(i4(h + _E))
-        radius = f4(0.10) + f4(0.24) * unit * f4(one & 1023)
+        radius = f4(0.10) + f4(0.24) * unit * f4(i4(one & 1023))
         room = f4(1.0) - f4(2.0) * radius
-        du = u - floor_u - (radius + room * unit * f4((one >> 10) & 1023))
-        dv = v - floor_v - (radius + room * unit * f4((one >> 20) & 1023))
+        du = u - floor_u - (radius + room * unit * f4(i4((one >> 10) & 1023)))
+        dv = v - floor_v - (radius + room * unit * f4(i4((one >> 20) & 1023)))
         # Squeezed along a random diagonal: grains with a direction make better corners than discs.
-        squeeze = f4(1.1) * unit * f4(two & 1023) - f4(0.55)
+        squeeze = f4(1.1) * unit * f4(i4(two & 1023)) - f4(0.55)
         reach = np.sqrt(du * du + dv * dv + f4(2.0) * squeeze * du * dv)
-        cover = min(max((f4(0.85) * radius - reach) / max(soft, f4(0.03)) + f4(0.5), f4(0.0)), f4(1.0))
-        present = unit * f4((two >> 10) & 1023) < density
-        cover = weight * cover if present else f4(0.0)
-        w[KIND, i] = unit * f4((two >> 20) & 1023) if cover > f4(0.0) else w[KIND, i]
+        cover = min(max((f4(0.85) * radius - reach) * w[HG, i] + f4(0.5), f4(0.0)), f4(1.0))
+        present = unit * f4(i4((two >> 10) & 1023)) < density
+        cover = w[HB, i] * cover if present else f4(0.0)
+        w[KIND, i] = unit * f4(i4((two >> 20) & 1023)) if cover > f4(0.0) else w[KIND, i]
         w[COVER, i] += cover
 
 

@@ -13,9 +13,11 @@ from vloc_ros.data.reader import DatasetReader, Trajectory
 from vloc_ros.errors import ConfigError, DataError
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.simulation.conditions import Condition, named_condition
+from vloc_ros.simulation.detail import Detail, named_detail
 from vloc_ros.simulation.renderer import Renderer
 from vloc_ros.simulation.rig import StereoRig
 from vloc_ros.simulation.route import Route, Wander, track
+from vloc_ros.simulation.season import season_of
 from vloc_ros.simulation.sensor import Sensor
 from vloc_ros.simulation.terrain import Terrain
 from vloc_ros.simulation.world import World
@@ -80,11 +82,13 @@ class SimulatedRun(DatasetReader):
         seed: int = 0,
         rig: StereoRig | None = None,
         sensor: Sensor | None = None,
+        detail: str | Detail = "full",
+        threads: int = 1,
     ) -> None:
         """Plan a drive; nothing is rendered yet.
 
         Args:
-            world: where.
+            world: where; it is taken into the season of the condition.
             route: along what; by default the track of the world.
             condition: under what light, by name or in full.
             step_m: distance between frames along the route [m].
@@ -96,14 +100,17 @@ class SimulatedRun(DatasetReader):
             seed: of the wander and of the sensor noise.
             rig: the cameras; by default U's, a metre above the ground.
             sensor: the image sensor.
+            detail: level of detail of the images, by name ("full" or "fast") or in full.
+            threads: 1, or 2 to render left and right at the same time.
 
         Raises:
-            ConfigError: a value is out of range, or the condition unknown.
+            ConfigError: a value is out of range, or the condition or detail unknown.
         """
-        self.world, self.route = world, route or world.route
+        self.route = route or world.route
         stop_m = start_m + self.route.length_m if stop_m is None else stop_m
         _check(step_m, rate_hz, start_m, stop_m, seed, abs(lateral_offset_m) + abs(lateral_wander_m))
         self.condition = named_condition(condition) if isinstance(condition, str) else condition
+        self.world = world.in_season(season_of(self.condition))
         self.rig, self.seed = rig or StereoRig(), seed
         self.stations_m: Array = np.arange(start_m, stop_m - 1e-9, step_m)
         wander = Wander(lateral_wander_m, seed, lateral_offset_m)
@@ -111,7 +118,8 @@ class SimulatedRun(DatasetReader):
         """(N, 4, 4) true poses of the base."""
         start_ns = MIDNIGHT_NS + round(self.condition.hour * 3600e9)
         self._stamps = start_ns + np.round(np.arange(len(self.stations_m)) * (1e9 / rate_hz)).astype(np.int64)
-        self._sensor = sensor
+        self._sensor, self._threads = sensor, threads
+        self.detail = named_detail(detail) if isinstance(detail, str) else detail
         self._renderer: Renderer | None = None
 
     @property
@@ -138,7 +146,7 @@ class SimulatedRun(DatasetReader):
     def renderer(self) -> Renderer:
         """The renderer of this run; baking its shadows takes a moment the first time."""
         if self._renderer is None:
-            self._renderer = Renderer(self.world, self.condition, self.rig, self._sensor)
+            self._renderer = Renderer(self.world, self.condition, self.rig, self._sensor, detail=self.detail, threads=self._threads)
         return self._renderer
 
     def frame(self, index: int) -> StereoFrame:

@@ -35,6 +35,8 @@ class Simulator:
         rig: StereoRig | None = None,
         sensor: Sensor | None = None,
         seed: int = 0,
+        detail: str = "full",
+        threads: int = 1,
     ) -> None:
         """Put a robot at the beginning of the route.
 
@@ -45,9 +47,11 @@ class Simulator:
             rig: its cameras.
             sensor: their image sensor.
             seed: of slip, odometry errors and the noise of the images.
+            detail: level of detail of the images, "full" or "fast".
+            threads: 1, or 2 to render both images at the same time.
 
         Raises:
-            ConfigError: the seed is negative.
+            ConfigError: the seed is negative, or the detail unknown.
         """
         if seed < 0:
             raise ConfigError(f"seed = {seed} of a simulated robot must not be negative")
@@ -55,7 +59,7 @@ class Simulator:
         self.robot = Robot(robot or RobotSettings(), seed)
         self.covered = False
         """Whether something covers the lenses: the images are dark."""
-        self._renderer = Renderer(world, condition, self.rig, sensor)
+        self._renderer = Renderer(world, condition, self.rig, sensor, detail=detail, threads=threads)
         self._start_ns = MIDNIGHT_NS + round(condition.hour * 3600e9)
         self._images = 0
         self.place(0.0)
@@ -76,20 +80,22 @@ class Simulator:
         """(4, 4) pose of the base as the wheels tell it; level, and drifting."""
         return planar_pose(*self.robot.odometry)
 
-    def place(self, station_m: float, lateral_m: float = 0.0, heading_rad: float = 0.0) -> None:
+    def place(self, station_m: float, lateral_m: float = 0.0, turned_rad: float = 0.0) -> None:
         """Carry the robot to a station of the route [m], so far to the left and turned so far to the left of it; the wheels
         notice nothing.
         """
         station, route = np.array([station_m]), self.world.route
-        tangent = route.tangent(station)[0]
-        self.robot.stand()
-        self.robot.position = route.position(station)[0] + lateral_m * np.array([-tangent[1], tangent[0]])
-        self.robot.heading = float(np.arctan2(tangent[1], tangent[0])) + heading_rad
+        self._put(route.position(station)[0], route.tangent(station)[0], lateral_m, turned_rad)
 
-    def place_at(self, world_T_base: Array) -> None:
-        """Carry the robot to where a (4, 4) pose is in the plane."""
+    def place_at(self, world_T_base: Array, lateral_m: float = 0.0, turned_rad: float = 0.0) -> None:
+        """Carry the robot to where a (4, 4) pose is in the plane, so far to the left and turned so far to the left of it."""
+        heading = yaw(world_T_base)
+        self._put(world_T_base[:2, 3], np.array([np.cos(heading), np.sin(heading)]), lateral_m, turned_rad)
+
+    def _put(self, position: Array, forward: Array, lateral_m: float, turned_rad: float) -> None:
         self.robot.stand()
-        self.robot.position, self.robot.heading = world_T_base[:2, 3].copy(), yaw(world_T_base)
+        self.robot.position = position + lateral_m * np.array([-forward[1], forward[0]])
+        self.robot.heading = float(np.arctan2(forward[1], forward[0])) + turned_rad
 
     def command(self, twist: PlanarTwist) -> None:
         """A velocity for the robot."""
@@ -106,5 +112,7 @@ class Simulator:
             size = (2, self.rig.camera.height, self.rig.camera.width, 3)
             dark = np.random.default_rng([self.seed, self._images]).integers(0, 4, size, dtype=np.uint8)
             return StereoFrame(self.now_ns, dark[0], dark[1])
-        images = self._renderer.stereo(self.world_T_base, self.seed * 1_000_003 + self._images)
+        linear, angular = self.robot.twist
+        moving = np.array([linear, 0.0, 0.0, 0.0, 0.0, angular])
+        images = self._renderer.stereo(self.world_T_base, self.seed * 1_000_003 + self._images, moving)
         return StereoFrame(self.now_ns, images.left, images.right)

@@ -31,6 +31,10 @@ class Problem(Enum):
     WRONG_FRAME = "wrong frame"
     BAD_STAMP = "bad stamp"
     BAD_PATH = "path cannot be followed"
+    NO_COMMAND = "no command"
+    NO_ACKNOWLEDGEMENT = "frame not processed"
+    NOBODY_LISTENS = "nobody listens"
+    SLOW = "slower than asked"
 
 
 class Problems:

@@ -123,6 +123,19 @@ def test_a_path_that_cannot_be_followed_replaces_the_one_that_could():
     assert "too short" in bench.problems.active[Problem.BAD_PATH]
 
 
+def test_a_pose_from_before_the_path_counts():
+    bench = Bench()
+    bench.control = DriveControl(FollowerSettings(), bench.switch, bench.problems, lambda: bench.now_ns)
+    for index in range(3):
+        bench.control.odometry(START + index * 50 * MS, "odom", np.eye(4))
+    bench.control.path("map", PATH)
+    bench.control.pose(START, "map", np.eye(4), SURE)
+    bench.now_ns = START + 150 * MS
+    command = bench.control.odometry(bench.now_ns, "odom", np.eye(4))
+    assert command.state is DriveState.FOLLOWING
+    assert command.twist.linear > 0.0
+
+
 def test_without_a_closed_path_there_is_no_next_round():
     bench = Bench(loop=True)
     bench.x = 49.6

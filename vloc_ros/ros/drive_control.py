@@ -46,12 +46,17 @@ class DriveControl:
 
     def path(self, frame: str, poses: Sequence[Array]) -> None:
         """Follow the path through (4, 4) poses in a frame; one that cannot be followed leaves the robot without a path."""
-        self._follower, self._path_frame = PathFollower(self._settings), frame
         try:
-            self._follower.set_path(TaughtPath(poses))
+            taught = TaughtPath(poses)
         except VlocError as error:
+            self._follower, self._path_frame = PathFollower(self._settings), frame
             self._problems.report(Problem.BAD_PATH, f"the path was refused: {error}")
             return
+        if self._path_frame not in (None, frame):
+            self._follower = PathFollower(self._settings)  # its poses were in another frame
+        # The odometry so far is kept: the pose that comes next may be older than the path.
+        self._path_frame = frame
+        self._follower.set_path(taught)
         self._problems.clear(Problem.BAD_PATH)
 
     def pose(self, stamp_ns: int, frame: str, map_T_base: Array, covariance: Array) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, unique
@@ -226,13 +227,19 @@ def read_drive(folder: Path) -> DriveRecord:
             states=tuple(DriveState[step["state"]] for step in steps),
             reasons=tuple(None if step["reason"] is None else StopReason[step["reason"]] for step in steps),
             operator=np.array([step["operator"] for step in steps], dtype=bool),
-            interventions=tuple(
-                (index, Intervention[step["intervention"]]) for index, step in enumerate(steps) if step["intervention"] is not None
-            ),
+            interventions=tuple(_interventions(list(moments.values()), [frame.stamp_ns for frame in frames])),
             memory_mib=np.array([step["memory_mib"] for step in steps], dtype=np.float64),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder / DRIVE} is damaged: {error!r}; drive again into another folder") from error
+
+
+def _interventions(moments: list[dict[str, Any]], stamps_ns: list[int]) -> Iterator[tuple[int, Intervention]]:
+    """Each with the frame at which it happened, or the next one: localisation may have dropped that frame."""
+    for moment in moments:
+        if moment["intervention"] is not None and stamps_ns:
+            index = min(bisect_left(stamps_ns, moment["stamp_ns"]), len(stamps_ns) - 1)
+            yield index, Intervention[moment["intervention"]]
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -93,6 +93,8 @@ class SimulatorNode(ManagedNode):
     def _simulate(self) -> None:
         try:
             simulator = build_simulator(self._settings, self._drive)
+            if self._halt.is_set():
+                return
             self._stage = "driving"
             self.get_logger().info("the world is built")
             try:

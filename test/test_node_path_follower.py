@@ -44,7 +44,7 @@ def test_it_drives_a_curve_to_its_end_and_stays_there(tmp_path):
         assert far_from(robot.map_T_base, poses[-1]) < 0.4
         assert far_from(robot.map_T_base, at_end) < 1e-6
         assert robot.distance_from(poses) < 0.2
-        assert far_from(robot.track[len(robot.track) // 2], poses[0]) > 1.0
+        assert robot.driven > 6.5
         # Localisation and wheels are all it listens to: no truth, no images.
         subscribed = {name for name, _ in probe.node.get_subscriber_names_and_types_by_node("path_follower", "/")}
         assert subscribed - {"/parameter_events", "/clock"} == {"/pose", "/path", "/odometry"}
@@ -138,12 +138,12 @@ def test_a_round_begins_again_at_the_end_of_a_closed_path(tmp_path):
     with driving(tmp_path, {"loop": True, "speed": 2.0, "max_lateral_acceleration": 5.0}, circle) as (node, probe, robot):
         told = probe.listen(PoseWithCovarianceStamped, "initialpose")
         robot.map_T_base = circle[-12]
-        probe.wait(lambda: told, "the pose where the next round begins")
+        robot.wait(lambda: told, "the pose where the next round begins")
         assert told[0].header.frame_id == "map"
         assert abs(told[0].pose.pose.position.x) < 1e-6
         assert told[0].pose.covariance[0] > 0.0
         before = robot.driven
-        robot.wait(lambda: robot.driven > before + 1.5 and robot.state == "following", "the next round")
+        robot.wait(lambda: robot.driven > before + 1.0 and robot.speed > 0.5, "the next round")
         assert node.end() == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, unique
@@ -17,7 +18,7 @@ from vloc_ros.config import dump_yaml
 from vloc_ros.data.frame import Image
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation import Run, RunLog, read_run
-from vloc_ros.evaluation.output import writing
+from vloc_ros.evaluation.output import make_folder, writing
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.planar import PlanarTwist
 from vloc_ros.localization import FrameResult
@@ -34,6 +35,30 @@ class Intervention(Enum):
 
     STUCK = "the robot stood still for too long"
     LEFT_CORRIDOR = "the robot left the corridor"
+
+
+@dataclass(frozen=True, slots=True)
+class DriveMoment:
+    """What only the simulation knows about one camera frame.
+
+    Attributes:
+        stamp_ns: of the exposure [ns].
+        world_T_base: (4, 4) true pose at the exposure; localisation and follower never see it.
+        twist: true velocity then.
+        state, reason: of the follower just before the next frame.
+        operator: whether the operator drove.
+        intervention: why the operator stepped in, at the frame where that happened.
+        memory_mib: resident memory of the process that writes.
+    """
+
+    stamp_ns: int
+    world_T_base: Array
+    twist: PlanarTwist
+    state: DriveState
+    reason: StopReason | None
+    operator: bool
+    intervention: Intervention | None
+    memory_mib: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +85,20 @@ class DriveStep:
     intervention: Intervention | None
     memory_mib: float
     image: Image
+
+    @property
+    def moment(self) -> DriveMoment:
+        """The part of it that localisation does not know."""
+        return DriveMoment(
+            self.result.stamp_ns,
+            self.world_T_base,
+            self.twist,
+            self.state,
+            self.reason,
+            self.operator,
+            self.intervention,
+            self.memory_mib,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +127,47 @@ class DriveRecord:
     memory_mib: Array
 
 
+class DriveFile:
+    """Writes ``drive.jsonl``, line by line: what the simulation knows of a drive whose localisation keeps its own record.
+
+    Args:
+        out: folder, created if missing.
+        info: what is driven; the first line.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+
+    def __init__(self, out: Path, info: dict[str, Any]) -> None:
+        self._path = make_folder(Path(out)) / DRIVE
+        with writing(self._path):
+            self._file: TextIO = self._path.open("w", encoding="utf-8", buffering=1)
+        self._write(info)
+
+    def add(self, moment: DriveMoment) -> None:
+        """Append a moment."""
+        self._write(
+            {
+                "stamp_ns": moment.stamp_ns,
+                "truth": [*moment.world_T_base[:3, 3].tolist(), *se3.quaternion(moment.world_T_base).tolist()],
+                "twist": list(moment.twist),
+                "state": moment.state.name,
+                "reason": None if moment.reason is None else moment.reason.name,
+                "operator": moment.operator,
+                "intervention": None if moment.intervention is None else moment.intervention.name,
+                "memory_mib": moment.memory_mib,
+            }
+        )
+
+    def _write(self, values: dict[str, Any]) -> None:
+        with writing(self._path):
+            self._file.write(json.dumps(values) + "\n")
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
 class DriveLog:
     """Writes a drive into a folder, line by line: ``frames.jsonl`` as any run, and ``drive.jsonl`` beside it.
 
@@ -102,34 +182,16 @@ class DriveLog:
 
     def __init__(self, out: Path, settings: Settings, info: dict[str, Any]) -> None:
         self._run = RunLog(out, dump_yaml(settings), str(info.get("site", "simulation")), match_every=0)
-        self._path = out / DRIVE
-        with writing(self._path):
-            self._file: TextIO = self._path.open("w", encoding="utf-8", buffering=1)
-        self._write(info)
+        self._drive = DriveFile(out, info)
 
     def add(self, step: DriveStep) -> None:
         """Append a step."""
         self._run.add(step.result)
-        self._write(
-            {
-                "stamp_ns": step.result.stamp_ns,
-                "truth": [*step.world_T_base[:3, 3].tolist(), *se3.quaternion(step.world_T_base).tolist()],
-                "twist": list(step.twist),
-                "state": step.state.name,
-                "reason": None if step.reason is None else step.reason.name,
-                "operator": step.operator,
-                "intervention": None if step.intervention is None else step.intervention.name,
-                "memory_mib": step.memory_mib,
-            }
-        )
-
-    def _write(self, values: dict[str, Any]) -> None:
-        with writing(self._path):
-            self._file.write(json.dumps(values) + "\n")
+        self._drive.add(step.moment)
 
     def close(self) -> None:
         """Finish the files."""
-        self._file.close()
+        self._drive.close()
         self._run.close()
 
     def __enter__(self) -> DriveLog:
@@ -140,7 +202,9 @@ class DriveLog:
 
 
 def read_drive(folder: Path) -> DriveRecord:
-    """Read a recorded drive back; a line that a killed process did not finish is left out.
+    """Read a recorded drive back, joined with the record of its localisation by the stamps of the frames.
+
+    A line that a killed process did not finish is left out, and so is a frame that localisation has dropped.
 
     Raises:
         DataError: there is none, or it is damaged.
@@ -149,24 +213,33 @@ def read_drive(folder: Path) -> DriveRecord:
     lines = list(_lines(folder / DRIVE))
     if not lines:
         raise DataError(f"{folder / DRIVE} is empty; the drive ended before it began")
-    info, steps = lines[0], lines[1 : 1 + len(run.frames)]
+    info = lines[0]
     try:
+        moments = {int(line["stamp_ns"]): line for line in lines[1:]}
+        frames = tuple(frame for frame in run.frames if frame.stamp_ns in moments)
+        steps = [moments[frame.stamp_ns] for frame in frames]
         truth = [se3.from_quaternion(np.array(step["truth"][:3]), np.array(step["truth"][3:])) for step in steps]
         return DriveRecord(
             info=info,
-            run=Run(run.source, run.config_yaml, run.frames[: len(steps)], run.complete),
+            run=Run(run.source, run.config_yaml, frames, run.complete),
             world_T_base=np.array(truth).reshape(-1, 4, 4),
             twists=np.array([step["twist"] for step in steps]).reshape(-1, 2),
             states=tuple(DriveState[step["state"]] for step in steps),
             reasons=tuple(None if step["reason"] is None else StopReason[step["reason"]] for step in steps),
             operator=np.array([step["operator"] for step in steps], dtype=bool),
-            interventions=tuple(
-                (index, Intervention[step["intervention"]]) for index, step in enumerate(steps) if step["intervention"] is not None
-            ),
+            interventions=tuple(_interventions(list(moments.values()), [frame.stamp_ns for frame in frames])),
             memory_mib=np.array([step["memory_mib"] for step in steps], dtype=np.float64),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder / DRIVE} is damaged: {error!r}; drive again into another folder") from error
+
+
+def _interventions(moments: list[dict[str, Any]], stamps_ns: list[int]) -> Iterator[tuple[int, Intervention]]:
+    """Each with the frame at which it happened, or the next one: localisation may have dropped that frame."""
+    for moment in moments:
+        if moment["intervention"] is not None and stamps_ns:
+            index = min(bisect_left(stamps_ns, moment["stamp_ns"]), len(stamps_ns) - 1)
+            yield index, Intervention[moment["intervention"]]
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

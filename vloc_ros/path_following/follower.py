@@ -122,6 +122,16 @@ class PathFollower:
         """A pose (4, 4) of the base in a frame that is smooth and drifts."""
         self._reckoning.add_odometry(stamp_ns, odom_T_base)
 
+    @property
+    def blind_distance(self) -> float:
+        """Driven since the last sure pose [m]."""
+        return self._reckoning.blind_distance
+
+    def stand(self, now_ns: int, reason: StopReason) -> DriveCommand:
+        """Stand still now, for a reason that only the owner knows; the next command speeds up from rest."""
+        self._commanded_ns, self._speed = now_ns, 0.0
+        return DriveCommand(STANDSTILL, DriveState.STOPPED, reason)
+
     def command(self, now_ns: int) -> DriveCommand:
         """The velocity for now."""
         seconds = 0.0 if self._commanded_ns is None else max((now_ns - self._commanded_ns) * 1e-9, 0.0)

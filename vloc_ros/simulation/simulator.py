@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -107,12 +109,28 @@ class Simulator:
 
     def frame(self) -> StereoFrame:
         """Images of this moment."""
+        return self.expose()()
+
+    def expose(self) -> Callable[[], StereoFrame]:
+        """Take images of this moment.
+
+        Returns:
+            Renders them when called, once; time may go on meanwhile, in another thread.
+        """
         self._images += 1
+        stamp_ns, number, pose = self.now_ns, self._images, self.world_T_base
         if self.covered:
-            size = (2, self.rig.camera.height, self.rig.camera.width, 3)
-            dark = np.random.default_rng([self.seed, self._images]).integers(0, 4, size, dtype=np.uint8)
-            return StereoFrame(self.now_ns, dark[0], dark[1])
+            return lambda: self._dark(stamp_ns, number)
         linear, angular = self.robot.twist
         moving = np.array([linear, 0.0, 0.0, 0.0, 0.0, angular])
-        images = self._renderer.stereo(self.world_T_base, self.seed * 1_000_003 + self._images, moving)
-        return StereoFrame(self.now_ns, images.left, images.right)
+
+        def develop() -> StereoFrame:
+            images = self._renderer.stereo(pose, self.seed * 1_000_003 + number, moving)
+            return StereoFrame(stamp_ns, images.left, images.right)
+
+        return develop
+
+    def _dark(self, stamp_ns: int, number: int) -> StereoFrame:
+        size = (2, self.rig.camera.height, self.rig.camera.width, 3)
+        dark = np.random.default_rng([self.seed, number]).integers(0, 4, size, dtype=np.uint8)
+        return StereoFrame(stamp_ns, dark[0], dark[1])

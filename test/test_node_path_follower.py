@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import numpy as np
 import ros_samples as samples
 from diagnostic_msgs.msg import DiagnosticArray
-from tiny_robot import TinyRobot, arc, far_from, value
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_srvs.srv import SetBool
+from tiny_robot import TinyRobot, arc, far_from, value
 
 from vloc_ros.geometry.uncertainty import isotropic
 from vloc_ros.ros.conversions import stamp_to_ns

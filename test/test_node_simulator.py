@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ros_samples as samples
 from diagnostic_msgs.msg import DiagnosticArray
-from drive_samples import value
+from tiny_robot import value
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock

@@ -1,6 +1,5 @@
 """Driving in closed loop: a simulated robot, its localisation, its path follower, and the judgement of all three."""
 
-from vloc_ros.closed_loop.course import Course, finish_teaching, keyframe_truth, site_of
 from vloc_ros.closed_loop.autonomy_csv import append_row, read_rows
 from vloc_ros.closed_loop.autonomy_report import write_autonomy_report
 from vloc_ros.closed_loop.autonomy_table import autonomy_markdown, autonomy_table
@@ -12,7 +11,6 @@ from vloc_ros.closed_loop.judge import DriveSummary, JudgedDrive, judge
 from vloc_ros.closed_loop.memory import resident_mib
 from vloc_ros.closed_loop.operator import Operator
 from vloc_ros.closed_loop.pooling import inliers_of, pool, pooled_rows
-from vloc_ros.closed_loop.record import DriveLog, DriveRecord, DriveStep, Intervention, read_drive
 from vloc_ros.closed_loop.record import DriveFile, DriveLog, DriveMoment, DriveRecord, DriveStep, Intervention, read_drive
 from vloc_ros.closed_loop.settings import ClosedLoopSettings, DriveSettings
 from vloc_ros.closed_loop.supervisor import Supervisor

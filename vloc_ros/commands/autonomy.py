@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +14,15 @@ from vloc_ros.commands.common import Subparsers, add_command, add_json, emit
 from vloc_ros.errors import ConfigError
 
 if TYPE_CHECKING:
-    pass
+    from vloc_ros.closed_loop.autonomy import Autonomy, Task
 
 _EXAMPLES = """
   vloc autonomy --features sift,orb --conditions all --routes 3 --out autonomy     (an hour or two on two cores)
   vloc autonomy --features orb --conditions noon,night --routes 1 --length 50 --scale 0.5 --out quick
   vloc autonomy --features sift,orb,mine --conditions all --routes 3 --out autonomy     (goes on: only what is missing is driven)"""
+
+_SHEET_AT = 0.3
+"""Where along the route of the first site the conditions are pictured."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -34,8 +39,8 @@ def register(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Drive what is missing, then print and plot the table."""
-    from vloc_ros.closed_loop import autonomy_table, write_autonomy_report
-    from vloc_ros.closed_loop.autonomy import Autonomy, tasks
+    from vloc_ros.closed_loop import autonomy_table, inliers_of, write_autonomy_report
+    from vloc_ros.closed_loop.autonomy import Autonomy, judged, tasks
     from vloc_ros.features import extractors
     from vloc_ros.simulation import CONDITIONS, StereoRig, condition_sheet, named_condition
 
@@ -54,10 +59,12 @@ def run(args: argparse.Namespace) -> int:
     autonomy = Autonomy(course_of(args, threads=1), args.scale, args.jobs)
     _drive_missing(autonomy, wanted, args.out)
     drives = [judged(task) for task in wanted]
-    sheet = condition_sheet(sites[0].build(), StereoRig(), 0.1 * args.length, conditions)
-    summaries = write_autonomy_report(args.out / "report.html", drives, sheet)
-    text = f"{autonomy_table(summaries)}\n\nreport  {args.out / 'report.html'}"
-    emit(args, {"drives": [summary.to_dict() for summary in summaries], "report": str(args.out / "report.html")}, text)
+    summaries, inliers = [drive.summary for drive in drives], inliers_of(drives)
+    sheet = condition_sheet(sites[0].build(), StereoRig(), _SHEET_AT * args.length, conditions)
+    report = args.out / "report.html"
+    write_autonomy_report(report, summaries, inliers, contact_sheet=sheet)
+    values = {"drives": [summary.to_dict() for summary in summaries], "report": str(report)}
+    emit(args, values, f"{autonomy_table(summaries, inliers)}\n\nreport  {report}")
     return 0
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import ros_samples as samples
 from diagnostic_msgs.msg import DiagnosticArray
-from tiny_robot import value
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64, Header
 from std_srvs.srv import SetBool
+from tiny_robot import value
 
 from vloc_ros.geometry.planar import PlanarTwist
 from vloc_ros.ros import qos

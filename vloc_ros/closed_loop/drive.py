@@ -72,6 +72,9 @@ class ClosedLoop:
         period, seconds = 1.0 / self._settings.camera_rate, 0.0
         limit = self._plan.seconds or supervisor.total_m / _GIVE_UP_SPEED + 60.0
         self._wheels.add(simulator.now_ns, simulator.odom_T_base)
+        beginning = self._follower.beginning()
+        if self._settings.from_start and beginning is not None:
+            self._localizer.set_pose(*beginning)
         while seconds < limit and (self._plan.seconds is not None or not supervisor.finished):
             for event in self._plan.events:
                 event.apply(simulator, seconds)

@@ -18,6 +18,9 @@ class DriveSettings:
     control_rate: float = param(20.0, "commands per second", unit="Hz", min=1.0, max=200.0)
     latency: float = param(0.15, "from the exposure of an image to its pose", unit="s", min=0.0, max=5.0)
     use_wheels: bool = param(True, "localisation may fall back on wheel odometry where vision fails")
+    from_start: bool = param(
+        True, "the operator puts the robot at the beginning of the path and tells localisation so (an initial pose)"
+    )
     free_corridor: float = param(
         0.8, "the operator steps in when the robot truly is farther beside the taught path", unit="m", min=0.05, max=10.0
     )

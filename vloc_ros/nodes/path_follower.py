@@ -91,7 +91,9 @@ class PathFollowerNode(ManagedNode):
             self._problems.report(Problem.BAD_INPUT, f"the path was refused: {error}")
             return
         self._map_frame = message.header.frame_id
-        self._control.path(self._map_frame, poses)
+        beginning = self._control.path(self._map_frame, poses)
+        if beginning is not None:
+            self._outputs.initial_pose(self._now_ns(), self._map_frame, *beginning)
 
     def _take_pose(self, message: PoseWithCovarianceStamped) -> None:
         try:

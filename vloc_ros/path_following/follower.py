@@ -20,7 +20,7 @@ from vloc_ros.path_following.settings import FollowerSettings
 Array = NDArray[np.float64]
 _GLOBAL_AFTER_M = 1.5
 """A pose that lies so far from where the robot was expected on the path [m] is looked for on all of it: it was carried."""
-_SEAM_SIGMA_M, _SEAM_SIGMA_RAD = 0.3, 0.08
+_START_SIGMA_M, _START_SIGMA_RAD = 0.3, 0.08
 
 
 @unique
@@ -98,6 +98,15 @@ class PathFollower:
         """Look for the robot on all of the path, and drive on after an arrival."""
         self._station, self._arrived = None, False
 
+    def beginning(self) -> tuple[Array, Array] | None:
+        """The (4, 4) pose and (6, 6) covariance of a robot that was put at the beginning of the path; None without a path.
+
+        It is so uncertain that the robot stands until localisation confirms it.
+        """
+        if self._path is None:
+            return None
+        return self._path.poses[0], isotropic(_START_SIGMA_M, _START_SIGMA_RAD)
+
     def next_round(self) -> tuple[Array, Array]:
         """Begin a closed path again.
 
@@ -112,7 +121,7 @@ class PathFollower:
             raise ConfigError("loop is set, but the taught path does not end where it begins; teach a closed one")
         self._station, self._arrived = 0.0, False
         self._reckoning.forget_pose()
-        return self._path.poses[0], isotropic(_SEAM_SIGMA_M, _SEAM_SIGMA_RAD)
+        return self._path.poses[0], isotropic(_START_SIGMA_M, _START_SIGMA_RAD)
 
     def add_pose(self, stamp_ns: int, map_T_base: Array, covariance: Array) -> None:
         """A believed pose (4, 4) with its (6, 6) covariance (right perturbation), of the moment of the exposure."""

@@ -26,7 +26,7 @@ class FollowerSettings:
         min=0.001,
         max=10.0,
     )
-    stop_sigma: float = param(0.35, "position uncertainty (one sigma) at which the robot stops", unit="m", min=0.001, max=10.0)
+    stop_sigma: float = param(0.25, "position uncertainty (one sigma) at which the robot stops", unit="m", min=0.001, max=10.0)
     slow_sigma_rad: float = param(0.035, "as slow_sigma, of the heading", unit="rad", min=0.001, max=3.0)
     stop_sigma_rad: float = param(0.15, "as stop_sigma, of the heading", unit="rad", min=0.001, max=3.0)
     blind_distance: float = param(
@@ -38,3 +38,6 @@ class FollowerSettings:
     max_heading_error: float = param(1.0, "the robot stops when it is turned farther from the path", unit="rad", min=0.1, max=1.5)
     goal_tolerance: float = param(0.25, "the end of the path is reached at this distance", unit="m", min=0.01, max=10.0)
     loop: bool = param(False, "go round again at the end of a path that ends where it begins")
+    from_start: bool = param(
+        False, "the robot stands at the beginning of the path: tell localisation so, as an operator does with an initial pose"
+    )

@@ -110,7 +110,7 @@ class ClosedLoopNodes:
 
     def _path_follower(self) -> dict[str, Any]:
         several = self.simulation.get("laps", 1) > 1 or self.simulation.get("duration", 0.0) > 0.0
-        values = {**_flat(self.settings.drive.follower), "use_sim_time": True}
+        values = {**_flat(self.settings.drive.follower), "use_sim_time": True, "from_start": self.settings.drive.from_start}
         if several:
             values["loop"] = True
         if self._lockstep:  # the robot waits for the images, however long they take

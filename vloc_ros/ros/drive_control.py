@@ -44,20 +44,26 @@ class DriveControl:
         """Driven since the last sure pose [m]."""
         return self._follower.blind_distance
 
-    def path(self, frame: str, poses: Sequence[Array]) -> None:
-        """Follow the path through (4, 4) poses in a frame; one that cannot be followed leaves the robot without a path."""
+    def path(self, frame: str, poses: Sequence[Array]) -> tuple[Array, Array] | None:
+        """Follow the path through (4, 4) poses in a frame; one that cannot be followed leaves the robot without a path.
+
+        Returns:
+            With ``from_start`` set and the first path, the (4, 4) pose and (6, 6) covariance to tell localisation; else None.
+        """
         try:
             taught = TaughtPath(poses)
         except VlocError as error:
             self._follower, self._path_frame = PathFollower(self._settings), frame
             self._problems.report(Problem.BAD_PATH, f"the path was refused: {error}")
-            return
+            return None
         if self._path_frame not in (None, frame):
             self._follower = PathFollower(self._settings)  # its poses were in another frame
         # The odometry so far is kept: the pose that comes next may be older than the path.
         self._path_frame = frame
+        first = self._follower.path is None
         self._follower.set_path(taught)
         self._problems.clear(Problem.BAD_PATH)
+        return self._follower.beginning() if first and self._settings.from_start else None
 
     def pose(self, stamp_ns: int, frame: str, map_T_base: Array, covariance: Array) -> None:
         """A believed pose; one in another frame than that of the path is refused."""

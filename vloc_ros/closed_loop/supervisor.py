@@ -17,6 +17,7 @@ _NEAR_END_M = 1.0
 _LOST_TRACK_M = 3.0
 _SEAM_M = 0.3
 _HAND_OVER_M = 0.3
+_CARRIED_M = 0.5
 
 
 class Supervisor:
@@ -75,7 +76,8 @@ class Supervisor:
         """
         moved = float(np.linalg.norm(world_T_base[:3, 3] - self._last[:3, 3]))
         self._last = world_T_base
-        lateral = self._follow(world_T_base)
+        carried = moved > self._settings.robot.max_speed * seconds + _CARRIED_M
+        lateral = self._follow(world_T_base, carried)
         if self._operator is not None:
             self._operator_m += moved
             if wanted.linear > 0.0 and self._operator_m >= self._settings.operator_distance and lateral < _HAND_OVER_M:
@@ -88,13 +90,16 @@ class Supervisor:
             return self._step_in(Intervention.STUCK)
         return None
 
-    def _follow(self, world_T_base: Array) -> float:
-        """Keep the station up to date; returns the distance from the path [m]."""
+    def _follow(self, world_T_base: Array, carried: bool) -> float:
+        """Keep the station up to date; returns the distance from the path [m].
+
+        A robot that was carried is looked for on all of the path, and has not finished a lap by it.
+        """
         taught = self._taught
-        point = taught.locate(world_T_base, self._station)
+        point = taught.locate(world_T_base, None if carried else self._station)
         if abs(point.lateral) > _LOST_TRACK_M or (taught.closed and taught.length - point.station < _SEAM_M):
             point = taught.locate(world_T_base)
-        if point.station < self._station - 0.5 * taught.length and taught.closed:
+        if taught.closed and not carried and point.station < self._station - 0.5 * taught.length:
             self._done_m += taught.length
         self._station = point.station
         return abs(point.lateral)

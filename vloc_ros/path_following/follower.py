@@ -194,7 +194,7 @@ class PathFollower:
             target = 0.0
         step = settings.max_acceleration * seconds
         speed = float(np.clip(target, self._speed - step, self._speed + step))
-        if speed <= 0.0:
+        if speed <= 0.0 and target <= 0.0:
             return DriveCommand(STANDSTILL, DriveState.STOPPED, self._why_unsure(), point)
         curvature = steering_curvature(path, point, speed, settings)
         speed = min(speed, settings.max_turn_rate / max(abs(curvature), 1e-6))

@@ -20,6 +20,7 @@ from vloc_ros.geometry.se3 import quaternion
 
 Stamps = NDArray[np.int64]
 Poses = NDArray[np.float64]
+TUM_HEADER = "# timestamp tx ty tz qx qy qz qw\n"
 _ORTHONORMAL_TOLERANCE = 1e-2
 
 
@@ -66,12 +67,15 @@ def write_tum(path: Path, trajectory: Trajectory) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    lines = ["# timestamp tx ty tz qx qy qz qw"]
-    for stamp, pose in zip(trajectory.stamps_ns, trajectory.poses, strict=True):
-        position = " ".join(f"{value:.9f}" for value in pose[:3, 3])
-        rotation = " ".join(f"{value:.12f}" for value in quaternion(pose))
-        lines.append(f"{format_seconds(int(stamp))} {position} {rotation}")
-    write_text(path, "\n".join(lines) + "\n")
+    lines = [tum_line(int(stamp), pose) for stamp, pose in zip(trajectory.stamps_ns, trajectory.poses, strict=True)]
+    write_text(path, TUM_HEADER + "".join(lines))
+
+
+def tum_line(stamp_ns: int, pose: Poses) -> str:
+    """One line of a TUM trajectory: a (4, 4) pose at a stamp."""
+    position = " ".join(f"{value:.9f}" for value in pose[:3, 3])
+    rotation = " ".join(f"{value:.12f}" for value in quaternion(pose))
+    return f"{format_seconds(stamp_ns)} {position} {rotation}\n"
 
 
 def read_kitti_poses(path: Path) -> Poses:

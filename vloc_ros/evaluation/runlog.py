@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vloc_ros import __version__
 from vloc_ros.data.reader import Trajectory
-from vloc_ros.data.trajectory import write_tum
+from vloc_ros.data.trajectory import TUM_HEADER, tum_line, write_tum
 from vloc_ros.errors import DataError, VlocError
 from vloc_ros.evaluation.output import OutputError, make_folder, write_whole, writing
 from vloc_ros.evaluation.records import decode_frame, encode_frame
@@ -88,11 +88,8 @@ class RunLog:
         self.folder = make_folder(Path(out))
         self._match_every, self._match_limit = match_every, match_limit
         self._count = 0
-        self._map = _Path()
-        self._odometry = _Path()
-        with writing(self.folder):
-            for stale in (TRAJECTORY, ODOMETRY):
-                (self.folder / stale).unlink(missing_ok=True)
+        # On disk and not in memory: a robot may drive for days.
+        self._map, self._odometry = _TumFile(self.folder / TRAJECTORY), _TumFile(self.folder / ODOMETRY)
         header = {"format": FORMAT, "vloc_ros": __version__, "source": source}
         write_whole(self.folder / HEADER, json.dumps(header, indent=2) + "\n")
         write_whole(self.folder / CONFIG, config_yaml)
@@ -125,15 +122,14 @@ class RunLog:
 
         Raises:
             OutputError: the last line cannot be written.
-            DataError: a trajectory cannot be written.
         """
         if self._file is None:
             return
         file, self._file = self._file, None
         with writing(self._frames_path):
             file.close()
-        write_tum(self.folder / TRAJECTORY, self._map.trajectory())
-        write_tum(self.folder / ODOMETRY, self._odometry.trajectory())
+        self._map.close()
+        self._odometry.close()
 
     def __enter__(self) -> RunLog:
         return self
@@ -181,6 +177,29 @@ def write_trajectories(run: Run, folder: Path) -> None:
     """
     write_tum(Path(folder) / TRAJECTORY, run.trajectory)
     write_tum(Path(folder) / ODOMETRY, run.odometry)
+
+
+class _TumFile:
+    """Writes stamped poses as they come, each newer than those before; the file gets its name when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._unfinished = path, path.with_name(path.name + ".part")
+        self._last: int | None = None
+        with writing(path):
+            path.unlink(missing_ok=True)
+            self._file = self._unfinished.open("w", encoding="utf-8")
+            self._file.write(TUM_HEADER)
+
+    def add(self, stamp_ns: int, pose: Array | None) -> None:
+        if pose is not None and (self._last is None or stamp_ns > self._last):
+            self._last = stamp_ns
+            with writing(self._path):
+                self._file.write(tum_line(stamp_ns, pose))
+
+    def close(self) -> None:
+        with writing(self._path):
+            self._file.close()
+            self._unfinished.replace(self._path)
 
 
 class _Path:

@@ -1,4 +1,4 @@
-"""How many stereo pairs per second does the simulation render?"""
+"""Stereo pairs per second that the simulation renders, by image size, level of detail and number of threads."""
 
 from __future__ import annotations
 

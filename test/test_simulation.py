@@ -11,7 +11,7 @@ from vloc_ros.data.reader import formats
 from vloc_ros.errors import ConfigError, DataError
 from vloc_ros.geometry import se3
 from vloc_ros.simulation import CONDITIONS, Condition, Sensor, SimulatedRun, StereoRig, Wander, World, contact_sheet, mount
-from vloc_ros.simulation.jit import _folder_stamp
+from vloc_ros.simulation.jit import _kernel_stamp
 from vloc_ros.simulation.light import illuminate, sun_direction
 from vloc_ros.simulation.palette import Material
 from vloc_ros.simulation.raster import rasterise
@@ -251,7 +251,7 @@ def test_noise_has_the_strength_it_is_given() -> None:
 
 
 def test_cached_kernels_expire_when_any_kernel_changes() -> None:
-    assert _folder_stamp() in rasterise._cache._cache_file._source_stamp
+    assert _kernel_stamp() in rasterise._cache._cache_file._source_stamp
 
 
 # --- route and robot ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Stereo pairs per second that the simulation renders, by image size, level of detail and number of threads."""
+"""How many stereo pairs the simulation renders per second."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=realsense map:=site.vloc
 ros2 launch vloc_ros teach_repeat.launch.py mode:=repeat camera:=realsense map:=site.vloc rviz:=true
+ros2 launch vloc_ros teach_repeat.launch.py mode:=repeat camera:=realsense map:=site.vloc follow:=true wheel_odometry:=/odom
 ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=kitti map:=site.vloc data:=/path/to/sequence
 """
 
@@ -125,6 +126,19 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "out", default_value="", description="Folder for trajectory, log of frames and configuration; empty: none."
     ),
+    DeclareLaunchArgument(
+        "follow",
+        default_value="false",
+        choices=["true", "false"],
+        description="With mode repeat: start the path follower, which drives the robot once it is enabled.",
+    ),
+    DeclareLaunchArgument("cmd_vel", default_value="cmd_vel", description="With follow: topic of the commands to the robot."),
+    DeclareLaunchArgument(
+        "follower_config", default_value="", description="With follow: YAML file that counts more than config/path_follower.yaml."
+    ),
+    DeclareLaunchArgument(
+        "wheel_odometry", default_value="", description="Topic of the wheel odometry; empty: steer by the odometry of the cameras."
+    ),
     DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="Start RViz 2."),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes, for several robots."),
     DeclareLaunchArgument(
@@ -145,6 +159,8 @@ def setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     share = Path(get_package_share_directory(PACKAGE))
     actions: list[LaunchDescriptionEntity] = [SetEnvironmentVariable(*pair) for pair in dds_profile().items()]
     actions.append(localization(argument, share, sim_time))
+    if argument("follow") == "true" and argument("mode") == "repeat":
+        actions.append(path_follower(argument, share, sim_time))
     if argument("data"):
         actions.append(player(argument))
     if argument("bag"):
@@ -190,6 +206,9 @@ def localization(argument, share: Path, sim_time: bool) -> Node:
         values["qos.reliability"] = "reliable"
     # A recording is played under the names that the node listens to.
     remappings = [] if argument("data") else camera.remappings(argument("camera_ns"))
+    if argument("wheel_odometry"):
+        values["use_wheel_odometry"] = True
+        remappings.append(("odom", argument("wheel_odometry")))
     return Node(
         package=PACKAGE,
         executable="localization",
@@ -199,6 +218,25 @@ def localization(argument, share: Path, sim_time: bool) -> Node:
         remappings=remappings,
         output="screen",
         on_exit=Shutdown(reason="the localization ended"),
+    )
+
+
+def path_follower(argument, share: Path, sim_time: bool) -> Node:
+    parameters: list = [str(share / "config" / "path_follower.yaml")]
+    if argument("follower_config"):
+        parameters.append(argument("follower_config"))
+    remappings = [("cmd_vel", argument("cmd_vel"))]
+    if argument("wheel_odometry"):
+        remappings.append(("odometry", argument("wheel_odometry")))
+    return Node(
+        package=PACKAGE,
+        executable="path_follower",
+        name="path_follower",
+        namespace=argument("namespace"),
+        parameters=[*parameters, {"use_sim_time": sim_time}],
+        remappings=remappings,
+        output="screen",
+        on_exit=Shutdown(reason="the path follower ended"),
     )
 
 

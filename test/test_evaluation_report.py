@@ -5,13 +5,13 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from evaluation_samples import STEP_NS, frame, keyframes_of, match_view, random_walk, timed
+from html_page import Page
 
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation.html import number, percent
@@ -27,33 +27,6 @@ from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.mapping.state import MatchView, State
 
 START = 1_700_000_000_123_456_789
-VOID = {"meta", "img", "br", "link", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """Checks that tags nest, and collects what a browser would fetch and show."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.addresses, self.words = [], [], [], []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [value for name, value in attrs if name in ("src", "href", "srcset", "action")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(self.words)
 
 
 def mixed_run(source="yard", config="features: sift\n"):

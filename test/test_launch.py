@@ -8,17 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from vloc_ros.config import load_yaml
+from vloc_ros.closed_loop import DriveSettings
+from vloc_ros.config import from_dict, load_yaml
+from vloc_ros.errors import ConfigError, MapError
+from vloc_ros.path_following import FollowerSettings
+from vloc_ros.ros import params
 from vloc_ros.ros.camera_input import topics
-from vloc_ros.ros.node_settings import CameraSettings, CameraType, LocalizationNodeSettings
+from vloc_ros.ros.closed_loop_nodes import ClosedLoopNodes
+from vloc_ros.ros.node_settings import CameraSettings, CameraType, FollowerNodeSettings, LocalizationNodeSettings
+from vloc_ros.ros.simulator_settings import SimulatorNodeSettings, check
+from vloc_ros.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = ROOT / "launch" / "teach_repeat.launch.py"
+CLOSED_LOOP = ROOT / "launch" / "closed_loop.launch.py"
+OTHER_CONFIGURATIONS = {"path_follower"}
+IN_A_LOOP = {"start", "stop", "step"}
 needs_launch = pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not installed here")
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("teach_repeat_launch", LAUNCH)
+def load(file: Path = LAUNCH):
+    spec = importlib.util.spec_from_file_location(file.stem.replace(".", "_"), file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -27,7 +37,7 @@ def load():
 def test_each_camera_has_its_configuration_and_each_configuration_a_camera():
     calls = [node for node in ast.walk(ast.parse(LAUNCH.read_text())) if isinstance(node, ast.Call)]
     named = {call.args[0].value for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Camera"}
-    assert named == {file.stem for file in (ROOT / "config").glob("*.yaml")}
+    assert named == {file.stem for file in (ROOT / "config").glob("*.yaml")} - OTHER_CONFIGURATIONS
 
 
 @needs_launch
@@ -42,7 +52,46 @@ def test_the_remappings_are_those_of_the_node_s_topics():
 
 
 @needs_launch
-def test_every_argument_is_described():
-    for argument in load().ARGUMENTS:
+@pytest.mark.parametrize("file", [LAUNCH, CLOSED_LOOP], ids=lambda file: file.stem)
+def test_every_argument_is_described(file):
+    for argument in load(file).ARGUMENTS:
         assert len(argument.description) > 10
         assert argument.choices is None or argument.default_value is not None
+
+
+@pytest.mark.parametrize("file", [LAUNCH, CLOSED_LOOP], ids=lambda file: file.stem)
+def test_what_is_asked_of_the_arguments_is_declared(file):
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+
+    def named(function: str) -> set[str]:
+        of_function = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == function]
+        return {call.args[0].value for call in of_function if isinstance(call.args[0], ast.Constant)}
+
+    assert named("argument") == named("DeclareLaunchArgument") - IN_A_LOOP
+
+
+def test_the_nodes_of_the_closed_loop_know_all_their_parameters(tmp_path):
+    for lockstep in (False, True):
+        nodes = ClosedLoopNodes("teach", tmp_path / "x.vloc", simulation={"lockstep": lockstep, "condition": "dusk"})
+        parameters = nodes.parameters()
+        assert set(parameters) == {"simulator", "localization"}
+        known = {
+            "simulator": (SimulatorNodeSettings(), DriveSettings()),
+            "localization": (LocalizationNodeSettings(), Settings()),
+            "path_follower": (FollowerNodeSettings(), FollowerSettings()),
+        }
+        parameters["path_follower"] = nodes._path_follower()
+        for node, values in parameters.items():
+            given = {name: value for name, value in values.items() if value is not None and name != "use_sim_time"}
+            parts = params.split(given, known[node], ["base_T_camera"])
+            for default, part in zip(known[node], parts, strict=True):
+                from_dict(type(default), part)
+            if node == "simulator":
+                check(from_dict(SimulatorNodeSettings, parts[0]), from_dict(DriveSettings, parts[1]))
+
+
+def test_to_repeat_there_must_be_a_map_of_the_simulated_world(tmp_path):
+    with pytest.raises(MapError, match="there is no map"):
+        ClosedLoopNodes("repeat", tmp_path / "x.vloc").parameters()
+    with pytest.raises(ConfigError, match="'sing' is not one of: teach, repeat"):
+        ClosedLoopNodes("sing", tmp_path / "x.vloc").parameters()

@@ -13,16 +13,21 @@ import ros_samples as samples
 import yaml
 from rclpy.signals import SignalHandlerOptions
 
+from vloc_ros.closed_loop import DriveSettings
 from vloc_ros.config import keys, load_yaml
 from vloc_ros.errors import ConfigError
+from vloc_ros.path_following import FollowerSettings
 from vloc_ros.ros import params
 from vloc_ros.ros.managed_node import ManagedNode
-from vloc_ros.ros.node_settings import LocalizationNodeSettings, Mode, PlayerNodeSettings
+from vloc_ros.ros.node_settings import FollowerNodeSettings, LocalizationNodeSettings, Mode, PlayerNodeSettings
 from vloc_ros.ros.runtime import RosUnavailableError, require_rclpy
+from vloc_ros.ros.simulator_settings import SimulatorNodeSettings
 from vloc_ros.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = (LocalizationNodeSettings(), Settings())
+FOLLOWER = (FollowerNodeSettings(), FollowerSettings())
+SIMULATOR = (SimulatorNodeSettings(), DriveSettings())
 
 
 @pytest.fixture
@@ -84,18 +89,20 @@ def test_changes_of_one_request_are_taken_all_or_not_at_all(make_node):
 
 
 def test_no_parameter_belongs_to_two_components():
-    names = [key.name for default in DEFAULTS for key in keys(default)]
-    assert len(names) == len(set(names))
+    for defaults in (DEFAULTS, FOLLOWER, SIMULATOR):
+        names = [key.name for default in defaults for key in keys(default)]
+        assert len(names) == len(set(names))
     assert {"source", "rate", "lockstep"} <= {key.name for key in keys(PlayerNodeSettings())}
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_configuration_files_hold_known_keys_and_good_values(file):
     flat = dict(flatten(load_yaml(file)))
-    parts = params.split(flat, DEFAULTS)
+    defaults = FOLLOWER if file.stem == "path_follower" else DEFAULTS
+    parts = params.split(flat, defaults)
     from vloc_ros.config import from_dict
 
-    for default, part in zip(DEFAULTS, parts, strict=True):
+    for default, part in zip(defaults, parts, strict=True):
         from_dict(type(default), part)
     assert flat
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vloc_ros.settings import Settings
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Settings")
 Subparsers = Any
 
 
@@ -69,19 +70,29 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def load_settings(args: argparse.Namespace) -> Settings:
-    """Settings from --config, --set and --features, in this order of precedence.
+    """Settings of localisation from --config, --set and --features, in this order of precedence.
+
+    Raises:
+        ConfigError: a key is unknown or out of range.
+    """
+    from vloc_ros.settings import Settings
+
+    return load_settings_as(Settings, args)
+
+
+def load_settings_as(cls: type[S], args: argparse.Namespace) -> S:
+    """Settings of a class from --config, --set and --features, in this order of precedence.
 
     Raises:
         ConfigError: a key is unknown or out of range.
     """
     from vloc_ros.config import from_dict, load_yaml, parse_assignments, replace
     from vloc_ros.features import extractors
-    from vloc_ros.settings import Settings
 
-    settings = Settings()
+    settings = cls()
     if args.config is not None:
         try:
-            settings = from_dict(Settings, _without_node_keys(load_yaml(args.config)))
+            settings = from_dict(cls, _only_keys_of(cls, load_yaml(args.config)))
         except ConfigError as error:
             raise ConfigError(f"{args.config}: {error}") from error
     settings = replace(settings, parse_assignments(args.set))
@@ -92,14 +103,15 @@ def load_settings(args: argparse.Namespace) -> Settings:
     return settings
 
 
-def _without_node_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a file that serves the nodes too: what only they have (topics, frames, QoS) is left out."""
+def _only_keys_of(cls: type[Settings], values: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a file that serves nodes and drives too: what only they have (topics, frames, QoS, robot) is left out."""
     from dataclasses import fields
 
     from vloc_ros.ros.node_settings import LocalizationNodeSettings
 
-    of_node = {field.name for field in fields(LocalizationNodeSettings)} | {"base_T_camera", "use_sim_time"}
-    return {name: value for name, value in values.items() if name.partition(".")[0] not in of_node}
+    others = {field.name for field in fields(LocalizationNodeSettings)} | {"base_T_camera", "use_sim_time", "drive"}
+    others -= {field.name for field in fields(cls)}
+    return {name: value for name, value in values.items() if name.partition(".")[0] not in others}
 
 
 def open_source(args: argparse.Namespace) -> DatasetReader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vloc_ros.commands.common import Subparsers, add_command, add_settings, load_settings
+from vloc_ros.commands.common import Subparsers, add_command, add_settings, load_settings_as
 
 _EXAMPLES = """
   vloc config > my_settings.yaml
@@ -19,7 +19,8 @@ def register(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print them."""
+    from vloc_ros.closed_loop.settings import ClosedLoopSettings
     from vloc_ros.config import dump_yaml
 
-    sys.stdout.write(dump_yaml(load_settings(args)))
+    sys.stdout.write(dump_yaml(load_settings_as(ClosedLoopSettings, args)))
     return 0

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vloc_ros.commands.common import Subparsers, add_command, add_settings, load_settings
+from vloc_ros.commands.common import Subparsers, add_command, add_settings, load_settings, load_settings_as
 
 if TYPE_CHECKING:
     from vloc_ros.data import DatasetReader
@@ -18,7 +18,9 @@ _PLAY_EXAMPLES = """
 _UP_EXAMPLES = """
   vloc up teach_repeat --mode teach --map site.vloc --data noon/
   vloc up teach_repeat --mode repeat --map site.vloc --data dusk/ --out dusk_run
-  vloc up teach_repeat --mode repeat --map site.vloc        (listens to a live camera)"""
+  vloc up teach_repeat --mode repeat --map site.vloc        (listens to a live camera)
+  vloc up closed_loop --mode teach --map sim.vloc --site 2 --length 80 --lockstep
+  vloc up closed_loop --mode repeat --map sim.vloc --condition dusk --lockstep --out dusk_drive"""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -28,13 +30,25 @@ def register(subparsers: Subparsers) -> None:
     _add_playback(parser)
 
     parser = add_command(subparsers, "up", "start the nodes of a launch file as processes", _UP_EXAMPLES, _up)
-    parser.add_argument("what", choices=["teach_repeat"], help="which nodes: as launch/<WHAT>.launch.py")
+    parser.add_argument("what", choices=["teach_repeat", "closed_loop"], help="which nodes: as launch/<WHAT>.launch.py")
     parser.add_argument("--mode", choices=["teach", "repeat", "localize"], default="repeat", help="default: repeat")
     parser.add_argument("--map", type=Path, required=True, help="map file, *.vloc; teach makes it")
     parser.add_argument("--data", dest="source", type=Path, help="recording to play (default: a live camera)")
     parser.add_argument("--out", type=Path, help="folder for the trajectory and the log of each frame")
     add_settings(parser)
     _add_playback(parser)
+    _add_simulation(parser)
+
+
+def _add_simulation(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("closed_loop (the simulated robot; --rate and --lockstep count there too)")
+    group.add_argument("--site", type=int, default=1, help="teach: number of the site (default: 1)")
+    group.add_argument("--length", type=float, default=80.0, help="teach: length of its route [m], 30 to 2000 (default: 80)")
+    group.add_argument("--scale", type=float, default=1.0, help="teach: resolution of the cameras, 1 being 512x384 (default: 1)")
+    group.add_argument("--condition", default="noon", metavar="NAME", help="noon (default), dusk, night, fog, snow, ...")
+    group.add_argument("--hour", type=float, help="another hour of the day, 0 to 24, in the same weather")
+    group.add_argument("--seed", type=int, default=1, help="of slip, odometry errors and noise (default: 1)")
+    group.add_argument("--laps", type=int, default=1, help="repeat: how often to drive a closed route (default: 1)")
 
 
 def _add_playback(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +96,41 @@ def _play(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
+    return _up_closed_loop(args) if args.what == "closed_loop" else _up_teach_repeat(args)
+
+
+def _up_closed_loop(args: argparse.Namespace) -> int:
+    """Run simulator, localization and path follower; judge a drive that was recorded.
+
+    Raises:
+        VlocError: the map or the record cannot be read, or a setting is wrong.
+    """
+    from vloc_ros.closed_loop import ClosedLoopSettings, judge, keyframe_truth, read_drive
+    from vloc_ros.commands.closed_loop import chosen_site
+    from vloc_ros.commands.drive import describe
+    from vloc_ros.mapping import MapStore
+    from vloc_ros.processes import print_line, run_nodes
+    from vloc_ros.ros.closed_loop_nodes import ClosedLoopNodes
+
+    simulation = {
+        "condition": args.condition,
+        "hour": -1.0 if args.hour is None else args.hour,
+        "drive_seed": args.seed,
+        "laps": args.laps,
+        "lockstep": args.lockstep,
+        "real_time_factor": args.rate,
+    }
+    settings, site = load_settings_as(ClosedLoopSettings, args), chosen_site(args.site, args.length)
+    nodes = ClosedLoopNodes(args.mode, args.map, site, args.scale, args.out, settings, simulation)
+    code = run_nodes(nodes.specs(), until="simulator")
+    if code == 0 and args.mode == "repeat" and args.out is not None:
+        with MapStore.open(args.map, read_only=True) as store:
+            drive = judge(read_drive(args.out), store.keyframes(), keyframe_truth(store))
+        print_line(describe(drive.summary, None))
+    return code
+
+
+def _up_teach_repeat(args: argparse.Namespace) -> int:
     from vloc_ros.data import open_recording
     from vloc_ros.processes import NodeSpec, run_nodes
 

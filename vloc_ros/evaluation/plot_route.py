@@ -18,7 +18,7 @@ from vloc_ros.mapping.state import State
 _SIDE_BY_SIDE_BELOW = 1.6
 _FLATTEST = 4.5
 _LEGEND_IN = 0.3
-_ROUTE = "#C9D6E3"
+ROUTE = "#C9D6E3"
 
 
 def trajectories(item: ReportRun) -> Figure | None:
@@ -27,7 +27,7 @@ def trajectories(item: ReportRun) -> Figure | None:
     if not np.any(np.isfinite(poses[:, 0, 3])):
         return None
     truth = item.true_poses()
-    corners, aspect = _extent([poses[:, :2, 3], *([] if truth is None else [truth[:, :2, 3]]), _route(item)])
+    corners, aspect = extent([poses[:, :2, 3], *([] if truth is None else [truth[:, :2, 3]]), _route(item)])
     panels = 2 if item.run.seeks_map else 1
     side_by_side = panels == 2 and aspect < _SIDE_BY_SIDE_BELOW
     width = (WIDTH_IN - 1.2) / (2 if side_by_side else 1)
@@ -54,7 +54,7 @@ def trajectories(item: ReportRun) -> Figure | None:
     return made
 
 
-def _extent(clouds: Sequence[Array]) -> tuple[Array, float]:
+def extent(clouds: Sequence[Array]) -> tuple[Array, float]:
     """Two opposite corners of a box around all points, never flatter than a panel can show, and its aspect."""
     points = np.concatenate(clouds)
     points = points[np.isfinite(points).all(axis=1)]
@@ -72,7 +72,7 @@ def _route(item: ReportRun) -> Array:
 def _background(axes: Axes, item: ReportRun, truth: Array | None) -> None:
     route = _route(item)
     if len(route):
-        axes.plot(route[:, 0], route[:, 1], color=_ROUTE, linewidth=7.0, zorder=1, label="taught route")
+        axes.plot(route[:, 0], route[:, 1], color=ROUTE, linewidth=7.0, zorder=1, label="taught route")
     if truth is not None:
         axes.plot(truth[:, 0, 3], truth[:, 1, 3], color=INK, linewidth=1.0, linestyle=(0, (4, 2)), zorder=2, label="truth")
 

@@ -45,6 +45,10 @@ tbody th { font-weight: 500; color: var(--ink); font-size: 14px; }
 .bar { background: #e9edf2; border-radius: 3px; height: 9px; min-width: 90px; margin-top: 7px; overflow: hidden; }
 .bar span { display: block; height: 100%; background: var(--blue); border-radius: 3px; }
 td.wide { width: 70%; }
+.shade { display: block; margin: -3px 0; padding: 3px 8px; border-radius: 4px; font-weight: 600; color: #1f2933; }
+.wide-table th, .wide-table td { padding-right: 10px; }
+.wide-table th { white-space: normal !important; vertical-align: bottom; }
+.wide-table table { font-size: 13px; } .wide-table th { font-size: 12px; line-height: 1.3; }
 details { margin-top: 26px; border-top: 1px solid var(--line); padding-top: 12px; }
 summary { cursor: pointer; font-weight: 650; font-size: 15px; }
 pre { background: #f4f6f8; border-radius: 6px; padding: 14px 16px; overflow-x: auto; font-size: 12.5px; line-height: 1.45;
@@ -61,7 +65,11 @@ footer { color: var(--faint); font-size: 13px; }
   section { border: 0; border-radius: 0; padding: 8px 0; break-before: page; }
   section.first { break-before: auto; }
   .cards { grid-template-columns: repeat(4, 1fr); }
+  .scroll { overflow: visible; }
+  .wide-table table { font-size: 7.5pt; } .wide-table th { font-size: 7pt; }
+  .wide-table th, .wide-table td { padding: 3px 5px 3px 0; }
+  .shade { padding: 2px 4px; margin: -2px 0; }
   .card, tr, h3 { break-inside: avoid; } h2, h3, .about { break-after: avoid; }
-  .bar, .bar span, .chip { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  .bar, .bar span, .chip, .shade { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.geometry import se3
-from vloc_ros.geometry.motion import Motion
+from vloc_ros.geometry.motion import Drift, Motion
 
 Array = NDArray[np.float64]
 EXTRAPOLATION_NS = 100_000_000
 """How far beyond the last sample a pose is extrapolated [ns]."""
+WHEEL_DRIFT = Drift(0.03, 0.03)
+"""Of wheels on loose ground: radii that are 1 % wrong, and slip that lasts, turn a robot of a metre's width by so much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class MotionBuffer:
         if start is None or end is None or to_ns <= from_ns:
             return None
         a_T_b = se3.between(start[0], end[0])
-        return Motion(a_T_b, self._covariance(a_T_b, end[1], (to_ns - from_ns) * 1e-9))
+        return Motion(a_T_b, self._covariance(a_T_b, end[1], (to_ns - from_ns) * 1e-9), WHEEL_DRIFT)
 
     def _at(self, stamp_ns: int) -> tuple[Array, Array | None] | None:
         index = bisect_right([sample.stamp_ns for sample in self._samples], stamp_ns)

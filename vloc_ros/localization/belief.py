@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.geometry import se3
-from vloc_ros.geometry.motion import Motion
+from vloc_ros.geometry.motion import Drift, Motion
 from vloc_ros.geometry.uncertainty import CHI2_6DOF_999, fuse, isotropic, mahalanobis
 from vloc_ros.localization.parameters import LocalizationSettings
-from vloc_ros.mapping.odometry import OdometrySettings
 
 Array = NDArray[np.float64]
 
@@ -23,20 +22,18 @@ class Belief:
     Attributes:
         map_T_base: (4, 4) pose.
         covariance: (6, 6) of its right perturbation.
-        distance: driven since the last fix [m].
+        drifted: what the drift of the odometry has come to since the last fix (one sigma) [m], [rad].
         seconds: passed since the last fix [s].
         frames: without a fix.
     """
 
     map_T_base: Array
     covariance: Array
-    distance: float = 0.0
+    drifted: Drift = Drift()
     seconds: float = 0.0
     frames: int = 0
 
-    def predicted(
-        self, motion: Motion | None, seconds: float, odometry: OdometrySettings, settings: LocalizationSettings
-    ) -> Belief:
+    def predicted(self, motion: Motion | None, seconds: float, settings: LocalizationSettings) -> Belief:
         """The belief one frame later, before its fix.
 
         Odometry drifts: its error grows with the distance and not with the square root of it, as independent errors would.
@@ -46,10 +43,11 @@ class Belief:
         if motion is None:
             blind = isotropic(settings.blind_sigma_mps * seconds, settings.blind_sigma_radps * seconds)
             return replace(later, covariance=self.covariance + blind)
-        distance = self.distance + se3.translation_norm(motion.a_T_b)
-        growth = isotropic(*odometry.drift(distance)) - isotropic(*odometry.drift(self.distance))
+        distance = se3.translation_norm(motion.a_T_b)
+        drifted = Drift(*(old + rate * distance for old, rate in zip(self.drifted, motion.drift, strict=True)))
+        growth = isotropic(*drifted) - isotropic(*self.drifted)
         covariance = se3.compose_covariance(self.covariance, motion.a_T_b, motion.covariance) + growth
-        return replace(later, map_T_base=se3.normalised(self.map_T_base @ motion.a_T_b), covariance=covariance, distance=distance)
+        return replace(later, map_T_base=se3.normalised(self.map_T_base @ motion.a_T_b), covariance=covariance, drifted=drifted)
 
     def agrees(self, map_T_base: Array, covariance: Array) -> bool:
         """Chi-square gate: whether a fix fits the prediction at the 99.9 % level."""

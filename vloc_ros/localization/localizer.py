@@ -54,7 +54,6 @@ class Localizer:
         store.require_compatible(camera, frontend.extractor.fingerprint)
         metric = frontend.extractor.metric
         self._settings = settings.localization
-        self._odometry_settings = settings.odometry
         self._base_T_camera = store.base_T_camera
         self._tracker = MotionTracker(frontend, settings, store.base_T_camera)
         self._submap = Submap(store, settings.pnp)
@@ -118,7 +117,7 @@ class Localizer:
 
     def _predict(self, tracked: TrackedFrame) -> None:
         def later(belief: Belief) -> Belief:
-            return belief.predicted(tracked.motion, tracked.seconds, self._odometry_settings, self._settings)
+            return belief.predicted(tracked.motion, tracked.seconds, self._settings)
 
         if self._belief is not None:
             self._belief = later(self._belief)
@@ -172,10 +171,13 @@ class Localizer:
         if self._belief is not None and believed_agrees:
             self._belief = self._belief.updated(map_T_base, covariance)
             return fix
-        # A robot that believes to be elsewhere, or has weak evidence, does not jump on the word of one frame.
-        if self._belief is None and self._relocalizer.is_sure(fix):
-            self._belief = Belief(map_T_base, covariance)
-            return fix
+        # A robot that believes to be elsewhere, or has weak evidence, does not jump on the word of one frame; but strong
+        # evidence of another place is enough to believe the old one no longer: the robot may have been carried.
+        if self._relocalizer.is_sure(fix):
+            if self._belief is None:
+                self._belief = Belief(map_T_base, covariance)
+                return fix
+            self._belief, self._state = None, State.LOST
         self._hypothesis = _Hypothesis(Belief(map_T_base, covariance))
         return Fix.failure(RejectReason.UNCONFIRMED, fix.matches)
 

@@ -22,6 +22,14 @@ class LocalizationSettings:
     relocalise_min_ratio: float = param(0.4, "smallest share of inliers of a fix without a prediction", min=0.0, max=1.0)
     confirm_frames: int = param(2, "so many further frames must agree with an unsure relocalisation", min=1, max=20)
     candidates: int = param(6, "so many similar keyframes are tried in a relocalisation", min=1, max=100)
+    sweep: int = param(3, "so many further keyframes, one after the other along the path, are tried too", min=0, max=100)
+    relocalise_window_px: float = param(
+        80.0,
+        "search window around the positions in a candidate keyframe, where matching without one fails",
+        unit="px",
+        min=2.0,
+        max=1000.0,
+    )
     relocalise_after: int = param(3, "search the whole map after so many frames without a fix", min=1, max=1000)
     fix_sigma_m: float = param(0.02, "position uncertainty of a fix, at least (map and calibration)", unit="m", min=0.0, max=10.0)
     fix_sigma_rad: float = param(0.003, "rotation uncertainty of a fix, at least", unit="rad", min=0.0, max=1.0)

@@ -7,33 +7,57 @@ from vloc_ros.geometry.estimate import RejectReason
 from vloc_ros.localization.fix import Fix, FixSolver
 from vloc_ros.localization.parameters import LocalizationSettings
 from vloc_ros.localization.places import PlaceIndex
-from vloc_ros.localization.submap import Submap
+from vloc_ros.localization.submap import MappedView, Submap
+from vloc_ros.mapping.keyframe import KeyframeId
 
 
 class Relocalizer:
-    """Tries the keyframes that look like the image, and keeps the pose that most matches agree on."""
+    """Tries the keyframes that look like the image, and some others in turn, and keeps the pose that most matches agree on."""
 
     def __init__(self, submap: Submap, places: PlaceIndex, solver: FixSolver, settings: LocalizationSettings) -> None:
         self._submap = submap
         self._places = places
         self._solver = solver
         self._settings = settings
+        self._next = 0
 
     def search(self, live: Features) -> Fix:
         """The best-supported pose in the map, or the reason why none is good enough."""
         best = Fix.failure(RejectReason.NO_CANDIDATE)
-        for id in self._places.search(live, self._settings.candidates):
-            fix = self._solver.solve(live, [self._submap.view(self._submap.by_id(id))])
+        for id in self._candidates(live):
+            fix = self._solve(live, self._submap.view(self._submap.by_id(id)))
             if fix.inliers > best.inliers:
                 best = fix
             if best.inliers >= 2 * self._settings.relocalise_sure_inliers:
                 break
         if best.map_T_camera is None:
             return best
-        enough = best.inliers >= self._settings.relocalise_min_inliers
-        if not enough or best.inliers < self._settings.relocalise_min_ratio * best.matches:
+        if not self._is_enough(best):
             return Fix.failure(RejectReason.TOO_FEW_INLIERS, best.matches)
         return best
+
+    def _candidates(self, live: Features) -> list[KeyframeId]:
+        """The most similar keyframes, and the next few of all: in poor light likeness is no guide, but a robot has time.
+
+        The round begins where the path begins, as robots do.
+        """
+        similar = self._places.search(live, self._settings.candidates)
+        keyframes = self._submap.keyframes
+        swept = [keyframes[(self._next + i) % len(keyframes)].id for i in range(min(self._settings.sweep, len(keyframes)))]
+        self._next = (self._next + self._settings.sweep) % len(keyframes)
+        return list(dict.fromkeys([*similar, *swept]))
+
+    def _solve(self, live: Features, view: MappedView) -> Fix:
+        """Match anywhere in the image; if that is not enough, as seen from about where the keyframe was taken."""
+        fix = self._solver.solve(live, [view])
+        if self._is_enough(fix):
+            return fix
+        near = self._solver.solve(live, [view], view.map_T_camera, self._settings.relocalise_window_px)
+        return near if near.inliers > fix.inliers else fix
+
+    def _is_enough(self, fix: Fix) -> bool:
+        enough = fix.inliers >= self._settings.relocalise_min_inliers
+        return enough and fix.inliers >= self._settings.relocalise_min_ratio * fix.matches
 
     def is_sure(self, fix: Fix) -> bool:
         """Whether the support is so large that no further frame needs to confirm it."""

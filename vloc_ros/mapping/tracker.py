@@ -15,7 +15,7 @@ from vloc_ros.data.frame import StereoFrame
 from vloc_ros.features.frontend import FrontEnd, Observation
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.estimate import RejectReason
-from vloc_ros.geometry.motion import Motion
+from vloc_ros.geometry.motion import Drift, Motion
 from vloc_ros.geometry.uncertainty import change_body
 from vloc_ros.mapping.odometry import OdometryStep, StereoOdometry
 
@@ -85,6 +85,7 @@ class MotionTracker:
         self._odometry = StereoOdometry(
             frontend.camera, frontend.extractor.metric, settings.odometry, settings.matching, settings.pnp
         )
+        self._drift = Drift(*settings.odometry.drift(1.0))
         self._odom_T_base = np.eye(4)
         self._last_ns: int | None = None
 
@@ -134,7 +135,7 @@ class MotionTracker:
             return None
         base_T_camera = self._base_T_camera
         motion = base_T_camera @ step.previous_T_camera @ se3.inverse(base_T_camera)
-        return Motion(motion, change_body(base_T_camera, step.covariance))
+        return Motion(motion, change_body(base_T_camera, step.covariance), self._drift)
 
     def _stale(self, frame: StereoFrame, clock: StageClock) -> TrackedFrame:
         observation = self.frontend.observe(frame)

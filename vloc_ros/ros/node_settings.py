@@ -151,6 +151,19 @@ class PlayerNodeSettings:
     autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager")
 
 
+@dataclass(frozen=True, slots=True)
+class FollowerNodeSettings:
+    """Parameters of the node ``path_follower``, beside those of the follower itself."""
+
+    stamped: bool = param(True, "publish cmd_vel as geometry_msgs/TwistStamped; false: as Twist")
+    enabled_at_start: bool = param(True, "drive as soon as there is a pose; false waits for the service enable")
+    dead_man: bool = param(False, "drive only while the service dead_man is called with true, again and again")
+    dead_man_timeout: float = param(0.5, "how long one call of dead_man allows to drive", unit="s", min=0.05, max=5.0)
+    watchdog: float = param(0.3, "tell the robot to stand when no command was computed for so long", unit="s", min=0.05, max=60.0)
+    base_frame: str = param("base_link", "frame named in the header of cmd_vel")
+    autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager")
+
+
 def base_T_camera_from_numbers(numbers: list[float]) -> NDArray[np.float64]:
     """(4, 4) pose of the left optical frame in the base frame.
 

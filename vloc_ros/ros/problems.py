@@ -26,6 +26,15 @@ class Problem(Enum):
     TIME_JUMPED_BACK = "time jumped back"
     BAD_INPUT = "bad message"
     OUTPUT = "cannot write"
+    NO_ODOMETRY = "no odometry"
+    HUNG = "a callback hangs"
+    WRONG_FRAME = "wrong frame"
+    BAD_STAMP = "bad stamp"
+    BAD_PATH = "path cannot be followed"
+    NO_COMMAND = "no command"
+    NO_ACKNOWLEDGEMENT = "frame not processed"
+    NOBODY_LISTENS = "nobody listens"
+    SLOW = "slower than asked"
 
 
 class Problems:

@@ -123,19 +123,36 @@ def _add_wall(
         return quad(start + along * u0 + _Z * v0, along * (u1 - u0), _Z * (v1 - v0), (uv_offset + u0, v0))
 
     panels = []
-    columns = sorted({(o.left, o.left + o.width) for o in openings})
     u = 0.0
-    for left, right in columns:
+    for column in _columns(openings):
+        left, right = min(o.left for o in column), max(o.left + o.width for o in column)
         panels.append(panel(u, 0.0, left, height))
         v = 0.0
-        for opening in sorted((o for o in openings if o.left == left), key=lambda o: o.bottom):
+        for opening in column:
+            end, top = opening.left + opening.width, opening.bottom + opening.height
             panels.append(panel(left, v, right, opening.bottom))
-            v = opening.bottom + opening.height
-            _add_opening(house, start, along, opening, finish, frame, rng)
+            if opening.left > left:
+                panels.append(panel(left, opening.bottom, opening.left, top))
+            if end < right:
+                panels.append(panel(end, opening.bottom, right, top))
+            v = top
         panels.append(panel(left, v, right, height))
         u = right
     panels.append(panel(u, 0.0, length, height))
     house.add(finish[0], join(panels), finish[1])
+    for opening in sorted(openings, key=lambda o: (o.left, o.left + o.width, o.bottom)):
+        _add_opening(house, start, along, opening, finish, frame, rng)
+
+
+def _columns(openings: list[Opening]) -> list[list[Opening]]:
+    """Openings above each other, from the ground upwards, from left to right; a door need not be as wide as its window."""
+    columns: list[list[Opening]] = []
+    for opening in sorted(openings, key=lambda o: o.left):
+        if columns and opening.left < max(o.left + o.width for o in columns[-1]):
+            columns[-1].append(opening)
+        else:
+            columns.append([opening])
+    return [sorted(column, key=lambda o: o.bottom) for column in columns]
 
 
 def _add_opening(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,13 +122,27 @@ _PROFILE = np.array(  # side view of a car: x forward, z up [m]
 _ROOF, _GLAZED = slice(3, 7), (3, 5)
 
 
-def add_car(builder: MeshBuilder, ground: Array, yaw: float, rng: np.random.Generator) -> None:
-    """A parked car whose nose points along ``yaw`` [rad]."""
-    tint = palette.CAR_PAINTS[rng.integers(len(palette.CAR_PAINTS))]
-    seed = int(rng.integers(1 << 30))
+@dataclass(frozen=True, slots=True)
+class Car:
+    """What tells one car from another: its tint (3,), the seed of its texture, and how it is stretched (length, 1, height)."""
+
+    tint: Array
+    seed: int
+    stretch: Array
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Car:
+        """A random car."""
+        tint, seed = palette.CAR_PAINTS[rng.integers(len(palette.CAR_PAINTS))], int(rng.integers(1 << 30))
+        return cls(tint, seed, np.array([rng.uniform(0.9, 1.08), 1.0, rng.uniform(0.95, 1.15)]))
+
+
+def add_car(builder: MeshBuilder, ground: Array, up: Array, yaw: float, car: Car) -> None:
+    """A parked car at (3,) ``ground``, upright along the unit vector ``up``, whose nose points along ``yaw`` [rad]."""
+    tint, seed = car.tint, car.seed
     half = np.full(len(_PROFILE), 0.85)
     half[4:6] = 0.62  # the cabin is narrower at the roof
-    left = np.stack([_PROFILE[:, 0], half, _PROFILE[:, 1]], axis=1) * [rng.uniform(0.9, 1.08), 1.0, rng.uniform(0.95, 1.15)]
+    left = np.stack([_PROFILE[:, 0], half, _PROFILE[:, 1]], axis=1) * car.stretch
     right = left * [1.0, -1.0, 1.0]
     body: list[Patch] = []
     glass: list[Patch] = []
@@ -140,8 +155,8 @@ def add_car(builder: MeshBuilder, ground: Array, yaw: float, rng: np.random.Gene
         cabin = side[_ROOF] if side is left else side[len(side) - 7 : len(side) - 3]
         window = cabin.mean(axis=0) + 0.80 * (cabin - cabin.mean(axis=0)) + [0.0, 0.012 * np.sign(side[0, 1]), 0.02]
         glass.append(_fan(window))
-    _add(builder, Material.PAINT, moved(join(body), ground, yaw), tint, seed)
-    _add(builder, Material.GLASS, moved(join(glass), ground, yaw), palette.rgb(0.03, 0.035, 0.04), seed)
+    _add(builder, Material.PAINT, moved(join(body), ground, yaw, up), tint, seed)
+    _add(builder, Material.GLASS, moved(join(glass), ground, yaw, up), palette.rgb(0.03, 0.035, 0.04), seed)
     wheels, hubs = [], []
     for x in (-1.3, 1.3):
         for sign in (-1.0, 1.0):
@@ -151,8 +166,8 @@ def add_car(builder: MeshBuilder, ground: Array, yaw: float, rng: np.random.Gene
             ring = np.stack([np.cos(rim), np.zeros(12), -np.sin(rim)], axis=1)
             wheels.append(_fan(axle[1] + 0.33 * ring))
             hubs.append(_fan(axle[1] + 0.2 * ring + [0.0, 0.01 * sign, 0.0]))
-    _add(builder, Material.PAINT, moved(join(wheels), ground, yaw), palette.RUBBER, seed)
-    _add(builder, Material.PAINT, moved(join(hubs), ground, yaw), palette.METAL * 0.8, seed)
+    _add(builder, Material.PAINT, moved(join(wheels), ground, yaw, up), palette.RUBBER, seed)
+    _add(builder, Material.PAINT, moved(join(hubs), ground, yaw, up), palette.METAL * 0.8, seed)
 
 
 def _fan(ring: Array) -> Patch:

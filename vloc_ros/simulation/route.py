@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from vloc_ros.errors import ConfigError
+from vloc_ros.simulation.route_shapes import MAX_CURVATURE, RouteShape, centre_line
 
 Array = NDArray[np.float64]
 SHORTEST_M, LONGEST_M = 30.0, 2000.0
@@ -18,7 +19,7 @@ _KNOT_SPACING_M = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A closed centre line in the plane, parametrised by arc length (its *station*), driven counter-clockwise.
+    """A closed centre line in the plane, parametrised by arc length (its *station*); loops are driven counter-clockwise.
 
     Attributes:
         length_m: length of one round [m]; stations outside [0, length) wrap around.
@@ -28,24 +29,23 @@ class Route:
     _curve: Any  # scipy's CubicSpline, periodic: station [m] -> (x, y) [m]
 
     @classmethod
-    def generate(cls, seed: int, length_m: float) -> Route:
-        """A loop of the given length whose bends differ by seed.
+    def generate(cls, seed: int, length_m: float, shape: RouteShape = RouteShape.LOOP) -> Route:
+        """A route of the given length and shape whose bends differ by seed and stay below ``MAX_CURVATURE``.
 
         Raises:
-            ConfigError: the seed is negative or the length outside 30 to 2000 m.
+            ConfigError: the seed is negative, or the length outside 30 to 2000 m (50 to 2000 m unless it is a loop).
         """
         if seed < 0:
             raise ConfigError(f"seed = {seed} of a world must not be negative")
         if not SHORTEST_M <= length_m <= LONGEST_M:
             raise ConfigError(f"a route of {length_m} m cannot be built; choose {SHORTEST_M:g} to {LONGEST_M:g} m")
-        rng = np.random.default_rng([seed, 1])
-        angle = np.linspace(0.0, 2.0 * np.pi, 4000, endpoint=False)
-        radius = np.ones_like(angle)
-        # A short loop has no room for tight bends, a long one gets more of them.
-        for order in range(2, 7):
-            reach = min(length_m / (60.0 * order), 1.0) * 0.34 / order
-            radius += reach * rng.uniform(0.5, 1.0) * np.cos(order * angle + rng.uniform(0.0, 2.0 * np.pi))
-        return cls.through(np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1), length_m)
+        if shape is not RouteShape.LOOP:
+            return cls.through(centre_line(seed, length_m, shape), length_m)
+        for strength in np.linspace(1.0, 0.0, 11):  # hardly ever is the first too tight
+            route = cls.through(_loop(seed, length_m, float(strength)), length_m)
+            if float(np.abs(route.curvature(np.arange(0.0, length_m, 0.1))).max()) <= MAX_CURVATURE:
+                break
+        return route
 
     @classmethod
     def through(cls, points: Array, length_m: float) -> Route:
@@ -81,6 +81,18 @@ class Route:
     def samples(self, spacing_m: float) -> Array:
         """(N, 2) points about ``spacing_m`` apart, once around."""
         return self.position(np.arange(0.0, self.length_m, spacing_m))
+
+
+def _loop(seed: int, length_m: float, strength: float) -> Array:
+    """(N, 2) points of a circle, of any size, with waves of several orders on it."""
+    rng = np.random.default_rng([seed, 1])
+    angle = np.linspace(0.0, 2.0 * np.pi, 4000, endpoint=False)
+    radius = np.ones_like(angle)
+    # A short loop has no room for tight bends, a long one gets more of them.
+    for order in range(2, 7):
+        reach = strength * min(length_m / (60.0 * order), 1.0) * 0.34 / order
+        radius += reach * rng.uniform(0.5, 1.0) * np.cos(order * angle + rng.uniform(0.0, 2.0 * np.pi))
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
 @dataclass(frozen=True, slots=True)

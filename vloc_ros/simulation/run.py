@@ -17,12 +17,13 @@ from vloc_ros.simulation.detail import Detail, named_detail
 from vloc_ros.simulation.renderer import Renderer
 from vloc_ros.simulation.rig import StereoRig
 from vloc_ros.simulation.route import Route, Wander, track
+from vloc_ros.simulation.season import season_of
 from vloc_ros.simulation.sensor import Sensor
 from vloc_ros.simulation.terrain import Terrain
 from vloc_ros.simulation.world import World
 
 Array = NDArray[np.float64]
-_MIDNIGHT_NS = 1_750_464_000_000_000_000
+MIDNIGHT_NS = 1_750_464_000_000_000_000
 """2025-06-21 00:00:00 UTC: the clock of a simulated recording agrees with its sun."""
 MAX_DEVIATION_M = 0.8
 """How far a robot may stray from the centre line: beyond, it would touch what stands beside the track."""
@@ -87,7 +88,7 @@ class SimulatedRun(DatasetReader):
         """Plan a drive; nothing is rendered yet.
 
         Args:
-            world: where.
+            world: where; it is taken into the season of the condition.
             route: along what; by default the track of the world.
             condition: under what light, by name or in full.
             step_m: distance between frames along the route [m].
@@ -105,16 +106,17 @@ class SimulatedRun(DatasetReader):
         Raises:
             ConfigError: a value is out of range, or the condition or detail unknown.
         """
-        self.world, self.route = world, route or world.route
+        self.route = route or world.route
         stop_m = start_m + self.route.length_m if stop_m is None else stop_m
         _check(step_m, rate_hz, start_m, stop_m, seed, abs(lateral_offset_m) + abs(lateral_wander_m))
         self.condition = named_condition(condition) if isinstance(condition, str) else condition
+        self.world = world.in_season(season_of(self.condition))
         self.rig, self.seed = rig or StereoRig(), seed
         self.stations_m: Array = np.arange(start_m, stop_m - 1e-9, step_m)
         wander = Wander(lateral_wander_m, seed, lateral_offset_m)
         self.world_T_base: Array = base_poses(world.terrain, *track(self.route, self.stations_m, wander))
         """(N, 4, 4) true poses of the base."""
-        start_ns = _MIDNIGHT_NS + round(self.condition.hour * 3600e9)
+        start_ns = MIDNIGHT_NS + round(self.condition.hour * 3600e9)
         self._stamps = start_ns + np.round(np.arange(len(self.stations_m)) * (1e9 / rate_hz)).astype(np.int64)
         self._sensor, self._threads = sensor, threads
         self.detail = named_detail(detail) if isinstance(detail, str) else detail

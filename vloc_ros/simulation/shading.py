@@ -51,13 +51,15 @@ from vloc_ros.simulation.fragments import (
 )
 from vloc_ros.simulation.ground import ground_surface
 from vloc_ros.simulation.jit import jit
-from vloc_ros.simulation.light import AMBIENT, BOUNCE, SUN, TOWARDS_SUN
+from vloc_ros.simulation.lamplight import NO_LAMPS, light_by_lamps
+from vloc_ros.simulation.light import AMBIENT, BOUNCE, SUN, SURFACE, TOWARDS_SUN
 from vloc_ros.simulation.materials import add_letters, object_surface
 from vloc_ros.simulation.mesh import Mesh
 from vloc_ros.simulation.palette import Material
 from vloc_ros.simulation.recipes import RECIPES
 from vloc_ros.simulation.shadows import ShadowMap, lit_share
 from vloc_ros.simulation.sky import clear_sky, finish, shade_sky
+from vloc_ros.simulation.snow import add_sheen, dust_leaves, lay_snow, soak
 from vloc_ros.simulation.terrain import GroundCover
 
 Array = NDArray[np.float64]
@@ -82,8 +84,11 @@ class Shader:
         self._few, self._few_s = np.zeros_like(self._w), np.zeros_like(self._s)
         self._s[TAPS] = detail.texture_taps
 
-    def shade(self, camera: Array, inverse_depth: Table, triangle: Integers) -> NDArray[np.float32]:
-        """(H, W, 3) linear radiance of a (H, W, S) visibility buffer; ``camera`` is a packed view."""
+    def shade(self, camera: Array, inverse_depth: Table, triangle: Integers, lamps: Array = NO_LAMPS) -> NDArray[np.float32]:
+        """(H, W, 3) linear radiance of a (H, W, S) visibility buffer.
+
+        ``camera`` is a packed view, ``lamps`` a table of the lamps that are on (see lamplight.py).
+        """
         w, s, mesh = self._w, self._s, self._mesh
         height, width = triangle.shape[:2]
         out = np.zeros((height * width, 3), dtype=np.float32)
@@ -95,14 +100,17 @@ class Shader:
                 if kind == SKY:
                     shade_sky(self._light, w, s, n, 1.0 / camera[12])
                 else:
-                    self._shade_batch(kind, n)
+                    self._shade_batch(kind, n, lamps)
                 finish(self._light, w, self._places, self._shares, at, n, out)
         return out.reshape(height, width, 3)
 
-    def _shade_batch(self, kind: int, n: int) -> None:
+    def _shade_batch(self, kind: int, n: int, lamps: Array) -> None:
         w, s, shadow = self._w, self._s, self._shadow
+        snow, wet = self._light[SURFACE, 0], self._light[SURFACE, 1]
         if kind in (Material.LEAF, Material.GRASS):
-            _shade_leaves(w, n, kind == Material.GRASS, self._light, shadow.nearest, shadow.frame)
+            if snow > 0.0:
+                dust_leaves(w, n, snow, kind == Material.GRASS)
+            _shade_leaves(w, n, kind == Material.GRASS, self._light, shadow.nearest, shadow.frame, lamps)
         elif kind == Material.GLASS:
             _shade_glass(w, n, self._light)
         else:
@@ -112,11 +120,18 @@ class Shader:
                 object_surface(self._recipes[kind], w, s, n)
                 if kind == Material.SIGN:
                     add_letters(w, s, n)
-            _shade_solid(w, n, self._light, shadow.nearest, shadow.frame)
+            wet_ground = kind == Material.GROUND and wet > 0.0
+            if wet_ground:
+                soak(w, n, wet)
+            if snow > 0.0:
+                lay_snow(w, s, n, snow, kind == Material.GROUND)
+            _shade_solid(w, n, self._light, shadow.nearest, shadow.frame, lamps)
+            if wet_ground:
+                add_sheen(w, n, self._light)
 
 
 @jit
-def _shade_solid(w: Table, n: int, light: Array, shadow: NDArray[np.float32], shadow_map: Array) -> None:
+def _shade_solid(w: Table, n: int, light: Array, shadow: NDArray[np.float32], shadow_map: Array, lamps: Array) -> None:
     """Light on the ground or on a textured object: from reflectance and relief to radiance."""
     sx, sy, sz = f4(light[TOWARDS_SUN, 0]), f4(light[TOWARDS_SUN, 1]), f4(light[TOWARDS_SUN, 2])
     push = f4(0.02 + shadow_map[3, 0])
@@ -128,16 +143,19 @@ def _shade_solid(w: Table, n: int, light: Array, shadow: NDArray[np.float32], sh
         nz = fz - su * w[GU + 2, i] - sv * w[GV + 2, i]
         norm = f4(1.0) / np.sqrt(nx * nx + ny * ny + nz * nz)
         w[LIT, i] = max(nx * sx + ny * sy + nz * sz, f4(0.0)) * norm
-        w[NZ, i] = nz * norm
+        w[NX, i], w[NY, i], w[NZ, i] = nx * norm, ny * norm, nz * norm
         # The smooth surface, not its relief, decides where the shade ends.
         w[T0, i], w[T1, i], w[T2, i] = w[PX, i] + push * fx, w[PY, i] + push * fy, w[PZ, i] + push * fz
         w[T3, i] = push
     _shade_from(w, n, shadow, shadow_map)
+    light_by_lamps(w, n, lamps, 0.0)
     _add_light(w, n, light)
 
 
 @jit
-def _shade_leaves(w: Table, n: int, grass: bool, light: Array, shadow: NDArray[np.float32], shadow_map: Array) -> None:
+def _shade_leaves(
+    w: Table, n: int, grass: bool, light: Array, shadow: NDArray[np.float32], shadow_map: Array, lamps: Array
+) -> None:
     """Light on leaves and blades, which also let it through: the far side of a crown is not black."""
     sx, sy, sz = f4(light[TOWARDS_SUN, 0]), f4(light[TOWARDS_SUN, 1]), f4(light[TOWARDS_SUN, 2])
     root, rise = (f4(0.40), f4(0.80)) if grass else (f4(1.0), f4(0.0))  # blades are dark at the root
@@ -151,6 +169,7 @@ def _shade_leaves(w: Table, n: int, grass: bool, light: Array, shadow: NDArray[n
         w[T0, i], w[T1, i], w[T2, i] = w[PX, i] + f4(0.08) * nx, w[PY, i] + f4(0.08) * ny, w[PZ, i] + f4(0.08) * nz
         w[T3, i] = bias
     _shade_from(w, n, shadow, shadow_map)
+    light_by_lamps(w, n, lamps, 0.3)
     _add_light(w, n, light)
 
 
@@ -164,13 +183,13 @@ def _shade_from(w: Table, n: int, shadow: NDArray[np.float32], shadow_map: Array
 
 @jit
 def _add_light(w: Table, n: int, light: Array) -> None:
-    """Sun, sky and light from the ground on matt surfaces; later lights are added here."""
+    """Sun, sky, light from the ground, and lamps (HR, HG, HB) on matt surfaces."""
     for i in range(n):
         lit, openness, up = w[LIT, i], w[OPEN, i], w[NZ, i]
         sky, ground = openness * (0.5 + 0.5 * up), (0.35 + 0.65 * openness) * (0.5 - 0.5 * up)
-        w[R, i] *= lit * light[SUN, 0] + sky * light[AMBIENT, 0] + ground * light[BOUNCE, 0]
-        w[G, i] *= lit * light[SUN, 1] + sky * light[AMBIENT, 1] + ground * light[BOUNCE, 1]
-        w[B, i] *= lit * light[SUN, 2] + sky * light[AMBIENT, 2] + ground * light[BOUNCE, 2]
+        w[R, i] *= lit * light[SUN, 0] + sky * light[AMBIENT, 0] + ground * light[BOUNCE, 0] + w[HR, i]
+        w[G, i] *= lit * light[SUN, 1] + sky * light[AMBIENT, 1] + ground * light[BOUNCE, 1] + w[HG, i]
+        w[B, i] *= lit * light[SUN, 2] + sky * light[AMBIENT, 2] + ground * light[BOUNCE, 2] + w[HB, i]
 
 
 @jit

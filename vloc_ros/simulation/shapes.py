@@ -28,11 +28,20 @@ def join(patches: list[Patch]) -> Patch:
     return Patch(*(np.concatenate(column) for column in zip(*patches, strict=True)))
 
 
-def moved(patch: Patch, origin: Array, yaw: float) -> Patch:
-    """Turned by ``yaw`` [rad] about z, then put at ``origin`` (3,) [m]."""
+def moved(patch: Patch, origin: Array, yaw: float, up: Array | None = None) -> Patch:
+    """Turned by ``yaw`` [rad] about z, tilted until z points along the unit vector ``up``, then put at ``origin`` (3,) [m]."""
     c, s = np.cos(yaw), np.sin(yaw)
     rotation = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    if up is not None:
+        rotation = _tilt(up) @ rotation
     return Patch(patch.vertices @ rotation.T + origin, patch.uv, patch.normals @ rotation.T)
+
+
+def _tilt(up: Array) -> Array:
+    """(3, 3) smallest rotation that takes z to an upward unit vector (Rodrigues)."""
+    x, y, z = up
+    k = 1.0 / (1.0 + z)
+    return np.array([[1.0 - k * x * x, -k * x * y, x], [-k * x * y, 1.0 - k * y * y, y], [-x, -y, z]])
 
 
 def quad(origin: Array, along: Array, up: Array, uv_origin: tuple[float, float] = (0.0, 0.0)) -> Patch:

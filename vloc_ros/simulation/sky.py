@@ -34,7 +34,7 @@ from vloc_ros.simulation.fragments import (
     Table,
 )
 from vloc_ros.simulation.jit import jit
-from vloc_ros.simulation.light import CLOUD_BRIGHT, CLOUD_DARK, HORIZON, SUN, TOWARDS_SUN, WEATHER, ZENITH
+from vloc_ros.simulation.light import CLOUD_BRIGHT, CLOUD_DARK, GLOW, HORIZON, SUN, TOWARDS_SUN, WEATHER, ZENITH
 from vloc_ros.simulation.noise import fractal
 
 Array = NDArray[np.float64]
@@ -59,9 +59,9 @@ def clear_sky(light: Array, w: Table, n: int, floor: float) -> None:
         glow *= glow * glow
         sharp = glow * glow * glow
         glow = 0.10 * glow + 0.22 * sharp * sharp
-        w[HR, i] = light[ZENITH, 0] + (light[HORIZON, 0] - light[ZENITH, 0]) * low + glow * light[SUN, 0]
-        w[HG, i] = light[ZENITH, 1] + (light[HORIZON, 1] - light[ZENITH, 1]) * low + glow * light[SUN, 1]
-        w[HB, i] = light[ZENITH, 2] + (light[HORIZON, 2] - light[ZENITH, 2]) * low + glow * light[SUN, 2]
+        w[HR, i] = light[ZENITH, 0] + (light[HORIZON, 0] - light[ZENITH, 0]) * low + glow * light[GLOW, 0]
+        w[HG, i] = light[ZENITH, 1] + (light[HORIZON, 1] - light[ZENITH, 1]) * low + glow * light[GLOW, 1]
+        w[HB, i] = light[ZENITH, 2] + (light[HORIZON, 2] - light[ZENITH, 2]) * low + glow * light[GLOW, 2]
 
 
 @jit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ _MARGIN_M = 38.0
 """The finely meshed core reaches this far beyond the route."""
 _SPACING_M = 1.6
 _HORIZON_M = 900.0
+_RELIEF_CELL_M, _RELIEF_VARIANTS, _HIGHEST_RELIEF_M = 34.0, 16, 32.0
 _COVER_CELL_M = 0.25
 TRACK_REACH_M = 6.0
 """Distances from the centre line are known up to here; the cover map saturates beyond."""
@@ -29,21 +30,50 @@ class Terrain:
     Attributes:
         seed: which hills.
         low, high: (2,) corners of the core, the area around the route [m].
+        relief_m: how high the slopes are that come on top of the gentle roll [m].
+        variant: which slopes.
     """
 
     seed: int
     low: Array
     high: Array
+    relief_m: float = 0.0
+    variant: int = 0
 
     @classmethod
     def around(cls, seed: int, points: Array) -> Terrain:
         """The ground around (N, 2) points of a route [m]."""
         return cls(seed, points.min(axis=0) - _MARGIN_M, points.max(axis=0) + _MARGIN_M)
 
+    def with_grade(self, points: Array, steepest: float) -> Terrain:
+        """The same ground with as much relief as makes a closed line through (N, 2) points so steep at its steepest place.
+
+        Of several reliefs, that with the gentlest slopes across the line. Where the gentle roll alone is steeper, it stays.
+        """
+        reliefs = (self._graded(points, steepest, variant) for variant in range(_RELIEF_VARIANTS))
+        return max(reliefs, key=lambda terrain: float(terrain.normal(points)[:, 2].min()))
+
+    def _graded(self, points: Array, steepest: float, variant: int) -> Terrain:
+        least, most = 0.0, 1.0
+        while replace(self, relief_m=most, variant=variant).grade(points) < steepest and most < _HIGHEST_RELIEF_M:
+            least, most = most, 2.0 * most
+        for _ in range(20):
+            middle = 0.5 * (least + most)
+            flat = replace(self, relief_m=middle, variant=variant).grade(points) < steepest
+            least, most = (middle, most) if flat else (least, middle)
+        return replace(self, relief_m=least, variant=variant)
+
+    def grade(self, points: Array) -> float:
+        """The steepest slope along a closed line through (N, 2) points, rise over run."""
+        rise = np.abs(np.diff(self.height(points), append=self.height(points[:1])))
+        return float((rise / np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1)).max())
+
     def height(self, points: Array) -> Array:
         """(N,) heights [m] at (N, 2) points [m]."""
         key = self.seed * 1000
         rolling = 1.9 * noise_at(points, 46.0, key + 1) + 0.30 * noise_at(points, 17.0, key + 2)
+        if self.relief_m > 0.0:
+            rolling = rolling + self.relief_m * noise_at(points, _RELIEF_CELL_M, key + 10 + self.variant)
         beyond = np.maximum(np.maximum(self.low - points, points - self.high).max(axis=1), 0.0)
         rise = np.minimum(beyond / 350.0, 1.0) ** 1.5
         hills = 30.0 + 34.0 * noise_at(points, 230.0, key + 3) + 9.0 * noise_at(points, 70.0, key + 4)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.simulation.mesh import MeshBuilder
 from vloc_ros.simulation.palette import BARKS, BROADLEAVES, NEEDLES, Material
 from vloc_ros.simulation.shapes import Patch, join, rise, tube, tubes
+from vloc_ros.simulation.twigs import bush_twigs, crown_twigs
 
 Array = NDArray[np.float64]
 _NEAR_M, _NEAREST_LEAVES, _FEWEST_LEAVES = 8.0, 2800, 200
@@ -52,8 +55,8 @@ def _add_leaves(
     )
 
 
-def _limbs(root: Array, height: float, targets: Array, radius: float, rng: np.random.Generator) -> Patch:
-    """A bent trunk up to ``height`` [m] and a branch towards each of (N, 3) points of the crown."""
+def _limbs(root: Array, height: float, targets: Array, radius: float, rng: np.random.Generator) -> tuple[Patch, Array]:
+    """A bent trunk up to ``height`` [m] and a branch towards each of (N, 3) points of the crown; and (6, 3) points of the trunk."""
     t = np.linspace(0.0, 1.0, 6)[:, None]
     bend = rng.normal(scale=0.04 * height, size=3) * [1.0, 1.0, 0.0]
     spine = root + t * [0.0, 0.0, height] + (t**2) * bend
@@ -61,22 +64,29 @@ def _limbs(root: Array, height: float, targets: Array, radius: float, rng: np.ra
     taper = radius * (1.0 - 0.75 * t[:, 0]) * np.where(t[:, 0] == 0.0, 1.35, 1.0)
     trunk = tube(spine, taper, 8)
     if len(targets) == 0:
-        return trunk
+        return trunk, spine
     base = rng.uniform(0.45, 0.85, (len(targets), 1))
     start = root + base * np.array([0.0, 0.0, height]) + base**2 * bend
     middle = 0.5 * (start + targets)
     middle[:, 2] -= 0.08 * np.linalg.norm(targets - start, axis=1)
     thick = 0.42 * radius * (1.0 - 0.6 * base)
-    return join([trunk, tubes(np.stack([start, middle, targets], axis=1), thick * [1.0, 0.7, 0.25], 4)])
+    return join([trunk, tubes(np.stack([start, middle, targets], axis=1), thick * [1.0, 0.7, 0.25], 4)]), spine
 
 
-def _add_wood(builder: MeshBuilder, wood: Patch, rng: np.random.Generator) -> None:
-    tint = BARKS[rng.integers(len(BARKS))] * rng.uniform(0.85, 1.15)
-    builder.add(Material.BARK, wood.vertices, wood.uv, tint, int(rng.integers(1 << 30)), wood.normals)
+def _add_wood(builder: MeshBuilder, wood: Patch, rng: np.random.Generator) -> tuple[Array, int]:
+    """Add bark; returns its tint and the seed of its texture."""
+    tint, seed = BARKS[rng.integers(len(BARKS))] * rng.uniform(0.85, 1.15), int(rng.integers(1 << 30))
+    builder.add(Material.BARK, wood.vertices, wood.uv, tint, seed, wood.normals)
+    return tint, seed
 
 
-def add_broadleaf(builder: MeshBuilder, ground: Array, height: float, leaves: int, rng: np.random.Generator) -> None:
-    """A broad-leaved tree of ``height`` [m] on a point (3,) of the ground, its crown of overlapping leaf clouds."""
+def add_broadleaf(
+    builder: MeshBuilder, ground: Array, height: float, leaves: int, rng: np.random.Generator, *, bare: bool = False
+) -> None:
+    """A broad-leaved tree of ``height`` [m] on a point (3,) of the ground, its crown of overlapping leaf clouds.
+
+    A bare tree draws as many random numbers as one in leaf, and has the same trunk and limbs.
+    """
     spread, clear = height * rng.uniform(0.24, 0.36), height * rng.uniform(0.22, 0.36)
     count = int(rng.integers(9, 15))
     heart = ground + rise(0.5 * (clear + height))
@@ -90,9 +100,15 @@ def add_broadleaf(builder: MeshBuilder, ground: Array, height: float, leaves: in
     outward = _unit(0.9 * direction + _unit(centres - heart))
     area = 4.0 * np.pi * float((radii**2).sum())
     tint = BROADLEAVES[rng.integers(len(BROADLEAVES))] * rng.uniform(0.85, 1.2)
-    _add_leaves(builder, centres, outward, float(np.sqrt(1.5 * area / leaves)), tint, rng, leaves == _NEAREST_LEAVES)
+    foliage = MeshBuilder() if bare else builder
+    _add_leaves(foliage, centres, outward, float(np.sqrt(1.5 * area / leaves)), tint, rng, leaves == _NEAREST_LEAVES)
     branches = clouds[: 8 if leaves > 1000 else (3 if leaves > 400 else 0)]
-    _add_wood(builder, _limbs(ground, clear + 0.45 * (height - clear), branches, 0.022 * height + 0.05, rng), rng)
+    girth = 0.022 * height + 0.05
+    limbs, spine = _limbs(ground, clear + 0.45 * (height - clear), branches, girth, rng)
+    bark, seed = _add_wood(builder, limbs, rng)
+    if bare:
+        twigs = crown_twigs(spine, clouds, radii, len(branches), girth, leaves / _NEAREST_LEAVES, copy.deepcopy(rng))
+        builder.add(Material.BARK, twigs.vertices, twigs.uv, bark, seed, twigs.normals)
 
 
 def add_conifer(builder: MeshBuilder, ground: Array, height: float, leaves: int, rng: np.random.Generator) -> None:
@@ -117,8 +133,10 @@ def add_conifer(builder: MeshBuilder, ground: Array, height: float, leaves: int,
     _add_wood(builder, tube(spine, np.array([1.0, 0.6, 0.1]) * (0.014 * height + 0.05), 7), rng)
 
 
-def add_bush(builder: MeshBuilder, ground: Array, size: float, leaves: int, rng: np.random.Generator) -> None:
-    """A bush about ``size`` [m] wide."""
+def add_bush(
+    builder: MeshBuilder, ground: Array, size: float, leaves: int, rng: np.random.Generator, *, bare: bool = False
+) -> None:
+    """A bush about ``size`` [m] wide; a bare one draws as many random numbers as one in leaf."""
     count = int(rng.integers(3, 6))
     offset = rng.uniform(-0.27, 0.27, (count, 3)) * size * [1.0, 1.0, 0.4]
     radii = size * rng.uniform(0.24, 0.38, count)
@@ -129,10 +147,15 @@ def add_bush(builder: MeshBuilder, ground: Array, size: float, leaves: int, rng:
     centres = clouds[which] + direction * radii[which, None] * rng.uniform(0.35, 1.0, (leaves, 1)) ** 0.35
     length = float(np.sqrt(1.7 * 4.0 * np.pi * float((radii**2).sum()) / leaves))
     tint = BROADLEAVES[rng.integers(len(BROADLEAVES))] * rng.uniform(0.7, 1.15)
-    _add_leaves(builder, centres, direction, length, tint, rng, True)
+    _add_leaves(MeshBuilder() if bare else builder, centres, direction, length, tint, rng, True)
+    if bare:
+        own = copy.deepcopy(rng)
+        twigs = bush_twigs(ground, clouds, radii, leaves // 8, own)
+        bark = BARKS[own.integers(len(BARKS))] * own.uniform(0.6, 1.0)
+        builder.add(Material.BARK, twigs.vertices, twigs.uv, bark, int(own.integers(1 << 30)), twigs.normals)
 
 
-def add_grass(builder: MeshBuilder, ground: Array, normals: Array, rng: np.random.Generator) -> None:
+def add_grass(builder: MeshBuilder, ground: Array, normals: Array, rng: np.random.Generator, *, pale: bool = False) -> None:
     """A tuft of blades on each of (N, 3) ground points with (N, 3) ground normals; they are lit like the ground."""
     blades = 7
     count = len(ground) * blades
@@ -149,6 +172,8 @@ def add_grass(builder: MeshBuilder, ground: Array, normals: Array, rng: np.rando
     right[:, 2] -= 0.03
     tip = root + np.hstack([lean, height])
     dry = np.repeat(rng.uniform(0.0, 1.0, len(ground)) ** 2, blades)[:, None] * rng.uniform(0.3, 1.0, (count, 1))
+    if pale:
+        dry = 0.45 + 0.55 * dry
     tint = (1.0 - dry) * np.array([0.11, 0.18, 0.045]) + dry * np.array([0.36, 0.31, 0.15])
     uv = np.broadcast_to(np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 1.0]]), (count, 3, 2))
     shading = _unit(np.repeat(normals, blades, axis=0) + rng.normal(scale=0.25, size=(count, 3)))

@@ -3,7 +3,9 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-OUT ?= demo
+CONDITION ?= night
+demo: OUT ?= demo
+drive: OUT ?= drive
 INSTALLED_BY := setup.py setup.cfg pyproject.toml requirements/make_venv.py
 
 # A terminal with a ROS 2 installation sourced would put that rclpy, built for another Python, before the one in $(VENV).
@@ -13,10 +15,10 @@ endif
 # Set by the ROS 2 wheels of another environment; inherited, it would stop ours from finding its own libraries.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONHOME
 
-export DATA OUT
+export DATA OUT CONDITION
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format benchmark clean distclean
+.PHONY: help setup demo drive test test-slow lint format benchmark clean distclean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -26,6 +28,10 @@ setup: $(VENV)/.run  ## make .venv with the pinned packages
 
 demo: $(VENV)/.run  ## teach and repeat a simulated route, or the recording named with DATA=PATH, and write a report
 	@$(BIN)/vloc demo --out "$$OUT" $(if $(DATA),--data "$$DATA") $(ARGS)
+
+drive: $(VENV)/.run  ## let a simulated robot repeat a route by itself: CONDITION=night, OUT=drive
+	@mkdir -p "$$OUT"
+	@$(BIN)/vloc drive --map "$$OUT/site.vloc" --condition "$$CONDITION" --out "$$OUT/$$CONDITION" $(ARGS)
 
 test: $(VENV)/.dev  ## run the tests and the linters (minutes)
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
@@ -46,7 +52,7 @@ benchmark: $(VENV)/.dev  ## print the time and memory of every stage
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean:  ## remove what builds, tests and the demo leave behind
-	@rm -rf build install log demo .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@rm -rf build install log demo drive .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	@find vloc_ros test launch benchmarks requirements -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## clean, and remove .venv

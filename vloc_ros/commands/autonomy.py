@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vloc_ros.commands.closed_loop import add_course, chosen_site, course_of
 from vloc_ros.commands.common import Subparsers, add_command, add_json, emit
-from vloc_ros.errors import ConfigError
+from vloc_ros.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from vloc_ros.closed_loop.autonomy import Autonomy, Task
@@ -32,6 +32,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--routes", type=int, default=1, help="how many sites to drive at (default: 1)")
     parser.add_argument("--length", type=float, default=120.0, help="length of each route [m] (default: 120)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="drives side by side (default: one per core)")
+    parser.add_argument("--report", action="store_true", help="drive nothing: print and plot what has been driven so far")
     parser.add_argument("--out", type=Path, required=True, help="folder for maps, drives, table and report; resumed if it exists")
     add_course(parser)
     add_json(parser)
@@ -57,8 +58,11 @@ def run(args: argparse.Namespace) -> int:
     sites = [chosen_site(number, args.length) for number in range(1, args.routes + 1)]
     wanted = tasks(sites, names, conditions, args.out)
     autonomy = Autonomy(course_of(args, threads=1), args.scale, args.jobs)
-    _drive_missing(autonomy, wanted, args.out)
-    drives = [judged(task) for task in wanted]
+    if not args.report:
+        _drive_missing(autonomy, wanted, args.out)
+    drives = [judged(task) for task in wanted if autonomy.finished(task) is not None]
+    if not drives:
+        raise DataError(f"{args.out} holds no finished drive with these settings; leave out --report to drive")
     summaries, inliers = [drive.summary for drive in drives], inliers_of(drives)
     sheet = condition_sheet(sites[0].build(), StereoRig(), _SHEET_AT * args.length, conditions)
     report = args.out / "report.html"

@@ -41,7 +41,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--format", choices=_FORMATS, default="images", help="format to write (default: images)")
     parser.add_argument("--seed", type=int, default=7, help="which world (default: 7)")
     parser.add_argument("--length", type=float, default=60.0, help="length of the route [m] (default: 60)")
-    parser.add_argument("--condition", default="noon", help="light and weather: noon, late_afternoon, overcast (default: noon)")
+    parser.add_argument("--condition", default="noon", help="light and weather: noon (default), dusk, night, fog, rain, snow, ...")
     parser.add_argument("--step", type=float, default=0.5, help="distance between frames [m] (default: 0.5)")
     parser.add_argument("--offset", type=float, default=0.0, help="where on the route to start [m] (default: 0)")
     parser.add_argument("--distance", type=float, help="how far to drive [m] (default: once around)")

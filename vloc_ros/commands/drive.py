@@ -107,6 +107,8 @@ def _teach(args: argparse.Namespace, course: Course) -> None:
     from vloc_ros.closed_loop import finish_teaching
     from vloc_ros.simulation import StereoRig, named_condition
 
+    if sys.stderr.isatty():
+        sys.stderr.write("the renderer is compiled on its first use (about a minute, once)\n")
     teaching = course.teach(chosen_site(args.site, args.length), named_condition("noon"), args.map, StereoRig().scaled(args.scale))
     for _ in progress(teaching, teaching.frames, "teach at noon"):
         pass

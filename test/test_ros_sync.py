@@ -56,6 +56,16 @@ def test_pairs_are_within_the_slop_never_reused_and_in_order(kind, messages, slo
 
 
 @pytest.mark.parametrize("kind", IMPLEMENTATIONS)
+@pytest.mark.parametrize("apart_ns", [0, 1, 5 * MS])
+def test_a_difference_of_exactly_the_slop_is_within_it(kind, apart_ns):
+    first = 1_750_509_000_000_000_000
+    messages = [(Stream.LEFT, first), (Stream.RIGHT, first + apart_ns), (Stream.LEFT, first + 9 * MS)]
+    assert len(run(kind, messages, apart_ns, 5)[1]) == 1
+    if apart_ns:
+        assert len(run(kind, messages, apart_ns - 1, 5)[1]) == 0
+
+
+@pytest.mark.parametrize("kind", IMPLEMENTATIONS)
 @settings(max_examples=80, deadline=None)
 @given(lag=st.integers(0, 3), count=st.integers(1, 30), jitter=st.lists(st.integers(-4, 4), min_size=30, max_size=30))
 def test_every_frame_of_a_camera_is_paired_when_one_side_lags(kind, lag, count, jitter):

@@ -176,7 +176,8 @@ class MessageFiltersSynchroniser(Synchroniser):
         from message_filters import ApproximateTimeSynchronizer, SimpleFilter
 
         self._inputs = (SimpleFilter(), SimpleFilter())
-        self._filter = ApproximateTimeSynchronizer(list(self._inputs), self.depth, self.slop_ns * 1e-9)
+        # It wants the difference to be less than its slop, and takes it in seconds: a little more, which _emit makes exact.
+        self._filter = ApproximateTimeSynchronizer(list(self._inputs), self.depth, (self.slop_ns + 2) * 1e-9)
         self._filter.registerCallback(self._emit)
 
     def _insert(self, stream: Stream, stamp_ns: int, message: Any) -> None:

@@ -9,13 +9,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from vloc_ros.closed_loop.judge import JudgedDrive, steps_m
+from vloc_ros.closed_loop.judge import STANDING_MPS, JudgedDrive, steps_m
 from vloc_ros.closed_loop.record import DriveRecord
 from vloc_ros.mapping.state import State
 from vloc_ros.path_following import DriveState, StopReason
 
-STANDING_MPS = 0.02
-"""A slower robot stands."""
 _T = TypeVar("_T")
 
 

@@ -18,6 +18,8 @@ from vloc_ros.path_following import TaughtPath
 Array = NDArray[np.float64]
 FALSE_POSE_M = 0.3
 """A believed pose that is farther from the truth is false."""
+STANDING_MPS = 0.02
+"""A slower robot stands."""
 _CARRIED_M = 0.5
 
 
@@ -40,7 +42,7 @@ class DriveSummary:
         localised_percent: frames with a fix [%].
         rate_hz: frames per second of the time that localisation took.
         frames: camera frames.
-        frames_alone: of them those while the robot drove by itself.
+        frames_alone: of them those in which the robot moved by itself.
         fixes: frames that were localised against the map.
         memory_mib_per_hour: growth of the resident memory in the second half, by simulated time; None for short drives.
     """
@@ -116,6 +118,8 @@ def judge(record: DriveRecord, keyframes: list[Keyframe], keyframe_truth: Trajec
     moved = steps_m(record)
     alone = ~record.operator
     driven, by_robot = float(moved.sum()), float(moved[alone[:-1]].sum())
+    # A robot that stands and waits for help is not following anything.
+    follows = alone & (np.abs(record.twists[:, 0]) > STANDING_MPS)
     fixes = int(np.isfinite(inliers).sum())
     seconds = sum(frame.timings_ms.get("total", 0.0) for frame in run.frames) * 1e-3
     frames = len(run.frames)
@@ -126,22 +130,27 @@ def judge(record: DriveRecord, keyframes: list[Keyframe], keyframe_truth: Trajec
         path_m=path.length,
         driven_m=driven,
         operator_m=driven - by_robot,
-        autonomy_percent=100.0 * by_robot / driven if driven > 0.0 else 0.0,
+        autonomy_percent=percent_alone(driven, driven - by_robot),
         interventions=len(record.interventions),
-        lateral_rms_m=_rms(lateral[alone]),
-        lateral_max_m=float(np.abs(lateral[alone]).max()) if alone.any() else None,
-        heading_rms_deg=None if not alone.any() else float(np.degrees(_rms(heading[alone]) or 0.0)),
+        lateral_rms_m=_rms(lateral[follows]),
+        lateral_max_m=float(np.abs(lateral[follows]).max()) if follows.any() else None,
+        heading_rms_deg=float(np.degrees(_rms(heading[follows]) or 0.0)) if follows.any() else None,
         fixes_per_m=fixes / driven if driven > 0.0 else 0.0,
         median_inliers=float(np.nanmedian(inliers)) if fixes else None,
         false_poses=int(np.count_nonzero(pose_error > FALSE_POSE_M)),
         localised_percent=100.0 * fixes / frames if frames else 0.0,
         rate_hz=frames / seconds if seconds > 0.0 else None,
         frames=frames,
-        frames_alone=int(alone.sum()),
+        frames_alone=int(follows.sum()),
         fixes=fixes,
         memory_mib_per_hour=_memory_slope(record),
     )
     return JudgedDrive(record, path, station, lateral, heading, inliers, pose_error, summary)
+
+
+def percent_alone(driven_m: float, operator_m: float) -> float:
+    """Share [%] of a distance that the robot drove by itself; exactly 100 without an operator, 0 with nothing else."""
+    return 100.0 * (1.0 - operator_m / driven_m) if driven_m > 0.0 else 0.0
 
 
 def carried(record: DriveRecord) -> NDArray[np.bool_]:

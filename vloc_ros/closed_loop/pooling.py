@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.closed_loop.judge import DriveSummary, JudgedDrive
+from vloc_ros.closed_loop.judge import DriveSummary, JudgedDrive, percent_alone
 from vloc_ros.errors import DataError
 
 Array = NDArray[np.float64]
@@ -44,7 +44,7 @@ def pool(rows: Sequence[DriveSummary], inliers: Array | None = None) -> DriveSum
         path_m=sum(row.path_m for row in rows),
         driven_m=driven,
         operator_m=operator,
-        autonomy_percent=100.0 * (driven - operator) / driven if driven > 0.0 else 0.0,
+        autonomy_percent=percent_alone(driven, operator),
         interventions=sum(row.interventions for row in rows),
         lateral_rms_m=_rms((row.lateral_rms_m, row.frames_alone) for row in rows),
         lateral_max_m=_largest(row.lateral_max_m for row in rows),

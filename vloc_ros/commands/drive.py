@@ -92,7 +92,7 @@ def describe(summary: DriveSummary, out: Path | None) -> str:
             ("inliers, median", summary.median_inliers),
             ("false poses", summary.false_poses),
             ("rate of localisation", number(summary.rate_hz, "Hz", 1)),
-            ("memory", number(summary.memory_mib_per_hour, "MiB/h", 1) or "flat or growing cannot be told in less than 10 minutes"),
+            ("memory", number(summary.memory_mib_per_hour, "MiB/h", 1) or "not judged in less than 10 minutes"),
             ("report", "not kept (give --out DIR)" if out is None else out / "report.html"),
         ]
     )

@@ -3,7 +3,7 @@
 from vloc_ros.closed_loop.autonomy_csv import append_row, read_rows
 from vloc_ros.closed_loop.autonomy_report import write_autonomy_report
 from vloc_ros.closed_loop.autonomy_table import autonomy_markdown, autonomy_table
-from vloc_ros.closed_loop.course import Course, describe, finish_teaching, keyframe_truth, site_of, world_of
+from vloc_ros.closed_loop.course import Course, describe, finish_teaching, keyframe_truth, place_at_start, site_of, world_of
 from vloc_ros.closed_loop.drive import ClosedLoop, DrivePlan
 from vloc_ros.closed_loop.drive_report import DrivePicture, write_drive_report
 from vloc_ros.closed_loop.events import CoverCamera, Event, Kidnap, parse_cover, parse_kidnap
@@ -48,6 +48,7 @@ __all__ = [
     "keyframe_truth",
     "parse_cover",
     "parse_kidnap",
+    "place_at_start",
     "pool",
     "pooled_rows",
     "read_drive",

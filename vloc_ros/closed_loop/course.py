@@ -87,13 +87,18 @@ class Course:
         taught = TaughtPath(list(keyframe_truth(store).poses))
         rig = StereoRig(store.camera, store.base_T_camera)
         simulator = self._simulator(site_of(store), condition, rig, self.seed + 1000)
-        offset = np.random.default_rng([self.seed, 8]).uniform(-1.0, 1.0, 2) * [_START_OFFSET_M, _START_TURN_RAD]
-        simulator.place_at(taught.poses[0], *offset)
+        place_at_start(simulator, taught, self.seed)
         return ClosedLoop(simulator, Localizer(rig.camera, store, self.settings), taught, self.settings.drive, plan)
 
     def _simulator(self, site: Site, condition: Condition, rig: StereoRig, seed: int) -> Simulator:
         world = world_of(site, season_of(condition))
         return Simulator(world, condition, self.settings.drive.robot, rig=rig, seed=seed, detail=self.detail, threads=self.threads)
+
+
+def place_at_start(simulator: Simulator, taught: TaughtPath, seed: int) -> None:
+    """Put the robot at the beginning of the true taught path, a little beside it and a little turned, by seed."""
+    offset = np.random.default_rng([seed, 8]).uniform(-1.0, 1.0, 2) * [_START_OFFSET_M, _START_TURN_RAD]
+    simulator.place_at(taught.poses[0], *offset)
 
 
 @lru_cache(maxsize=1)

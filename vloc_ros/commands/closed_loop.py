@@ -36,10 +36,7 @@ def chosen_condition(args: argparse.Namespace) -> Condition:
     """
     from vloc_ros.simulation import named_condition
 
-    condition = named_condition(args.condition)
-    if args.hour is None:
-        return condition
-    return replace(condition.at(args.hour), name=f"{condition.name} at {args.hour:g} h")
+    return named_condition(args.condition, args.hour)
 
 
 def chosen_site(number: int, length_m: float) -> Site:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.geometry import se3
+from vloc_ros.geometry.motion_buffer import interpolate
 from vloc_ros.path_following.settings import FollowerSettings
 
 Array = NDArray[np.float64]
@@ -116,8 +117,7 @@ class DeadReckoning:
         if index == len(self._odometry):
             return None
         end_ns, end = self._odometry[index]
-        fraction = (stamp_ns - start_ns) / (end_ns - start_ns)
-        return np.asarray(start @ se3.exp(fraction * se3.log(se3.between(start, end))))
+        return interpolate(start_ns, start, end_ns, end, stamp_ns)
 
     def _forget(self) -> None:
         """Time has begun again (a bag in a loop, a restarted simulation): what is known is of another time."""

@@ -9,7 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.closed_loop import DriveFile, DriveMoment, DriveSettings, Operator, Supervisor, driven_path, resident_mib
+from vloc_ros.closed_loop import (
+    DriveFile,
+    DriveMoment,
+    DriveSettings,
+    Operator,
+    Supervisor,
+    driven_path,
+    place_at_start,
+    resident_mib,
+)
 from vloc_ros.data.reader import Trajectory
 from vloc_ros.data.trajectory import read_tum, write_tum
 from vloc_ros.geometry.planar import STANDSTILL, PlanarTwist
@@ -18,7 +27,6 @@ from vloc_ros.ros.simulator_settings import SimulatorNodeSettings
 from vloc_ros.simulation import Simulator, Wander
 
 Array = NDArray[np.float64]
-_START_OFFSET_M, _START_TURN_RAD = 0.10, 0.03
 _STANDS_MPS, _STANDS_S = 0.02, 1.0
 
 
@@ -108,8 +116,7 @@ class TopicDrive:
         """Place the robot at the beginning of the taught path, a little beside it; without one, at that of the route."""
         if self._taught is None:
             return
-        offset = np.random.default_rng([self._settings.drive_seed, 8]).uniform(-1.0, 1.0, 2)
-        simulator.place_at(self._taught.poses[0], *(offset * [_START_OFFSET_M, _START_TURN_RAD]))
+        place_at_start(simulator, self._taught, self._settings.drive_seed)
         self.supervisor = Supervisor(self._taught, self._drive, self._settings.laps, simulator.world_T_base)
 
     def look(self, simulator: Simulator, seconds: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, unique
 
 from vloc_ros.closed_loop import DriveSettings, world_of
@@ -92,10 +92,7 @@ def of_condition(settings: SimulatorNodeSettings) -> Condition:
     Raises:
         ConfigError: there is none of that name.
     """
-    condition = named_condition(settings.condition)
-    if settings.hour < 0.0:
-        return condition
-    return replace(condition.at(settings.hour), name=f"{condition.name} at {settings.hour:g} h")
+    return named_condition(settings.condition, None if settings.hour < 0.0 else settings.hour)
 
 
 def of_site(settings: SimulatorNodeSettings) -> Site:

@@ -111,12 +111,13 @@ CONDITIONS: dict[str, Condition] = {
 }
 
 
-def named_condition(name: str) -> Condition:
-    """A condition by name.
+def named_condition(name: str, hour: float | None = None) -> Condition:
+    """A condition by name, at its own hour or at another one [h], which its name then tells.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or the hour is out of range.
     """
     if name not in CONDITIONS:
         raise ConfigError(f"unknown condition '{name}'; known: {', '.join(CONDITIONS)}")
-    return CONDITIONS[name]
+    condition = CONDITIONS[name]
+    return condition if hour is None else replace(condition.at(hour), name=f"{name} at {hour:g} h")

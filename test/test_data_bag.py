@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import struct
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +293,28 @@ def test_guesses_for_the_drivers_of_common_cameras() -> None:
     assert (chosen.left, chosen.left_info) == ("/zed/zed_node/left/image_rect_color", "/zed/zed_node/left/camera_info")
     tum = _types("/camera/rgb/image_color", "/camera/depth/image", infos=("/camera/rgb/camera_info", "/camera/depth/camera_info"))
     assert choose_topics(tum, {}).depth == "/camera/depth/image"
+
+
+@pytest.mark.parametrize("kind", ["bag", "db3", "mcap"])
+def test_a_bag_that_nobody_closes_closes_its_file_whatever_the_collector_meets_first(tmp_path: Path, kind: str) -> None:
+    reader = open_recording(stereo_bag(kind, 3).write(tmp_path / "recording"))
+    reader.frame(0)
+    reader.itself = reader  # type: ignore[attr-defined]  # A cycle: the collector may finalise the file before its reader.
+    before = _open_files(tmp_path)
+    del reader
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert before > 0 and _open_files(tmp_path) == 0 and not complaints
+
+
+def _open_files(folder: Path) -> int:
+    links = (_target(link) for link in Path("/proc/self/fd").iterdir())
+    return sum(target.startswith(str(folder)) for target in links)
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:
+        return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,13 @@ class Entry(NamedTuple):
     stamp_ns: int
 
 
+class _Query:
+    """The query that is being read; apart from its source, so that it can end before the files are closed."""
+
+    def __init__(self) -> None:
+        self.messages: Iterator[Any] = iter(())
+
+
 class BagSource:
     """A bag that is open for reading; usable from several threads, one at a time."""
 
@@ -53,7 +61,9 @@ class BagSource:
         self._entries: list[Entry] = []
         self._connections: list[Any] = []
         self._first_at: dict[int, int] = {}
-        self._cursor: Iterator[Any] = iter(())
+        self._query = _Query()
+        # A source that nobody closes is collected in any order with its files; this closes them before that.
+        self._finalizer = weakref.finalize(self, _close, self._reader, self._query)
         self._next = 0
         self._passed: deque[tuple[int, Any]] = deque(maxlen=_KEPT)
 
@@ -112,7 +122,7 @@ class BagSource:
             if not self._next <= position < self._next + _AHEAD:
                 self._seek(position)
             while True:
-                connection, _, raw = next(self._cursor)
+                connection, _, raw = next(self._query.messages)
                 self._next += 1
                 message = self._reader.deserialize(raw, connection.msgtype)
                 self._passed.append((self._next - 1, message))
@@ -122,19 +132,18 @@ class BagSource:
     def close(self) -> None:
         """Close the files; the source cannot be used afterwards."""
         with self._lock:
-            self._cursor, self._next = iter(()), len(self._entries) + _AHEAD
+            self._query.messages, self._next = iter(()), len(self._entries) + _AHEAD
             self._passed.clear()
-            if self._reader.stack is not None:
-                self._reader.close()
+            self._finalizer()
 
     def _seek(self, position: int) -> None:
         log_ns = self._entries[position].log_ns
-        self._cursor = self._raw(self._connections, start=log_ns)
+        self._query.messages = self._raw(self._connections, start=log_ns)
         self._next = self._first_at[log_ns]
 
     def _raw(self, connections: Sequence[Any], start: int | None = None) -> Iterator[Any]:
         # A reader has one file position: any new query makes an older cursor read nonsense.
-        self._cursor, self._next = iter(()), len(self._entries) + _AHEAD
+        self._query.messages, self._next = iter(()), len(self._entries) + _AHEAD
         return self._reader.messages(connections, start=start) if connections else iter(())
 
     def _of(self, *topics: str) -> list[Any]:
@@ -176,6 +185,11 @@ def is_bag(path: Path) -> bool:
             return False
     children = list(path.iterdir())
     return any(child.suffix in SUFFIXES for child in children) and not any(child.is_dir() for child in children)
+
+
+def _close(reader: AnyReader, query: _Query) -> None:
+    query.messages = iter(())
+    reader.close()
 
 
 def _bag_files(path: Path) -> list[Path]:

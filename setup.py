@@ -51,6 +51,8 @@ setup(
     # Without pins, for whoever uses the library in an environment of their own (requirements/run.txt has the tried versions).
     # colcon resolves none of these: package.xml and requirements/ros.txt do.
     install_requires=[
+        "faiss-cpu",
+        "gtsam",
         "matplotlib",
         "numba",
         "numpy",

@@ -18,11 +18,12 @@ from map_samples import (
     teach,
 )
 
+from vloc_ros.data.model_card import ModelCard
 from vloc_ros.errors import MapError
 from vloc_ros.geometry import se3
 from vloc_ros.mapping.integrity import check_map
 from vloc_ros.mapping.keyframe import Edge, EdgeKind, KeyframeId
-from vloc_ros.mapping.session import ModelCard, SessionKind
+from vloc_ros.mapping.session import SessionKind
 from vloc_ros.mapping.store import MapStore
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from vloc_ros.data.model_card import ModelCard
 from vloc_ros.errors import MapError
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.mapping.keyframe import EdgeKind, Keyframe
 from vloc_ros.mapping.opening import side_files
-from vloc_ros.mapping.session import ModelCard, Session
+from vloc_ros.mapping.session import Session
 from vloc_ros.mapping.store import MapStore
 
 _PARTS = {

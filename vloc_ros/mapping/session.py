@@ -31,20 +31,3 @@ class Session:
     source: str
     started: str
     keyframes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """What made the global descriptors of a map; descriptors of two models can be compared only when their cards are equal.
-
-    Attributes:
-        name: name of the model.
-        dimension: length of its descriptors.
-        sha256: hash of its weights, empty when it has none.
-        preprocessing: how images are prepared for it, empty when the name says it all.
-    """
-
-    name: str
-    dimension: int
-    sha256: str = ""
-    preprocessing: str = ""

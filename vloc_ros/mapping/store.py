@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
+from vloc_ros.data.model_card import ModelCard
 from vloc_ros.errors import CalibrationError, MapError
 from vloc_ros.features.contract import Features
 from vloc_ros.geometry.camera import Array, StereoCamera
@@ -20,7 +21,7 @@ from vloc_ros.mapping.compatibility import camera_differences
 from vloc_ros.mapping.database import Database, checksum, row_name
 from vloc_ros.mapping.keyframe import Edge, Keyframe, KeyframeId
 from vloc_ros.mapping.rows import edge_of_row, edge_row, keyframe_of_row, session_of_row
-from vloc_ros.mapping.session import ModelCard, Session, SessionKind
+from vloc_ros.mapping.session import Session, SessionKind
 
 _OF = "WHERE session = ? AND keyframe = ?"
 

@@ -1,0 +1,67 @@
+"""A pose graph as arrays: what goes into the solver's process and comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.errors import DataError
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class PoseGraph:
+    """Poses joined by measured relative poses, in the plane (d = 2, 3 degrees of freedom) or in space (d = 3, 6 of them).
+
+    The tangent of a pose is translation first, then rotation (x, y, yaw; or x, y, z and the rotation vector), as in g2o and in
+    the covariances of ROS and of the map. Information matrices are given in it.
+
+    Attributes:
+        ids: (N,) int64 name of each pose, unique.
+        poses: (N, d + 1, d + 1) homogeneous ``world_T_pose``: the initial guess, or the solution.
+        a: (M,) int64 row (not name) of the pose that each edge starts at.
+        b: (M,) int64 row of the pose that it ends at.
+        a_T_b: (M, d + 1, d + 1) measured relative poses.
+        information: (M, k, k) inverse covariances of the measurements, symmetric and positive definite; k = 3 or 6.
+        trusted: (M,) bool, True for odometry (never an outlier), False for a loop closure (to be judged).
+
+    Raises:
+        DataError: the shapes do not fit, a row is outside, a number is not finite, or an information matrix is not positive
+            definite; the text names the edge or pose.
+    """
+
+    ids: Rows
+    poses: Array
+    a: Rows
+    b: Rows
+    a_T_b: Array
+    information: Array
+    trusted: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        size, freedoms = self.poses.shape[-1], 3 if self.poses.shape[-1] == 3 else 6
+        count, edges = len(self.ids), len(self.a)
+        shapes = {
+            "poses": (self.poses.shape, (count, size, size)),
+            "b": (self.b.shape, (edges,)),
+            "a_T_b": (self.a_T_b.shape, (edges, size, size)),
+            "information": (self.information.shape, (edges, freedoms, freedoms)),
+            "trusted": (self.trusted.shape, (edges,)),
+        }
+        for name, (found, expected) in shapes.items():
+            if found != expected:
+                raise DataError(f"a pose graph of {count} poses and {edges} edges has {name} of shape {found}, not {expected}")
+
+    @property
+    def dimension(self) -> int:
+        """2 for poses in the plane, 3 in space."""
+        return int(self.poses.shape[-1]) - 1
+
+    @property
+    def freedoms(self) -> int:
+        """Degrees of freedom of a pose: 3 or 6."""
+        return 3 if self.dimension == 2 else 6

@@ -1,0 +1,97 @@
+"""The contract of a global descriptor: one unit vector per image, and the registry by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.data.frame import Image
+from vloc_ros.data.model_card import ModelCard
+from vloc_ros.errors import ConfigError
+from vloc_ros.features import Features
+
+
+@unique
+class Needs(Enum):
+    """What a global descriptor is made from."""
+
+    IMAGE = "image"
+    FEATURES = "features"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is known of one image.
+
+    Attributes:
+        image: (H, W) grey or (H, W, 3) RGB uint8, or None where only the features were kept.
+        features: its local features, or None where nobody extracted any.
+    """
+
+    image: Image | None = None
+    features: Features | None = None
+
+
+class GlobalDescriptor(ABC):
+    """Describes a whole image by one vector, so that images of one place are near each other. Deterministic, without state.
+
+    Attributes:
+        name: what users call it.
+        needs: the part of a :class:`View` that must be there.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[Needs] = Needs.IMAGE
+
+    @property
+    @abstractmethod
+    def card(self) -> ModelCard:
+        """Name, dimension, hash of the weights (or of the vocabulary) and preprocessing; equal cards, comparable vectors."""
+
+    @abstractmethod
+    def describe(self, view: View) -> NDArray[np.float32]:
+        """(D,) float32 of unit length, compared by its dot product; all zeros for an image with nothing to describe.
+
+        Raises:
+            DataError: the view lacks what :attr:`needs` says.
+        """
+
+    def describe_many(self, views: Sequence[View]) -> NDArray[np.float32]:
+        """(N, D) descriptors of several images; a network does it in batches."""
+        rows = [self.describe(view) for view in views]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), self.card.dimension)
+
+
+_MAKERS: dict[str, Callable[[], GlobalDescriptor]] = {}
+
+
+def register(name: str) -> Callable[[Callable[[], GlobalDescriptor]], Callable[[], GlobalDescriptor]]:
+    """Decorator that makes a class or function, called without arguments, known as the maker of a descriptor."""
+
+    def known(maker: Callable[[], GlobalDescriptor]) -> Callable[[], GlobalDescriptor]:
+        _MAKERS[name] = maker
+        return maker
+
+    return known
+
+
+def descriptors() -> list[str]:
+    """Names of the registered global descriptors."""
+    return sorted(_MAKERS)
+
+
+def create_descriptor(name: str) -> GlobalDescriptor:
+    """Build a global descriptor by name.
+
+    Raises:
+        ConfigError: the name is not registered.
+    """
+    if name not in _MAKERS:
+        raise ConfigError(f"unknown descriptor '{name}'; known: {', '.join(descriptors())}")
+    return _MAKERS[name]()

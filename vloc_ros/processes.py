@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import random
@@ -22,7 +23,9 @@ from typing import IO, Any
 import yaml
 
 _log = logging.getLogger(__name__)
-_PARENT_VARIABLE = "VLOC_PARENT_PID"
+PARENT_VARIABLE = "VLOC_PARENT_PID"
+"""Environment variable that names the process whose death ends this one too."""
+_PR_SET_PDEATHSIG = 1
 _POLL_S = 0.05
 _INTERRUPTED = 130
 _TIMED_OUT = 124
@@ -136,9 +139,22 @@ def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
         **dds_profile(),
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTHONUNBUFFERED": "1",
-        _PARENT_VARIABLE: str(os.getpid()),
+        PARENT_VARIABLE: str(os.getpid()),
     }
     return {**os.environ, **own, **changes}
+
+
+def end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the process that started us dies, so that killing it leaves no child behind (Linux).
+
+    Only if that process said so, as :func:`child_environment` does.
+    """
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is None or not sys.platform.startswith("linux") or parent != str(os.getppid()):
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if parent != str(os.getppid()):  # it died in between
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def dds_profile() -> dict[str, str]:

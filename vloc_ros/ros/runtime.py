@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import importlib.util
 import logging
@@ -15,15 +14,12 @@ from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vloc_ros.errors import VlocError
+from vloc_ros.processes import end_with_parent
 
 if TYPE_CHECKING:
     from vloc_ros.ros.managed_node import ManagedNode
 
-PARENT_VARIABLE = "VLOC_PARENT_PID"
-"""Environment variable that names the process whose death ends this one too."""
-
 _SPIN_S = 0.1
-_PR_SET_PDEATHSIG = 1
 
 
 class RosUnavailableError(VlocError):
@@ -73,7 +69,7 @@ def run_node(make: Callable[[], ManagedNode], arguments: list[str] | None = None
         return 1
     from rclpy.signals import SignalHandlerOptions
 
-    _end_with_parent()
+    end_with_parent()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stopper(stop))
@@ -119,16 +115,6 @@ def _stopper(stop: threading.Event) -> Callable[[int, FrameType | None], None]:
         stop.set()
 
     return handle
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the process that started us dies, so that killing it leaves no node behind (Linux)."""
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent is None or not sys.platform.startswith("linux") or parent != str(os.getppid()):
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if parent != str(os.getppid()):  # it died in between
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class RosLogHandler(logging.Handler):

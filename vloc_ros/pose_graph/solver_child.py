@@ -1,0 +1,50 @@
+"""The solver's process: ``python -m vloc_ros.pose_graph.solver_child``. Requests come on stdin, answers go to stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import BinaryIO
+
+from vloc_ros.errors import VlocError
+from vloc_ros.pose_graph import gnc, labelling
+from vloc_ros.pose_graph.solver_messages import SolveAnswer, answer_to_message, request_from_message
+from vloc_ros.pose_graph.wire import LENGTH_BYTES, Message, decode, encode, length_of
+from vloc_ros.processes import end_with_parent
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until there are no more."""
+    while head := requests.read(LENGTH_BYTES):
+        body = requests.read(length_of(head))
+        answers.write(encode(_answer(body)))
+        answers.flush()
+
+
+def _answer(body: bytes) -> Message:
+    try:
+        request = request_from_message(decode(body))
+        solution = gnc.solve_gnc(request.graph, request.settings, request.start)
+        verdicts = labelling.label_closures(request.graph, solution, request.settings, request.revision)
+    except VlocError as error:
+        return Message({"error": str(error)}, {})
+    except Exception as error:  # gtsam raises RuntimeError for whatever it cannot do
+        return Message({"error": f"the solver failed: {type(error).__name__}: {error}"}, {})
+    return answer_to_message(SolveAnswer(solution, verdicts))
+
+
+def main() -> int:
+    """Serve the process that started this one, and end with it."""
+    end_with_parent()
+    os.nice(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    # What gtsam prints must not get between the answers.
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        answers.write(encode(Message({"ready": True}, {})))
+        answers.flush()
+        serve(sys.stdin.buffer, answers)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

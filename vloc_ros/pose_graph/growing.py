@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from vloc_ros.config import param
 from vloc_ros.pose_graph.closure_book import Closure, ClosureBook
+from vloc_ros.pose_graph.condensed import Condensed, condense
 from vloc_ros.pose_graph.gnc import GncSolution
 from vloc_ros.pose_graph.graph import PoseGraph
 from vloc_ros.pose_graph.intake import Candidate, Intake, Rejection, Rejections, WaitingRoom, fault
 from vloc_ros.pose_graph.joining import align, unchecked
 from vloc_ros.pose_graph.labels import Label, LabelReason, Verdict
 from vloc_ros.pose_graph.links import Link
-from vloc_ros.pose_graph.reduction import Reduced, reduce
 from vloc_ros.pose_graph.tracks import Tracks
 
 Array = NDArray[np.float64]
@@ -43,18 +43,18 @@ class Snapshot:
 
     Attributes:
         revision: of the graph, and of the verdicts that come of it.
-        reduced: the graph to solve, with the current estimate as its start.
-        measured: the candidates that it weighs, in the order of ``reduced.closures``.
+        condensed: the graph to solve, with the current estimate as its start.
+        measured: the candidates that it weighs, in the order of ``condensed.closures``.
     """
 
     revision: int
-    reduced: Reduced
+    condensed: Condensed
     measured: list[Candidate]
 
     @property
     def graph(self) -> PoseGraph:
         """The graph to solve."""
-        return self.reduced.graph
+        return self.condensed.graph
 
 
 class GrowingGraph:
@@ -176,7 +176,7 @@ class GrowingGraph:
         weighed = list(zip(numbers, measured, strict=True))
         self.revision += 1
         self._changed = False
-        return Snapshot(self.revision, reduce(self._tracks, self._links, weighed, self._settings.max_span), measured)
+        return Snapshot(self.revision, condense(self._tracks, self._links, weighed, self._settings.max_span), measured)
 
     def accept(self, snapshot: Snapshot, solution: GncSolution, verdicts: Sequence[Verdict | None]) -> list[int]:
         """Take a solution back.
@@ -189,13 +189,13 @@ class GrowingGraph:
         Returns:
             Numbers of the closures whose label is new, or another than before.
         """
-        reduced = snapshot.reduced
-        for track, rows, first in zip(self._tracks.all, reduced.rows, reduced.first, strict=False):
+        condensed = snapshot.condensed
+        for track, rows, first in zip(self._tracks.all, condensed.rows, condensed.first, strict=False):
             track.rows, track.poses = rows, solution.poses[first : first + len(rows)].copy()
-        of_closures = verdicts[len(verdicts) - len(reduced.closures) :]
+        of_closures = verdicts[len(verdicts) - len(condensed.closures) :]
         proposed = [
             Closure(number, measured, verdict)
-            for number, measured, verdict in zip(reduced.closures, snapshot.measured, of_closures, strict=True)
+            for number, measured, verdict in zip(condensed.closures, snapshot.measured, of_closures, strict=True)
             if verdict is not None
         ]
         alone = unchecked(self._tracks, self._links, [*proposed, *self._left_out({c.number for c in proposed})])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vloc_ros.config import from_dict, to_dict
 from vloc_ros.pose_graph.gnc import GncSettings, GncSolution
@@ -12,7 +13,8 @@ from vloc_ros.pose_graph.graph import PoseGraph
 from vloc_ros.pose_graph.labels import Label, LabelReason, Verdict
 from vloc_ros.pose_graph.wire import Message
 
-_START, _SOLUTION = "start_", "solution_"
+Array = NDArray[np.float64]
+_START, _SOLUTION = "start", "solution_"
 _LABELS, _REASONS = tuple(Label), tuple(LabelReason)
 _NONE = -1
 
@@ -24,13 +26,13 @@ class SolveRequest:
     Attributes:
         graph: it.
         settings: of the solver.
-        start: the last solution of a graph like it, to start from; None: start from ``graph.poses``.
+        start: (N, d + 1, d + 1) poses to start from; None: the solver integrates the odometry.
         revision: number that the verdicts shall bear.
     """
 
     graph: PoseGraph
     settings: GncSettings
-    start: GncSolution | None = None
+    start: Array | None = None
     revision: int = 0
 
 
@@ -45,10 +47,9 @@ class SolveAnswer:
 def request_to_message(request: SolveRequest) -> Message:
     """For the way to the solver."""
     arrays = {field.name: getattr(request.graph, field.name) for field in fields(PoseGraph)}
-    meta = {"settings": to_dict(request.settings), "revision": request.revision, "start": None}
+    meta = {"settings": to_dict(request.settings), "revision": request.revision}
     if request.start is not None:
-        meta["start"], of_start = _solution_parts(request.start, _START)
-        arrays |= of_start
+        arrays[_START] = request.start
     return Message(meta, arrays)
 
 
@@ -60,13 +61,15 @@ def request_from_message(message: Message) -> SolveRequest:
         ConfigError: a setting is wrong.
     """
     graph = PoseGraph(**{field.name: message.arrays[field.name] for field in fields(PoseGraph)})
-    start = None if message.meta["start"] is None else _solution(message.meta["start"], message, _START)
-    return SolveRequest(graph, from_dict(GncSettings, message.meta["settings"]), start, int(message.meta["revision"]))
+    settings, revision = from_dict(GncSettings, message.meta["settings"]), int(message.meta["revision"])
+    return SolveRequest(graph, settings, message.arrays.get(_START), revision)
 
 
 def answer_to_message(answer: SolveAnswer) -> Message:
     """For the way back."""
-    numbers, arrays = _solution_parts(answer.solution, _SOLUTION)
+    values = {field.name: getattr(answer.solution, field.name) for field in fields(GncSolution)}
+    arrays = {_SOLUTION + name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    numbers = {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
     given = answer.verdicts
     arrays["label"] = np.array([_NONE if v is None else _LABELS.index(v.label) for v in given], dtype=np.int8)
     arrays["reason"] = np.array([_NONE if v is None else _REASONS.index(v.reason) for v in given], dtype=np.int8)
@@ -82,15 +85,5 @@ def answer_from_message(message: Message) -> SolveAnswer:
         None if label == _NONE else Verdict(_LABELS[label], weight, chi2, int(revision), _REASONS[reason])
         for label, reason, (weight, chi2, revision) in zip(*columns, strict=True)
     ]
-    return SolveAnswer(_solution(message.meta["solution"], message, _SOLUTION), verdicts)
-
-
-def _solution_parts(solution: GncSolution, prefix: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    values = {field.name: getattr(solution, field.name) for field in fields(GncSolution)}
-    arrays = {prefix + name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-    return {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}, arrays
-
-
-def _solution(numbers: dict[str, float], message: Message, prefix: str) -> GncSolution:
-    arrays = {name.removeprefix(prefix): value for name, value in message.arrays.items() if name.startswith(prefix)}
-    return GncSolution(**numbers, **arrays)  # type: ignore[arg-type]
+    arrays = {name.removeprefix(_SOLUTION): value for name, value in message.arrays.items() if name.startswith(_SOLUTION)}
+    return SolveAnswer(GncSolution(**message.meta["solution"], **arrays), verdicts)

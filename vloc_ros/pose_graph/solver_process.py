@@ -9,6 +9,9 @@ import time
 from dataclasses import dataclass
 from enum import Enum, unique
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vloc_ros.errors import VlocError
 from vloc_ros.pose_graph.gnc import GncSettings, GncSolution
 from vloc_ros.pose_graph.graph import PoseGraph
@@ -16,6 +19,7 @@ from vloc_ros.pose_graph.labels import Verdict
 from vloc_ros.pose_graph.solver_messages import SolveRequest, answer_from_message, request_to_message
 from vloc_ros.pose_graph.solver_pipe import ChildLostError, SolverChild
 
+Array = NDArray[np.float64]
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 2
 _CLOSE_S = 10.0
@@ -100,7 +104,7 @@ class SolverProcess:
         """How long the last start took until the child was ready [s], the import of gtsam above all; 0.0 before."""
         return self._start_seconds
 
-    def submit(self, graph: PoseGraph, settings: GncSettings, start: GncSolution | None = None, revision: int = 0) -> None:
+    def submit(self, graph: PoseGraph, settings: GncSettings, start: Array | None = None, revision: int = 0) -> None:
         """Ask for a solution; returns at once. The arrays must not be changed afterwards.
 
         Raises:

@@ -35,6 +35,8 @@ class Problem(Enum):
     NO_ACKNOWLEDGEMENT = "frame not processed"
     NOBODY_LISTENS = "nobody listens"
     SLOW = "slower than asked"
+    MAP = "the map cannot be used"
+    SOLVER = "the graph was not solved"
 
 
 class Problems:

@@ -9,22 +9,19 @@ from numpy.typing import NDArray
 
 from vloc_ros.pose_graph.graph import PoseGraph
 from vloc_ros.pose_graph.intake import Candidate
-from vloc_ros.pose_graph.links import Link, by_odometry
-from vloc_ros.pose_graph.manifold import inverse
+from vloc_ros.pose_graph.links import Link
 from vloc_ros.pose_graph.tracks import Place, Tracks
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
-_LOOSE = np.diag(np.repeat([1e3**-2, np.pi**-2], 3))
-"""Information of the tie that holds a session which nothing else joins to the first [1/m^2, 1/rad^2]."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reduced:
+class Condensed:
     """A small graph, and what its parts are in the big one.
 
     Attributes:
-        graph: it; row 0 is the first keyframe of all, which holds the world.
+        graph: it; row 0 is the first keyframe of all; the solver holds it, as the first pose of the graph, where it is.
         rows: for each chain the (J,) rows of its joints.
         first: for each chain the row in ``graph`` of its first joint; those of a chain follow each other.
         closures: numbers of the closures; their edges are the last ones of the graph, in this order.
@@ -36,7 +33,7 @@ class Reduced:
     closures: list[int]
 
 
-def reduce(tracks: Tracks, links: list[Link], candidates: list[tuple[int, Candidate]], longest: int) -> Reduced:
+def condense(tracks: Tracks, links: list[Link], candidates: list[tuple[int, Candidate]], longest: int) -> Condensed:
     """Build the small graph.
 
     Its joints are the ends of each chain, the ends of links and closures, and so many more that no edge spans more than
@@ -65,17 +62,13 @@ def reduce(tracks: Tracks, links: list[Link], candidates: list[tuple[int, Candid
         edges.add(start, start + 1, motions, np.linalg.inv(covariances))
     for link in links:
         edges.add([row(link.a)], [row(link.b)], link.a_T_b[None], np.linalg.inv(link.covariance)[None])
-    groups = by_odometry(len(tracks.all), links)
-    for chain in (chain for chain in range(1, len(tracks.all)) if groups.root(chain) == chain):
-        tie = inverse(poses[:1]) @ poses[first[chain]][None]
-        edges.add([0], [first[chain]], tie, _LOOSE[None])
     trusted = edges.count
     for _, candidate in candidates:
         a, b = row(tracks.places[candidate.a]), row(tracks.places[candidate.b])
         edges.add([a], [b], candidate.a_T_b[None], np.linalg.inv(candidate.covariance)[None])
     ids = np.concatenate([np.array(t.ids, dtype=np.int64)[r] for t, r in zip(tracks.all, rows, strict=True)])
     graph = edges.graph(ids, poses, trusted)
-    return Reduced(graph, rows, first[:-1], [number for number, _ in candidates])
+    return Condensed(graph, rows, first[:-1], [number for number, _ in candidates])
 
 
 def _joints(chain: int, count: int, ends: list[Place], longest: int) -> Rows:

@@ -1,0 +1,161 @@
+"""Node ``pose_graph``: says of each candidate for a loop closure whether it is true, and straightens the path by those that are."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from nav_msgs.msg import Odometry
+
+from vloc_ros.errors import VlocError
+from vloc_ros.ros.managed_node import ManagedNode
+from vloc_ros.ros.pose_graph_inputs import teaches, to_candidate, to_keyframe
+from vloc_ros.ros.pose_graph_keeper import GraphKeeper
+from vloc_ros.ros.pose_graph_outputs import GraphOutputs
+from vloc_ros.ros.pose_graph_report import report
+from vloc_ros.ros.pose_graph_settings import GraphNodeSettings
+from vloc_ros.ros.problems import Problem, Problems
+from vloc_ros.ros.qos import latched, reliable
+from vloc_ros.ros.runtime import run_node
+from vloc_ros.ros.services import trigger_service
+from vloc_ros.ros.worker import Worker
+
+_TURN_S, _REPORT_S, _PICTURE_S = 0.05, 1.0, 2.0
+_STOP_S = 30.0
+_QUEUE = 5000
+
+
+class PoseGraphNode(ManagedNode):
+    """Wires topics, services and parameters to a :class:`GraphKeeper` that runs in a worker's thread."""
+
+    def __init__(self) -> None:
+        super().__init__("pose_graph", (GraphNodeSettings(),))
+
+    def configure(self) -> None:
+        """Start the solver, read the map, and advertise the topics."""
+        self._settings = self.settings(GraphNodeSettings())
+        self._problems = Problems(self.get_logger().warning)
+        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self._broken, "graph")
+        try:
+            self._keeper: GraphKeeper = self._worker.call(lambda: GraphKeeper(self._settings, self._problems)).result()
+        except BaseException:
+            self._worker.stop(_STOP_S)
+            raise
+        self._outputs = GraphOutputs(self, self._settings)
+        self._drawn = -1
+
+    def activate(self) -> None:
+        """Listen, and solve whenever there is something new."""
+        self._teaching = False
+        self._subscriptions_active = [
+            self.create_subscription(Odometry, "keyframes", lambda m: self._do(lambda: self._take_keyframe(m)), reliable(_QUEUE)),
+            self.create_subscription(
+                Odometry, "loop_closures/candidates", lambda m: self._do(lambda: self._take_candidate(m)), reliable(_QUEUE)
+            ),
+            self.create_subscription(DiagnosticStatus, "state", self._take_state, latched()),
+        ]
+        self._services_active = [
+            trigger_service(self, "~/solve", lambda: self._worker.call(self._keeper.solve_now)),
+            trigger_service(self, "~/apply", self._apply),
+            trigger_service(self, "~/republish", lambda: self._worker.call(self._republish)),
+        ]
+        self._timers_active = [
+            self.steady_timer(_TURN_S, lambda: self._worker.put(None)),
+            self.steady_timer(_REPORT_S, lambda: self._do(self._report)),
+            self.steady_timer(_PICTURE_S, lambda: self._do(self._draw_new)),
+        ]
+        if self._settings.heartbeat_rate > 0.0:
+            self._timers_active.append(
+                self.steady_timer(1.0 / self._settings.heartbeat_rate, lambda: self._outputs.heartbeat(self._now_ns()))
+            )
+        self._worker.open()
+
+    def deactivate(self) -> None:
+        """Listen no more; a solution that is being computed is taken when the node is active again."""
+        self._worker.shut()
+        for subscription in self._subscriptions_active:
+            self.destroy_subscription(subscription)
+        for service in self._services_active:
+            self.destroy_service(service)
+        for timer in self._timers_active:
+            self.destroy_timer(timer)
+
+    def cleanup(self) -> None:
+        """End the solver and take the topics away."""
+        closed: Future[None] = self._worker.call(self._keeper.close)
+        ended = self._worker.stop(_STOP_S)
+        self._outputs.close()
+        if not ended:
+            raise VlocError(f"the graph was not closed within {_STOP_S:g} s")
+        closed.result()
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _do(self, command: Callable[[], Any]) -> None:
+        """Run something in the worker's thread; what it raises is not lost."""
+        self._worker.call(command).add_done_callback(self._done)
+
+    def _done(self, outcome: Future[Any]) -> None:
+        error = outcome.exception()
+        if isinstance(error, VlocError):
+            self._problems.report(Problem.BAD_INPUT, str(error))
+        elif error is not None:
+            self._broken(error)
+
+    def _broken(self, error: BaseException) -> None:
+        self.get_logger().error("".join(traceback.format_exception(error)))
+        self.fail(f"internal error: {error!r}")
+
+    def _take_keyframe(self, message: Odometry) -> None:
+        keyframe = to_keyframe(message, self._keeper.graph.rejections)
+        if keyframe is not None:
+            self._keeper.keyframe(*keyframe)
+
+    def _take_candidate(self, message: Odometry) -> None:
+        candidate = to_candidate(message, self._keeper.graph.rejections)
+        if candidate is not None:
+            self._keeper.candidate(*candidate)
+
+    def _take_state(self, message: DiagnosticStatus) -> None:
+        self._teaching = teaches(message)
+
+    def _apply(self) -> Future[str]:
+        teaching = self._teaching and self.count_publishers(self.resolve_topic_name("state")) > 0
+        return self._worker.call(lambda: self._keeper.apply(teaching))
+
+    def _turn(self, _nothing: None) -> None:
+        changed = self._keeper.turn()
+        if changed is not None:
+            self._outputs.labels(self._now_ns(), changed)
+            self._draw()
+
+    def _draw_new(self) -> None:
+        if len(self._keeper.graph) != self._drawn:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = len(self._keeper.graph)
+        self._outputs.picture(self._now_ns(), self._keeper)
+
+    def _republish(self) -> str:
+        closures = list(self._keeper.graph.closures)
+        self._outputs.labels(self._now_ns(), closures)
+        self._draw()
+        return f"{len(closures)} closures were published with their labels of revision {self._keeper.graph.revision}"
+
+    def _report(self) -> None:
+        self._outputs.diagnostics(self._now_ns(), report(self._keeper), self._problems.active)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Console script ``pose_graph``."""
+    return run_node(PoseGraphNode, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

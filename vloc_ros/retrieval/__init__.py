@@ -17,6 +17,8 @@ from vloc_ros.retrieval.index_file import load_index, save_index
 # Importing a descriptor registers it.
 from vloc_ros.retrieval.hog import Hog  # isort: skip
 from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
+from vloc_ros.retrieval.vlad import Vlad  # isort: skip
+from vloc_ros.retrieval.words import Words  # isort: skip
 
 __all__ = [
     "Background",
@@ -33,6 +35,8 @@ __all__ = [
     "Refusal",
     "Thumbnail",
     "View",
+    "Vlad",
+    "Words",
     "create_descriptor",
     "descriptors",
     "load_index",

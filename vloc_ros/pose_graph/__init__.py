@@ -1,6 +1,18 @@
 """The pose graph: robust optimisation that labels loop closures, in a process of its own."""
 
+from vloc_ros.pose_graph.gnc import GncMethod, GncSettings, GncSolution, Optimizer, chi2_threshold, solve_gnc
 from vloc_ros.pose_graph.graph import PoseGraph
 from vloc_ros.pose_graph.labels import Label, LabelReason, Verdict
 
-__all__ = ["Label", "LabelReason", "PoseGraph", "Verdict"]
+__all__ = [
+    "GncMethod",
+    "GncSettings",
+    "GncSolution",
+    "Label",
+    "LabelReason",
+    "Optimizer",
+    "PoseGraph",
+    "Verdict",
+    "chi2_threshold",
+    "solve_gnc",
+]

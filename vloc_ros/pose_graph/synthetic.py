@@ -18,9 +18,7 @@ FALSE_CLOSURE_DISTANCE_M = 10.0
 """A false closure joins places at least so far apart that what it claims cannot be true."""
 
 
-def two_laps(
-    keyframes: int, true_closures: int, false_closures: int, seed: int
-) -> tuple[PoseGraph, Array, NDArray[np.bool_]]:
+def two_laps(keyframes: int, true_closures: int, false_closures: int, seed: int) -> tuple[PoseGraph, Array, NDArray[np.bool_]]:
     """Two laps of a hilly circuit in space, with loop closures between the laps and false ones between random places.
 
     A true closure joins a keyframe of the second lap with one of the first lap at most two keyframes from the same place. A

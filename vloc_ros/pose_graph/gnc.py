@@ -1,0 +1,150 @@
+"""Graduated non-convexity on a pose graph: the poses, and how far each loop closure is to be believed.
+
+Truncated least squares by graduated non-convexity (Yang, Antonante, Tzoumas, Carlone, "Graduated Non-Convexity for Robust
+Spatial Perception", RA-L 2020, eq. 12 to 14), with odometry and anchors as known inliers. gtsam's own loop solves every round
+again from the initial values; ours starts each from the last one, on a graph in which runs of odometry are one edge
+(:mod:`vloc_ros.pose_graph.reduction`), and finishes on the whole graph.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2 as chi2_distribution
+
+from vloc_ros.errors import DataError
+from vloc_ros.pose_graph import manifold
+from vloc_ros.pose_graph.anchors import odometry_poses
+from vloc_ros.pose_graph.bare import solve_bare
+from vloc_ros.pose_graph.gnc_settings import GncMethod, GncSettings, Optimizer
+from vloc_ros.pose_graph.graph import PoseGraph
+from vloc_ros.pose_graph.reduction import reduce_graph
+from vloc_ros.pose_graph.weighted import WeightedGraph
+
+Array = NDArray[np.float64]
+
+__all__ = ["GncMethod", "GncSettings", "GncSolution", "Optimizer", "chi2_threshold", "solve_gnc"]
+
+_log = logging.getLogger(__name__)
+_SMALLEST_MU = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class GncSolution:
+    """What the robust solver found.
+
+    Attributes:
+        poses: (N, d + 1, d + 1) solution, in the order of the graph's poses.
+        weights: (M,) from 0 (rejected) to 1 (believed), in the order of the graph's edges; 1 for trusted ones.
+        chi2: (M,) squared Mahalanobis residual of each edge at the solution, unweighted.
+        iterations: rounds of the weights.
+        converged: whether all weights came to 0 or 1 (or the cost to rest) within the allowed rounds.
+        seconds: wall time.
+    """
+
+    poses: Array
+    weights: Array
+    chi2: Array
+    iterations: int
+    converged: bool
+    seconds: float
+
+
+def chi2_threshold(probability: float, freedoms: int) -> float:
+    """The squared Mahalanobis residual that a true measurement stays below with this probability; twice GNC's ``barc^2``."""
+    return float(chi2_distribution.ppf(probability, freedoms))
+
+
+def solve_gnc(graph: PoseGraph, settings: GncSettings, start: Array | None = None) -> GncSolution:
+    """Optimise a graph whose closures may be false.
+
+    Each connected component is anchored at the start of its first pose. Parts that only closures join keep together as long as
+    one of these is believed, else they stay where they started. Poses without any edge stay where they are. A closure given
+    twice counts twice.
+
+    Args:
+        graph: the graph.
+        settings: of the solver.
+        start: (N, d + 1, d + 1) poses to start from, such as the previous solution; without them the integrated odometry.
+
+    Raises:
+        DataError: ``start`` does not fit the graph, or the linear system cannot be solved because the numbers of the graph
+            are too far apart (information matrices over many orders of magnitude).
+    """
+    begun = time.perf_counter()
+    if start is not None and (start.shape != graph.poses.shape or not np.isfinite(start).all()):
+        raise DataError(f"the start of the solver must be finite poses of shape {graph.poses.shape}, not {start.shape}")
+    poses = odometry_poses(graph) if start is None else np.asarray(start, dtype=np.float64)
+    try:
+        if settings.method is GncMethod.GTSAM:
+            poses, weights, iterations, converged = solve_bare(graph, poses, settings)
+        else:
+            poses, weights, iterations, converged = _solve(graph, poses, settings)
+    except RuntimeError as error:
+        # gtsam says so when elimination meets a pivot that is not positive.
+        raise DataError(f"the pose graph cannot be solved: {' '.join(str(error).split())[:300]}") from error
+    chi2 = manifold.squared_mahalanobis(manifold.residuals(poses, graph.a, graph.b, graph.a_T_b), graph.information)
+    return GncSolution(poses, weights, chi2, iterations, converged, time.perf_counter() - begun)
+
+
+def _solve(graph: PoseGraph, poses: Array, settings: GncSettings) -> tuple[Array, Array, int, bool]:
+    weights, mu, rounds, converged = np.ones(len(graph.a)), None, 0, graph.trusted.all()
+    closures = ~graph.trusted
+    reduced = reduce_graph(graph, poses) if settings.method is GncMethod.REDUCED and closures.any() else None
+    if reduced is not None:
+        small = WeightedGraph(reduced.graph, reduced.graph.poses, settings)
+        mu, rounds, converged = _rounds(small, settings, None, 0)
+        weights[closures] = small.weights[~reduced.graph.trusted]
+        poses = reduced.expanded(small.poses)
+    whole = WeightedGraph(graph, poses, settings)
+    whole.set_weights(weights)
+    if reduced is None and closures.any():
+        mu, rounds, converged = _rounds(whole, settings, None, 0)
+    whole.optimise(settings.final_iterations)
+    if reduced is not None and mu is not None and converged:
+        # The short cut is of first order: the whole graph has the last word on every weight.
+        wanted = _weights(whole, mu, settings)
+        if np.abs(wanted - whole.weights).max() > 10.0 * settings.weights_tolerance:
+            mu, rounds, converged = _rounds(whole, settings, mu, rounds)
+            whole.optimise(settings.final_iterations)
+    return whole.poses, whole.weights, rounds, bool(converged)
+
+
+def _rounds(state: WeightedGraph, settings: GncSettings, mu: float | None, done: int) -> tuple[float | None, int, bool]:
+    """Alternate between poses and weights until the weights are decided; gives mu (None: no closure is in doubt), rounds."""
+    threshold = chi2_threshold(settings.probability, state.graph.freedoms)
+    if mu is None:
+        ratio = state.closure_chi2() / threshold
+        if ratio.max() > 1.0:
+            mu = max(float(1.0 / (2.0 * ratio.max() - 1.0)), _SMALLEST_MU)
+        state.optimise(settings.final_iterations if mu is None else settings.first_iterations)
+        if mu is None:
+            # All closures agree with the start, and so (but for noise) with each other.
+            mu = 1.0
+    before = np.inf
+    for number in range(done + 1, settings.max_iterations + 1):
+        state.set_weights(_weights(state, mu, settings))
+        state.optimise(settings.inner_iterations)
+        cost = state.cost()
+        free = state.weights[~state.graph.trusted]
+        decided = bool((np.minimum(free, 1.0 - free) <= settings.weights_tolerance).all())
+        settled = mu > 1.0 and abs(before - cost) <= settings.relative_cost_tolerance * max(cost, 1e-12)
+        if decided or settled:
+            return mu, number, True
+        mu *= settings.mu_step
+        before = cost
+    return mu, settings.max_iterations, False
+
+
+def _weights(state: WeightedGraph, mu: float, settings: GncSettings) -> Array:
+    """(M,) weights of truncated least squares at this mu; 1 for trusted edges."""
+    threshold = chi2_threshold(settings.probability, state.graph.freedoms)
+    ratio = np.maximum(state.closure_chi2() / threshold, 1e-300)
+    free = np.clip(np.sqrt(mu * (mu + 1.0) / ratio) - mu, 0.0, 1.0)
+    weights = np.ones(len(state.graph.a))
+    weights[~state.graph.trusted] = free
+    return weights

@@ -36,7 +36,7 @@ from vloc_ros.settings import Settings
 from vloc_ros.simulation import SimulatedRun
 from vloc_ros.simulation.sites import SITES, Site
 
-DESCRIPTORS = ("words", "vlad", "hog", "thumbnail")
+DESCRIPTORS = ("vlad", "hog", "thumbnail")
 
 
 def main() -> int:

@@ -14,10 +14,13 @@ from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.retrieval.contract import GlobalDescriptor, Needs, View, create_descriptor, takes_assets
 from vloc_ros.retrieval.index import DescriptorIndex
-from vloc_ros.retrieval.learning import learned_assets
+from vloc_ros.retrieval.vlad import Vlad
+from vloc_ros.retrieval.vocabulary import CENTRES, Vocabulary
 
 _MOST_VIEWS = 300
 """So many keyframes, spread over the map, are enough to learn from."""
+_FEATURES_PER_WORD = 8
+"""A word that has fewer features to its name says nothing of other images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,8 @@ class MapDescriptor:
         """
         if takes_assets(name) and assets is None:
             assets = model_asset(store, name)
-        if takes_assets(name) and assets is None:
-            assets = _learned(store, name)
+            if assets is None and name == Vlad.name:
+                assets = _vocabulary(store)
         return cls(create_descriptor(name, assets), assets)
 
     def vector(self, store: MapStore, id: KeyframeId) -> NDArray[np.float32]:
@@ -98,8 +101,10 @@ class MapDescriptor:
         return index
 
 
-def _learned(store: MapStore, name: str) -> bytes | None:
-    """What a descriptor learns from the features of a map; None when it is not one that does."""
+def _vocabulary(store: MapStore) -> bytes:
+    """A vocabulary of the features of a map; a small map gets fewer words."""
     ids: Sequence[KeyframeId] = [keyframe.id for keyframe in store.keyframes()]
     step = max(1, -(-len(ids) // _MOST_VIEWS))
-    return learned_assets(name, (store.features(id) for id in ids[::step]))
+    views = [store.features(id) for id in ids[::step]]
+    words = min(CENTRES, sum(map(len, views)) // _FEATURES_PER_WORD)
+    return Vocabulary.learn(views, count=max(1, words)).to_bytes()

@@ -51,7 +51,7 @@ _VERSION_1 = (
 
 
 _VERSION_2 = (
-    # What a model needs beside its card (a learned vocabulary); its SHA-256 is that of the card.
+    # What a model needs beside its card (a learned vocabulary), of which the card has the hash.
     "CREATE TABLE model_asset (name TEXT NOT NULL PRIMARY KEY REFERENCES model_card (name), content BLOB NOT NULL,"
     " crc INTEGER NOT NULL)",
     # Poses as they were before an optimised graph moved the keyframes: the way back.

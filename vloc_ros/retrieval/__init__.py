@@ -13,13 +13,18 @@ from vloc_ros.retrieval.contract import (
 from vloc_ros.retrieval.gates import Background, GateReason, Gates, GateSettings, Moment, Refusal
 from vloc_ros.retrieval.index import DescriptorIndex, IndexSettings, Neighbours
 from vloc_ros.retrieval.index_file import load_index, save_index
+from vloc_ros.retrieval.sequence import BayesFilter, BayesSettings, TrajectorySearch, TrajectorySettings
+from vloc_ros.retrieval.vocabulary import Vocabulary
 
 # Importing a descriptor registers it.
 from vloc_ros.retrieval.hog import Hog  # isort: skip
 from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
+from vloc_ros.retrieval.vlad import Vlad  # isort: skip
 
 __all__ = [
     "Background",
+    "BayesFilter",
+    "BayesSettings",
     "DescriptorIndex",
     "GateReason",
     "GateSettings",
@@ -32,7 +37,11 @@ __all__ = [
     "Neighbours",
     "Refusal",
     "Thumbnail",
+    "TrajectorySearch",
+    "TrajectorySettings",
     "View",
+    "Vlad",
+    "Vocabulary",
     "create_descriptor",
     "descriptors",
     "load_index",

@@ -40,8 +40,10 @@ class Hog(GlobalDescriptor):
         cells = _histograms(small.astype(np.float32))
         energy = cv2.blur(cells.sum(axis=2), (3, 3), borderType=cv2.BORDER_REFLECT)
         normalised = cells / np.maximum(energy, _MIN_ENERGY)[..., None]
-        # the square root keeps one strong edge from outshouting all others (Hellinger kernel)
-        return unit(np.sqrt(normalised).ravel())
+        # The square root keeps one strong edge from outshouting all others (Hellinger kernel); without the mean over the cells,
+        # which all pictures share, other places score about zero. A picture of one grey has nothing left.
+        rooted = np.sqrt(normalised)
+        return unit((rooted - rooted.mean(axis=(0, 1))).ravel())
 
 
 def _histograms(grey: NDArray[np.float32]) -> NDArray[np.float32]:

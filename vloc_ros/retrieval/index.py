@@ -208,6 +208,16 @@ class DescriptorIndex(Generic[Id]):
                 found.append(self._found(*self._best(query, scores, k)) if query.any() else self._nothing())
         return found
 
+    def scores(self, vector: NDArray[Any]) -> NDArray[np.float32]:
+        """(N,) similarity of a (D,) query to all vectors, in the order of :attr:`ids`; zero for vectors of zeros.
+
+        Raises:
+            DataError: the query has another dimension or is not finite.
+        """
+        query = self._queries(np.asarray(vector)[None], 1)
+        rows = np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self))
+        return np.maximum(self._rows.products(query)[0][rows], np.float32(-1.0)) * self._rows.is_findable(rows)
+
     def build(self) -> None:
         """Make the inverted file now, if the index is large enough to be searched with it; else the first search does."""
         if self.is_approximate and (self._lists is None or self._lists.is_outgrown):

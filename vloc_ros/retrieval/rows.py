@@ -74,7 +74,11 @@ class RowStore:
 
     def findable(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of some rows that are neither zeros nor buried."""
-        return rows[~self._hidden[rows]]
+        return rows[self.is_findable(rows)]
+
+    def is_findable(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of some rows are neither zeros nor buried."""
+        return np.asarray(~self._hidden[rows], dtype=np.bool_)
 
     def read(self, which: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """(M, D) some of the rows."""

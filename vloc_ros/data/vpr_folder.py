@@ -31,7 +31,9 @@ class PlaceTruth:
     """What counts as the same place."""
 
     radius_m: float = param(25.0, "images taken this far apart or less show the same place", unit="m", min=0.0)
-    angle_deg: float = param(180.0, "and look into directions this far apart or less (recordings only)", unit="deg", min=0.0, max=180.0)
+    angle_deg: float = param(
+        180.0, "and look into directions this far apart or less (recordings only)", unit="deg", min=0.0, max=180.0
+    )
     tolerance: int = param(0, "frames this far apart or less in the order of the route show the same place", min=0)
     min_brightness: float = param(0.0, "images whose mean grey level is below this (tunnels) are left out", min=0.0, max=255.0)
 

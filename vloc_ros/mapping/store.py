@@ -277,6 +277,14 @@ class MapStore:
         where, values = ("", ()) if session is None else ("WHERE session = ? ", (session,))
         return [keyframe_of_row(row) for row in self.database.rows("keyframe", where + order, values)]
 
+    def keyframe(self, id: KeyframeId) -> Keyframe:
+        """One keyframe.
+
+        Raises:
+            MapError: the map does not hold it.
+        """
+        return keyframe_of_row(self._row("keyframe", id))
+
     def features(self, id: KeyframeId) -> Features:
         """Features of a keyframe.
 

@@ -27,7 +27,7 @@ def solve_bare(graph: PoseGraph, poses: Array, settings: GncSettings) -> tuple[A
 def bare_solver(
     table: FactorTable, poses: Array, settings: GncSettings, known_inliers: list[int]
 ) -> gtsam.GncLMOptimizer | gtsam.GncGaussNewtonOptimizer:
-    """gtsam's optimiser, ready to run, with these slots as known inliers."""
+    """Gtsam's optimiser, ready to run, with these slots as known inliers."""
     newton = settings.optimizer is Optimizer.GAUSS_NEWTON
     parameters = (
         gtsam.GncGaussNewtonParams(gtsam.GaussNewtonParams()) if newton else gtsam.GncLMParams(gtsam.LevenbergMarquardtParams())

@@ -75,14 +75,14 @@ def between_factor(graph: PoseGraph, edge: int, square_root: Array) -> gtsam.Noi
 
 
 def gtsam_pose(pose: Array) -> gtsam.Pose2 | gtsam.Pose3:
-    """gtsam's pose of a (3, 3) or (4, 4) matrix."""
+    """Gtsam's pose of a (3, 3) or (4, 4) matrix."""
     if pose.shape[0] == 4:
         return gtsam.Pose3(pose)
     return gtsam.Pose2(float(pose[0, 2]), float(pose[1, 2]), float(np.arctan2(pose[1, 0], pose[0, 0])))
 
 
 def to_values(poses: Array) -> gtsam.Values:
-    """gtsam's values of (N, d + 1, d + 1) poses; keys are rows."""
+    """Gtsam's values of (N, d + 1, d + 1) poses; keys are rows."""
     values = gtsam.Values()
     for row, pose in enumerate(poses):
         values.insert(row, gtsam_pose(pose))

@@ -139,7 +139,7 @@ def _composed(graph: PoseGraph, rows: list[int], edges: list[int], covariances: 
 
 def _between_ends(run: Run, first: Array, last: Array) -> Array:
     """(L - 1, d + 1, d + 1) poses between the ends of a run."""
-    claimed_T_last = manifold.log((manifold.inverse((first @ run.composed[-1])[None]) @ last))[0]
+    claimed_T_last = manifold.log(manifold.inverse((first @ run.composed[-1])[None]) @ last)[0]
     share = np.linalg.solve(run.spread[-1], claimed_T_last)
     inner = run.composed[1:-1]
     # The cross covariance of an inner pose and the end of the run is spread @ Ad(end_T_inner)^T.

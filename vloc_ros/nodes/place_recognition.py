@@ -1,0 +1,132 @@
+"""Node ``place_recognition``: finds the earlier keyframes that new ones resemble, verifies them, and publishes the candidates."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from concurrent.futures import Future
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from nav_msgs.msg import Odometry
+
+from vloc_ros.errors import VlocError
+from vloc_ros.loop_closure import Candidate
+from vloc_ros.mapping import KeyframeId
+from vloc_ros.ros.conversions import header, odometry_to_ros
+from vloc_ros.ros.managed_node import ManagedNode
+from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
+from vloc_ros.ros.problems import Problem, Problems
+from vloc_ros.ros.qos import latched, reliable
+from vloc_ros.ros.recognition_report import report
+from vloc_ros.ros.recognizer import Recognizer
+from vloc_ros.ros.runtime import run_node
+from vloc_ros.ros.worker import Worker
+
+_RETRY_S, _REPORT_S, _STOP_S = 0.5, 1.0, 30.0
+_QUEUE = 5000
+
+
+class PlaceRecognitionNode(ManagedNode):
+    """Wires topics and parameters to a :class:`Recognizer` that runs in a worker's thread."""
+
+    def __init__(self) -> None:
+        super().__init__("place_recognition", (RecognitionNodeSettings(),))
+
+    def configure(self) -> None:
+        """Read the parameters and advertise the topics; the map is opened with the first keyframe."""
+        self._settings = self.settings(RecognitionNodeSettings())
+        self._problems = Problems(self.get_logger().warning)
+        self._recognizer = Recognizer(self._settings)
+        os.nice(max(0, self._settings.niceness - os.nice(0)))
+        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self._broken, "recognition")
+        self._candidates = self.create_publisher(Odometry, "loop_closures/candidates", latched(self._settings.latched_candidates))
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable())
+
+    def activate(self) -> None:
+        """Listen for keyframes."""
+        self._subscription = self.create_subscription(Odometry, "keyframes", self._keyframe, reliable(_QUEUE))
+        self._timers_active = [
+            self.steady_timer(_RETRY_S, lambda: self._worker.put(None)),
+            self.steady_timer(_REPORT_S, lambda: self._worker.call(self._report).add_done_callback(self._reported)),
+        ]
+        self._worker.open()
+
+    def deactivate(self) -> None:
+        """Listen no more; keyframes that wait are searched for when the node is active again."""
+        self._worker.shut()
+        self.destroy_subscription(self._subscription)
+        for timer in self._timers_active:
+            self.destroy_timer(timer)
+
+    def cleanup(self) -> None:
+        """Finish the keyframe at hand, close the map and take the topics away."""
+        closed = self._worker.call(self._recognizer.close)
+        ended = self._worker.stop(_STOP_S)
+        counts, waiting = self._recognizer.counts, self._recognizer.waiting
+        self.get_logger().info(
+            f"{counts['keyframes']} keyframes searched, {counts['candidates']} candidates, {waiting} left waiting"
+        )
+        self.destroy_publisher(self._candidates)
+        self.destroy_publisher(self._diagnostics)
+        if not ended:
+            raise VlocError(f"a keyframe was not finished within {_STOP_S:g} s; what was found before it is published")
+        closed.result()
+
+    def _keyframe(self, message: Odometry) -> None:
+        try:
+            id = KeyframeId.parse(message.child_frame_id)
+        except VlocError as error:
+            self._problems.report(Problem.BAD_INPUT, str(error))
+            return
+        self._worker.call(lambda: self._recognizer.announce(id))
+        self._worker.put(None)
+
+    def _turn(self, _nothing: None) -> None:
+        """One keyframe; more are taken in further turns, so that commands run between them."""
+        try:
+            detection = self._recognizer.step()
+        except VlocError as error:
+            self._problems.report(Problem.BAD_INPUT, str(error))
+            return  # the timer tries again
+        if detection is None:
+            return
+        self._problems.clear(Problem.BAD_INPUT)
+        if detection.candidate is not None:
+            self._publish(detection.candidate)
+        if self._recognizer.waiting:
+            self._worker.put(None)
+
+    def _publish(self, found: Candidate) -> None:
+        stamp_ns = self.get_clock().now().nanoseconds
+        self._candidates.publish(odometry_to_ros(stamp_ns, str(found.a), str(found.b), found.a_T_b, found.covariance))
+
+    def _report(self) -> None:
+        values = report(self._recognizer)
+        problems = self._problems.active
+        values |= {f"problem_{problem.name.lower()}": text for problem, text in problems.items()}
+        level = DiagnosticStatus.WARN if problems else DiagnosticStatus.OK
+        message = "; ".join(problem.value for problem in problems) or "searching"
+        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+        name = f"{self.get_fully_qualified_name()}: place recognition"
+        status = DiagnosticStatus(level=level, name=name, message=message, hardware_id="", values=pairs)
+        stamp_ns = self.get_clock().now().nanoseconds
+        self._diagnostics.publish(DiagnosticArray(header=header(stamp_ns, ""), status=[status]))
+
+    def _reported(self, outcome: Future[None]) -> None:
+        error = outcome.exception()
+        if error is not None:
+            self._broken(error)
+
+    def _broken(self, error: BaseException) -> None:
+        self.get_logger().error("".join(traceback.format_exception(error)))
+        self.fail(f"internal error: {error!r}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Console script ``place_recognition``."""
+    return run_node(PlaceRecognitionNode, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""What the place_recognition node does between its topics: finds the loops that new keyframes close. Imports no ROS."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from pathlib import Path
+
+from vloc_ros.data.model_card import ModelCard
+from vloc_ros.errors import ConfigError, VlocError
+from vloc_ros.features import create_extractor
+from vloc_ros.loop_closure import Detection, LoopDetector
+from vloc_ros.mapping import KeyframeId, MapStore
+from vloc_ros.mapping.registration import Registrar
+from vloc_ros.retrieval.of_map import MapDescriptor
+from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
+from vloc_ros.ros.statistics import Statistics
+
+
+class Recognizer:
+    """Keyframes of a map by name in, loop closures to be judged out; belongs to one thread, as the map does.
+
+    The map is opened with the first keyframe, as teaching makes it only when the camera is known. Keyframes that it held before,
+    and that nobody has described yet, are searched for first: what was missed while the node was down is made up for.
+    """
+
+    def __init__(self, settings: RecognitionNodeSettings) -> None:
+        """Check what can be checked before there is a map.
+
+        Raises:
+            ConfigError: no map is named.
+        """
+        if not settings.map:
+            raise ConfigError("no map is named; set the parameter 'map', for example map:=site.vloc")
+        self._settings = settings
+        self._path = Path(settings.map).expanduser()
+        self._waiting: deque[KeyframeId] = deque()
+        self._announced: set[KeyframeId] = set()
+        self._tries = 0
+        self._store: MapStore | None = None
+        self._detector: LoopDetector | None = None
+        self._card: ModelCard | None = None
+        self.statistics = Statistics()
+        self.left_out: Counter[str] = Counter()
+        """Keyframes that were never searched for, by reason."""
+        self.last: Detection | None = None
+        """What came of the newest keyframe that resembled any other."""
+
+    @property
+    def waiting(self) -> int:
+        """How many keyframes wait."""
+        return len(self._waiting)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Keyframes searched for, candidates, and pairs refused or rejected, by reason."""
+        return Counter() if self._detector is None else self._detector.counts
+
+    @property
+    def model(self) -> str:
+        """Name and hash of the descriptor, empty before the search has begun."""
+        return "" if self._card is None else f"{self._card.name} {self._card.sha256[:12]}".strip()
+
+    def announce(self, id: KeyframeId) -> None:
+        """A keyframe was made."""
+        if id in self._announced:
+            return
+        self._announced.add(id)
+        self._waiting.append(id)
+        if len(self._waiting) > self._settings.backlog:
+            self._waiting.popleft()
+            self.left_out["backlog"] += 1
+
+    def step(self) -> Detection | None:
+        """Search for the keyframe that waits longest; None when there is none, or too few for a beginning.
+
+        Raises:
+            VlocError: it cannot be read, or its descriptor not be written; it stays the next, until it has been tried often enough.
+        """
+        if not self._waiting:
+            return None
+        try:
+            return self._step()
+        except VlocError:
+            self._tries += 1
+            if self._tries >= self._settings.attempts and self._detector is not None:
+                self._waiting.popleft()
+                self.left_out["unreadable"] += 1
+                self._tries = 0
+            raise
+
+    def _step(self) -> Detection | None:
+        detector = self._ready()
+        if detector is None:
+            return None
+        assert self._store is not None
+        keyframe = self._store.keyframe(self._waiting[0])
+        begun = time.perf_counter()
+        detection = detector.process(keyframe)
+        self.statistics.processed({"search": 1e3 * (time.perf_counter() - begun)})
+        self._waiting.popleft()
+        self._tries = 0
+        if detection.candidate is not None or detection.rejections:
+            self.last = detection
+        return detection
+
+    def _ready(self) -> LoopDetector | None:
+        """The detector, made when the map holds enough to begin with."""
+        if self._detector is not None:
+            return self._detector
+        if self._store is None:
+            self._store = MapStore.open(self._path)
+        store, settings = self._store, self._settings
+        keyframes = store.keyframes()
+        if len(keyframes) < settings.begin_with:
+            return None
+        # Verification only needs the metric of the features, which does not depend on how many there are.
+        metric = create_extractor(store.feature_name, 1).metric
+        registrar = Registrar(store.camera, metric, settings.matching, settings.pnp)
+        describer = MapDescriptor.of(store, settings.loops.descriptor)
+        self._card = describer.descriptor.card
+        described = set(describer.stored(store)[0])
+        self._detector = LoopDetector(store, describer, registrar, settings.loops)
+        missed = [keyframe.id for keyframe in keyframes if keyframe.id not in described and keyframe.id not in self._announced]
+        self._waiting.extendleft(reversed(missed))
+        self._announced.update(missed)
+        return self._detector
+
+    def close(self) -> None:
+        """Close the map; what waits is searched for the next time.
+
+        Raises:
+            MapError: the last of the data cannot be written.
+        """
+        self._detector = None
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()

@@ -69,6 +69,7 @@ setup(
             "localization = vloc_ros.nodes.localization:main",
             "path_follower = vloc_ros.nodes.path_follower:main",
             "simulator = vloc_ros.nodes.simulator:main",
+            "pose_graph = vloc_ros.nodes.pose_graph:main",
             "player = vloc_ros.nodes.player:main",
         ],
     },

@@ -74,7 +74,9 @@ class SolverChild:
             self._write(encode(message), deadline)
             return self._read(deadline)
         except TimeoutError:
-            raise ChildLostError(f"the solver's process did not answer within its deadline of {deadline_s:g} s", late=True) from None
+            raise ChildLostError(
+                f"the solver's process did not answer within its deadline of {deadline_s:g} s", late=True
+            ) from None
 
     def kill_soon(self) -> None:
         """Send the signal that ends it; from any thread."""

@@ -18,6 +18,7 @@ class RejectReason(Enum):
     TOO_FEW_STEREO_POINTS = "too few key points have a valid disparity"
     TOO_FEW_MATCHES = "too few matches to the reference"
     TOO_FEW_INLIERS = "too few matches agree on one pose"
+    LOW_INLIER_RATIO = "too small a share of the matches agrees on the pose"
     DEGENERATE_GEOMETRY = "the matches do not determine a pose (all far away, in one line or in one spot)"
     NOT_CONVERGED = "the non-linear refinement did not converge"
     FAILED_GATE = "the pose disagrees with the prediction (chi-square gate)"

@@ -30,6 +30,22 @@ def change_body(c_T_b: Array, covariance: Array) -> Array:
     return np.asarray(ad @ covariance @ ad.T)
 
 
+def information(covariance: Array) -> Array | None:
+    """Inverse of a (6, 6) covariance, symmetric; None when it is singular.
+
+    Solved on correlations, so that mixed units do not spoil the inverse.
+    """
+    variances = np.diagonal(covariance)
+    if not np.isfinite(covariance).all() or not (variances > 0.0).all():
+        return None
+    scale = np.sqrt(np.outer(variances, variances))
+    correlation = covariance / scale
+    if np.linalg.eigvalsh(correlation)[0] < 1e-12:
+        return None
+    inverse = np.linalg.inv(correlation) / scale
+    return np.asarray(0.5 * (inverse + inverse.T))
+
+
 def mahalanobis(predicted: Array, predicted_cov: Array, measured: Array, measured_cov: Array) -> float:
     """Squared Mahalanobis distance of two independent estimates of one pose; chi-square with six degrees of freedom."""
     xi = se3.log(se3.between(predicted, measured))

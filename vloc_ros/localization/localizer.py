@@ -19,13 +19,13 @@ from vloc_ros.geometry.motion import Motion
 from vloc_ros.geometry.uncertainty import change_body, isotropic
 from vloc_ros.localization.belief import Belief
 from vloc_ros.localization.fix import Fix, FixSolver
-from vloc_ros.localization.places import PlaceIndex
 from vloc_ros.localization.relocalizer import Relocalizer
 from vloc_ros.localization.submap import Submap
 from vloc_ros.mapping.keyframe import Keyframe
 from vloc_ros.mapping.state import FrameResult, State
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.mapping.tracker import MotionTracker, TrackedFrame
+from vloc_ros.retrieval.of_map import MapDescriptor
 
 if TYPE_CHECKING:
     from vloc_ros.settings import Settings
@@ -60,10 +60,9 @@ class Localizer:
         if not self._submap.keyframes:
             raise MapError(f"the map {store.path} has no keyframe yet; teach a route into it first")
         self._solver = FixSolver(camera, metric, settings.matching, settings.pnp)
-        places = PlaceIndex(metric, frontend.extractor.descriptor_size)
-        for keyframe in self._submap.keyframes:
-            places.add(keyframe.id, store.features(keyframe.id))
-        self._relocalizer = Relocalizer(self._submap, places, self._solver, self._settings)
+        describer = MapDescriptor.of(store, self._settings.descriptor)
+        index = describer.index(store, (keyframe.id for keyframe in self._submap.keyframes))
+        self._relocalizer = Relocalizer(self._submap, describer.descriptor, index, self._solver, self._settings)
         self._state = State.UNINITIALISED
         self._belief: Belief | None = None
         self._hypothesis: _Hypothesis | None = None
@@ -163,7 +162,7 @@ class Localizer:
                 self._belief, self._hypothesis = self._hypothesis.belief, None
                 return fix
             self._hypothesis = None
-        fix = self._relocalizer.search(observation.features)
+        fix = self._relocalizer.search(observation.grey, observation.features)
         if fix.map_T_camera is None:
             return fix if self._belief is None else followed
         map_T_base, covariance = self._of_base(fix)

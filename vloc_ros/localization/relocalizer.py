@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+from vloc_ros.data.frame import Image
 from vloc_ros.features import Features
 from vloc_ros.geometry.estimate import RejectReason
 from vloc_ros.localization.fix import Fix, FixSolver
 from vloc_ros.localization.parameters import LocalizationSettings
-from vloc_ros.localization.places import PlaceIndex
 from vloc_ros.localization.submap import MappedView, Submap
 from vloc_ros.mapping.keyframe import KeyframeId
+from vloc_ros.retrieval import DescriptorIndex, GlobalDescriptor, View
 
 
 class Relocalizer:
     """Tries the keyframes that look like the image, and some others in turn, and keeps the pose that most matches agree on."""
 
-    def __init__(self, submap: Submap, places: PlaceIndex, solver: FixSolver, settings: LocalizationSettings) -> None:
+    def __init__(
+        self,
+        submap: Submap,
+        descriptor: GlobalDescriptor,
+        index: DescriptorIndex[KeyframeId],
+        solver: FixSolver,
+        settings: LocalizationSettings,
+    ) -> None:
+        """With the descriptor of the index, which holds the keyframes of the map."""
         self._submap = submap
-        self._places = places
+        self._descriptor = descriptor
+        self._index = index
         self._solver = solver
         self._settings = settings
         self._next = 0
 
-    def search(self, live: Features) -> Fix:
-        """The best-supported pose in the map, or the reason why none is good enough."""
+    def search(self, image: Image, live: Features) -> Fix:
+        """The best-supported pose in the map of a (H, W) grey image with its features, or why none is good enough."""
         best = Fix.failure(RejectReason.NO_CANDIDATE)
-        for id in self._candidates(live):
+        for id in self._candidates(View(image, live)):
             fix = self._solve(live, self._submap.view(self._submap.by_id(id)))
             if fix.inliers > best.inliers:
                 best = fix
@@ -36,12 +46,12 @@ class Relocalizer:
             return Fix.failure(RejectReason.TOO_FEW_INLIERS, best.matches)
         return best
 
-    def _candidates(self, live: Features) -> list[KeyframeId]:
+    def _candidates(self, live: View) -> list[KeyframeId]:
         """The most similar keyframes, and the next few of all: in poor light likeness is no guide, but a robot has time.
 
         The round begins where the path begins, as robots do.
         """
-        similar = self._places.search(live, self._settings.candidates)
+        similar = self._index.search(self._descriptor.describe(live), self._settings.candidates).ids
         keyframes = self._submap.keyframes
         swept = [keyframes[(self._next + i) % len(keyframes)].id for i in range(min(self._settings.sweep, len(keyframes)))]
         self._next = (self._next + self._settings.sweep) % len(keyframes)

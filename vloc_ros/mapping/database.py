@@ -24,7 +24,7 @@ import numpy as np
 
 from vloc_ros.errors import MapError
 from vloc_ros.mapping.opening import connect, connect_read_only, explained, publish, refuse_existing, reserve, side_files
-from vloc_ros.mapping.schema import APPLICATION_ID, SCHEMA_VERSION, STATEMENTS, TABLES, columns
+from vloc_ros.mapping.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES, TABLES_OF, columns, statements
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +70,8 @@ class Database:
         self.path = path
         self.connection = connection
         self.read_only = read_only
+        self.tables = TABLES
+        """The tables that the file has; an older file that is only read may lack some."""
 
     @classmethod
     def create(cls, path: Path, first_rows: Sequence[tuple[str, Sequence[Any]]]) -> Database:
@@ -97,7 +99,7 @@ class Database:
         if mode != "wal":
             _log.warning("%s: this disk has no write-ahead log; others cannot read the map while it is written", self.path)
         with self.transaction():
-            for statement in STATEMENTS:
+            for statement in statements():
                 self.connection.execute(statement)
             for table, values in first_rows:
                 self.insert(table, values)
@@ -108,6 +110,9 @@ class Database:
     def open(cls, path: Path, read_only: bool = False, exclusive: bool = False) -> Database:
         """Open an existing file; ``exclusive`` also keeps every other process out.
 
+        A file of an older schema gets the tables that it lacks, unless it is opened ``read_only``: then it stays as it is, and
+        reads as if those tables were empty.
+
         Raises:
             MapError: it is absent, no map, damaged, newer than this release, in use (exclusive), or cannot be read or written.
         """
@@ -116,6 +121,8 @@ class Database:
         database = cls(path, connection, read_only)
         try:
             database._require_map()
+            if not read_only:
+                database._upgrade()
         except MapError:
             database.close()
             raise
@@ -133,8 +140,21 @@ class Database:
                 f"the map {self.path} was made by a newer vloc_ros: schema {schema}, this one reads up to {SCHEMA_VERSION}; "
                 "update vloc_ros"
             )
-        if schema < 1 or tables != TABLES:
+        if tables != TABLES_OF.get(schema):
             raise MapError(f"the map {self.path} is damaged: its tables are not those of schema {schema}; restore a copy")
+        self.tables = tables
+
+    def _upgrade(self) -> None:
+        """Add the tables of newer schemas, all or none."""
+        if self.tables == TABLES:
+            return
+        with self.transaction():
+            schema = self.pragma("user_version")  # another process may have been faster
+            for statement in statements(schema):
+                self.connection.execute(statement)
+            self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self.tables = TABLES
+        _log.info("%s: upgraded from schema %d to %d", self.path, schema, SCHEMA_VERSION)
 
     def pragma(self, name: str) -> int:
         """Value of an integer pragma."""
@@ -189,7 +209,9 @@ class Database:
         return result
 
     def raw_rows(self, table: str, suffix: str = "", parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """Rows one by one with their ``crc``, not compared."""
+        """Rows one by one with their ``crc``, not compared; none of a table that an older file lacks."""
+        if table not in self.tables:
+            return
         with explained(self.path):
             yield from self.connection.execute(f"SELECT {', '.join(TABLES[table])} FROM {table} {suffix}", plain(parameters))
 

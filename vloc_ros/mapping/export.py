@@ -13,6 +13,7 @@ from vloc_ros.data import g2o
 from vloc_ros.errors import MapError
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import Array
+from vloc_ros.geometry.uncertainty import information
 from vloc_ros.mapping.keyframe import Edge, Keyframe
 from vloc_ros.mapping.store import MapStore
 
@@ -91,14 +92,14 @@ def _write_kitti(store: MapStore, keyframes: list[Keyframe], out: Path) -> Expor
 def _write_g2o(store: MapStore, keyframes: list[Keyframe], out: Path) -> ExportResult:
     vertex = {keyframe.id: number for number, keyframe in enumerate(keyframes)}
     edges = [edge for edge in store.edges() if edge.a in vertex and edge.b in vertex]
-    information = [edge_information(edge) for edge in edges]
+    matrices = [edge_information(edge) for edge in edges]
 
     def lines() -> Iterator[str]:
         for keyframe in keyframes:
             yield f"# vertex {vertex[keyframe.id]} is keyframe {keyframe.id}"
         for keyframe in keyframes:
             yield g2o.vertex_line(vertex[keyframe.id], keyframe.map_T_base)
-        for edge, matrix in zip(edges, information, strict=True):
+        for edge, matrix in zip(edges, matrices, strict=True):
             yield g2o.edge_line(vertex[edge.a], vertex[edge.b], edge.a_T_b, matrix)
 
     _write_lines(out, lines())
@@ -111,13 +112,10 @@ def edge_information(edge: Edge) -> Array:
     Raises:
         MapError: the covariance is singular.
     """
-    # Solved on correlations, so that mixed units do not spoil the inverse.
-    sigmas = np.sqrt(np.diagonal(edge.covariance))
-    correlation = edge.covariance / np.outer(sigmas, sigmas) if (sigmas > 0.0).all() else np.zeros((6, 6))
-    if np.linalg.eigvalsh(correlation)[0] < 1e-12:
+    matrix = information(edge.covariance)
+    if matrix is None:
         raise MapError(f"the edge {edge.a} to {edge.b} has a singular covariance: it cannot be written as g2o")
-    information = np.linalg.inv(correlation) / np.outer(sigmas, sigmas)
-    return np.asarray(0.5 * (information + information.T))
+    return matrix
 
 
 def _write_images(store: MapStore, keyframes: list[Keyframe], out: Path) -> ExportResult:

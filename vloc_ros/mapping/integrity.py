@@ -14,10 +14,11 @@ from vloc_ros.features.contract import Features
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import Array
 from vloc_ros.mapping import codec
+from vloc_ros.mapping.assets import damaged_assets
+from vloc_ros.mapping.closures import damaged_closures
 from vloc_ros.mapping.database import checksum, row_name
 from vloc_ros.mapping.keyframe import Edge, EdgeKind, Keyframe, KeyframeId
 from vloc_ros.mapping.rows import edge_of_row, keyframe_of_row
-from vloc_ros.mapping.schema import TABLES
 from vloc_ros.mapping.store import MapStore
 
 # Optimised poses differ from the odometry that joins them; a damaged pose or edge differs by far more than this.
@@ -80,6 +81,8 @@ def _problems(store: MapStore) -> Iterator[Problem]:
     for edge in edges:
         yield from _edge(edge)
     yield from _descriptor_kinds(store)
+    for text in (*damaged_closures(store.database.rows("closure")), *damaged_assets(store)):
+        yield Problem(text)
     odometry = {(edge.a, edge.b): edge for edge in edges if edge.kind is EdgeKind.ODOMETRY}
     for session in store.sessions():
         chain = [keyframe for keyframe in keyframes if keyframe.id.session == session.id]
@@ -101,12 +104,14 @@ def _structure(store: MapStore) -> Iterator[Problem]:
 
 def _damaged_rows(store: MapStore) -> Iterator[Problem]:
     """Rows whose checksum or coding is wrong; ``keyframe`` is set where only features, image or descriptor are lost."""
-    for table in TABLES:
+    for table in store.database.tables:
         heavy = table in ("features", "image", "global_descriptor")
         try:
             for row in store.database.raw_rows(table):
                 if checksum(row[:-1]) != row[-1]:
                     yield Problem(f"{row_name(table, row)} fails its checksum", KeyframeId(*row[:2]) if heavy else None)
+                elif table == "taught_pose":
+                    codec.decode_transform(row[2], f"the taught pose of keyframe {KeyframeId(row[0], row[1])}")
                 elif table == "keyframe":
                     keyframe_of_row(row[:-1])
                 elif table == "edge":

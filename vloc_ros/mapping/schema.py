@@ -10,7 +10,7 @@ import sqlite3
 
 APPLICATION_ID = 0x564C4F43
 """``PRAGMA application_id`` of a map: the letters VLOC."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """``PRAGMA user_version`` that this release writes, and the newest that it reads."""
 
 _KEY = "session INTEGER NOT NULL, keyframe INTEGER NOT NULL"
@@ -22,7 +22,7 @@ _OF_PAIR = (
 )
 
 # The heavy parts have tables of their own, so that listing keyframes never touches them.
-STATEMENTS = (
+_VERSION_1 = (
     "CREATE TABLE map (id INTEGER PRIMARY KEY CHECK (id = 1), created TEXT NOT NULL,"
     " width INTEGER NOT NULL, height INTEGER NOT NULL, fx REAL NOT NULL, fy REAL NOT NULL, cx REAL NOT NULL, cy REAL NOT NULL,"
     " baseline REAL NOT NULL, base_T_camera BLOB NOT NULL, feature_name TEXT NOT NULL, feature_fingerprint TEXT NOT NULL,"
@@ -50,6 +50,19 @@ STATEMENTS = (
 )
 
 
+_VERSION_2 = (
+    # What a model needs beside its card (a learned vocabulary), of which the card has the hash.
+    "CREATE TABLE model_asset (name TEXT NOT NULL PRIMARY KEY REFERENCES model_card (name), content BLOB NOT NULL,"
+    " crc INTEGER NOT NULL)",
+    # Poses as they were before an optimised graph moved the keyframes: the way back.
+    f"CREATE TABLE taught_pose ({_KEY}, map_T_base BLOB NOT NULL, crc INTEGER NOT NULL,"
+    f" PRIMARY KEY (session, keyframe), {_OF_KEYFRAME}) WITHOUT ROWID",
+)
+
+ADDED = {1: _VERSION_1, 2: _VERSION_2}
+"""What each version added; nothing is ever taken away, so an old map is read as it is and upgraded by what it lacks."""
+
+
 def columns(connection: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
     """Names of the tables (and views and triggers, which a map has none of) with those of their columns."""
     query = "SELECT name FROM sqlite_master WHERE type != 'index' AND name NOT LIKE 'sqlite_%' ORDER BY name"
@@ -58,15 +71,24 @@ def columns(connection: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
     return {name: tuple(str(column) for (column,) in connection.execute(info, (name,))) for name in names}
 
 
-def _reference() -> dict[str, tuple[str, ...]]:
-    connection = sqlite3.connect(":memory:")
+def statements(after: int = 0) -> tuple[str, ...]:
+    """What makes a map of version ``after`` (0: an empty file) one of ``SCHEMA_VERSION``."""
+    return tuple(statement for version, added in ADDED.items() if version > after for statement in added)
+
+
+def _references() -> dict[int, dict[str, tuple[str, ...]]]:
+    connection, known = sqlite3.connect(":memory:"), {}
     try:
-        for statement in STATEMENTS:
-            connection.execute(statement)
-        return columns(connection)
+        for version, added in ADDED.items():
+            for statement in added:
+                connection.execute(statement)
+            known[version] = columns(connection)
+        return known
     finally:
         connection.close()
 
 
-TABLES: dict[str, tuple[str, ...]] = _reference()
-"""Tables of schema version 1 with their columns, ``crc`` last."""
+TABLES_OF: dict[int, dict[str, tuple[str, ...]]] = _references()
+"""Tables of each schema version with their columns, ``crc`` last."""
+TABLES: dict[str, tuple[str, ...]] = TABLES_OF[SCHEMA_VERSION]
+"""Tables of the version that this release writes."""

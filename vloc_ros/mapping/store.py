@@ -70,13 +70,14 @@ class MapStore:
         return cls(Database.create(path, [("map", row)]))
 
     @classmethod
-    def open(cls, path: Path, read_only: bool = False) -> MapStore:
-        """Open an existing map without reading its images and features.
+    def open(cls, path: Path, read_only: bool = False, *, exclusive: bool = False) -> MapStore:
+        """Open an existing map without reading its images and features; ``exclusive`` keeps every other process out.
 
         Raises:
-            MapError: it is absent, not a map, damaged, made by a newer release, or (unless ``read_only``) cannot be written.
+            MapError: it is absent, not a map, damaged, made by a newer release, in use (exclusive), or (unless ``read_only``)
+                cannot be written.
         """
-        database = Database.open(Path(path), read_only)
+        database = Database.open(Path(path), read_only, exclusive)
         try:
             return cls(database)
         except MapError:
@@ -212,18 +213,37 @@ class MapStore:
             raise MapError(f"{what}: its image has shape {image.shape}, but the map's camera is of {size} px")
         return codec.encode_image(image, quality, what)
 
-    def update_poses(self, poses: Mapping[KeyframeId, Array]) -> None:
-        """Move keyframes (``map_T_base``), all in one transaction.
+    def update_poses(self, poses: Mapping[KeyframeId, Array], *, keep_taught: bool = False) -> None:
+        """Move keyframes (``map_T_base``), all in one transaction; edges stay as they were measured.
+
+        Args:
+            poses: where to.
+            keep_taught: remember where each was before it was first moved, for :meth:`restore_taught_poses`.
 
         Raises:
             MapError: a keyframe is unknown or a pose not rigid; none is moved then.
         """
         with self.database.transaction():
+            known = set(self.database.execute("SELECT session, keyframe FROM taught_pose")) if keep_taught else set()
             for id, map_T_base in poses.items():
                 pose = codec.encode_transform(map_T_base, f"keyframe {id}")
-                *key, stamp_ns, _ = self._row("keyframe", id)
-                values = (pose, checksum((*key, stamp_ns, pose)), *key)
-                self.database.execute(f"UPDATE keyframe SET map_T_base = ?, crc = ? {_OF}", values)
+                if keep_taught and tuple(id) not in known:
+                    self.database.insert("taught_pose", (*id, self._row("keyframe", id)[3]))
+                self._move(id, pose)
+
+    def restore_taught_poses(self) -> int:
+        """Move the keyframes back to where they were before :meth:`update_poses` with ``keep_taught``; returns how many."""
+        with self.database.transaction():
+            rows = self.database.rows("taught_pose")
+            for session, keyframe, pose in rows:
+                self._move(KeyframeId(session, keyframe), pose)
+            self.database.execute("DELETE FROM taught_pose")
+        return len(rows)
+
+    def _move(self, id: KeyframeId, pose: bytes) -> None:
+        *key, stamp_ns, _ = self._row("keyframe", id)
+        values = (pose, checksum((*key, stamp_ns, pose)), *key)
+        self.database.execute(f"UPDATE keyframe SET map_T_base = ?, crc = ? {_OF}", values)
 
     def add_edge(self, edge: Edge) -> None:
         """Join two keyframes of the map.

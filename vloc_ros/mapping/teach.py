@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.frame import StereoFrame
-from vloc_ros.features import Features, match
+from vloc_ros.features import Features
 from vloc_ros.features.frontend import FrontEnd
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.estimate import RejectReason
 from vloc_ros.geometry.motion import Motion
-from vloc_ros.geometry.pnp import Landmarks, estimate_pose
-from vloc_ros.geometry.uncertainty import change_body, isotropic, of_inverse
+from vloc_ros.geometry.pnp import Landmarks
+from vloc_ros.geometry.uncertainty import isotropic
 from vloc_ros.mapping.keyframe import Edge, EdgeKind, Keyframe
 from vloc_ros.mapping.policy import needs_keyframe
+from vloc_ros.mapping.registration import Registrar
 from vloc_ros.mapping.session import SessionKind
 from vloc_ros.mapping.state import FrameResult, State
 from vloc_ros.mapping.store import MapStore
@@ -60,7 +61,7 @@ class Teacher:
         self._settings = settings
         self._store = store
         self._camera = camera
-        self._metric = frontend.extractor.metric
+        self._registrar = Registrar(camera, frontend.extractor.metric, settings.matching, settings.pnp)
         self._tracker = MotionTracker(frontend, settings, store.base_T_camera)
         self._source = source
         self._session: int | None = None
@@ -129,22 +130,10 @@ class Teacher:
     def _resume(self, tracked: TrackedFrame, since: _Since) -> RejectReason | None:
         if tracked.observation.reason is not None:
             return tracked.observation.reason
-        live = tracked.observation.features
-        matches = match(since.features, live, self._metric, self._settings.matching)
-        of_keyframe, of_live = matches.indices.T
-        landmarks = Landmarks(since.landmarks.points[of_keyframe], since.landmarks.covariances[of_keyframe])
-        estimate = estimate_pose(
-            self._camera,
-            landmarks,
-            live.keypoints[of_live].astype(np.float64),
-            live.disparity[of_live].astype(np.float64),
-            self._settings.pnp,
-        )
-        if estimate.a_T_b is None or estimate.covariance is None:
-            return tracked.reason or estimate.reason
-        base_T_camera = self._store.base_T_camera
-        motion = base_T_camera @ se3.inverse(estimate.a_T_b) @ se3.inverse(base_T_camera)
-        covariance = change_body(base_T_camera, of_inverse(estimate.a_T_b, estimate.covariance))
+        registration = self._registrar.register(since.features, tracked.observation.features)
+        if registration.a_T_b is None:
+            return tracked.reason or registration.reason
+        motion, covariance = registration.of_bases(self._store.base_T_camera)
         self._since = _Since(since.keyframe, since.features, since.landmarks, motion, covariance, se3.translation_norm(motion))
         _log.info("teaching goes on from keyframe %s", since.keyframe.id)
         self._state = State.LOCALISED

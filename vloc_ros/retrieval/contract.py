@@ -68,14 +68,32 @@ class GlobalDescriptor(ABC):
         return np.array(rows, dtype=np.float32).reshape(len(rows), self.card.dimension)
 
 
-_MAKERS: dict[str, Callable[[], GlobalDescriptor]] = {}
+Maker = Callable[[], GlobalDescriptor]
+AssetMaker = Callable[["bytes | None"], GlobalDescriptor]
+
+_MAKERS: dict[str, Maker] = {}
+_ASSET_MAKERS: dict[str, AssetMaker] = {}
 
 
-def register(name: str) -> Callable[[Callable[[], GlobalDescriptor]], Callable[[], GlobalDescriptor]]:
+def register(name: str) -> Callable[[Maker], Maker]:
     """Decorator that makes a class or function, called without arguments, known as the maker of a descriptor."""
 
-    def known(maker: Callable[[], GlobalDescriptor]) -> Callable[[], GlobalDescriptor]:
+    def known(maker: Maker) -> Maker:
         _MAKERS[name] = maker
+        return maker
+
+    return known
+
+
+def register_with_assets(name: str) -> Callable[[AssetMaker], AssetMaker]:
+    """As :func:`register`, for a descriptor that is learned: its maker is given the bytes of a vocabulary or of weights.
+
+    The maker gets None when the caller has none; it then either does without or raises a ConfigError that says where they come
+    from.
+    """
+
+    def known(maker: AssetMaker) -> AssetMaker:
+        _ASSET_MAKERS[name] = maker
         return maker
 
     return known
@@ -83,15 +101,29 @@ def register(name: str) -> Callable[[Callable[[], GlobalDescriptor]], Callable[[
 
 def descriptors() -> list[str]:
     """Names of the registered global descriptors."""
-    return sorted(_MAKERS)
+    return sorted([*_MAKERS, *_ASSET_MAKERS])
 
 
-def create_descriptor(name: str) -> GlobalDescriptor:
+def takes_assets(name: str) -> bool:
+    """Whether a descriptor is made from a vocabulary or weights; False for an unknown name."""
+    return name in _ASSET_MAKERS
+
+
+def create_descriptor(name: str, assets: bytes | None = None) -> GlobalDescriptor:
     """Build a global descriptor by name.
 
+    Args:
+        name: one of :func:`descriptors`.
+        assets: contents of its file of weights or of its vocabulary, for a descriptor that is learned.
+
     Raises:
-        ConfigError: the name is not registered.
+        ConfigError: the name is not registered, the descriptor cannot do without assets, or it has no use for them.
+        DataError: the assets are damaged or belong to something else.
     """
+    if name in _ASSET_MAKERS:
+        return _ASSET_MAKERS[name](assets)
     if name not in _MAKERS:
         raise ConfigError(f"unknown descriptor '{name}'; known: {', '.join(descriptors())}")
+    if assets is not None:
+        raise ConfigError(f"the descriptor '{name}' is not learned and has no use for weights or a vocabulary; leave them out")
     return _MAKERS[name]()

@@ -1,0 +1,110 @@
+"""Global descriptors of the keyframes of a map: taken from it where they are there, made from its features or images else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.errors import MapError
+from vloc_ros.mapping.assets import model_asset, put_model_asset
+from vloc_ros.mapping.keyframe import KeyframeId
+from vloc_ros.mapping.store import MapStore
+from vloc_ros.retrieval.contract import GlobalDescriptor, Needs, View, create_descriptor, takes_assets
+from vloc_ros.retrieval.index import DescriptorIndex
+from vloc_ros.retrieval.vlad import Vlad
+from vloc_ros.retrieval.vocabulary import CENTRES, Vocabulary
+
+_MOST_VIEWS = 300
+"""So many keyframes, spread over the map, are enough to learn from."""
+_FEATURES_PER_WORD = 8
+"""A word that has fewer features to its name says nothing of other images."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapDescriptor:
+    """A global descriptor for a map.
+
+    Attributes:
+        descriptor: it.
+        assets: what it was made from, None when it needs nothing; with it the map describes alike on every computer.
+    """
+
+    descriptor: GlobalDescriptor
+    assets: bytes | None
+
+    @classmethod
+    def of(cls, store: MapStore, name: str, assets: bytes | None = None) -> MapDescriptor:
+        """The descriptor of that name; its vocabulary or weights are those given, else those of the map, else learned from it.
+
+        Raises:
+            ConfigError: the name is unknown, or the descriptor needs weights that neither the caller nor the map has.
+            DataError: the assets are damaged or belong to something else.
+            MapError: the map is damaged.
+        """
+        if takes_assets(name) and assets is None:
+            assets = model_asset(store, name)
+            if assets is None and name == Vlad.name:
+                assets = _vocabulary(store)
+        return cls(create_descriptor(name, assets), assets)
+
+    def vector(self, store: MapStore, id: KeyframeId) -> NDArray[np.float32]:
+        """(D,) descriptor of a keyframe, made now.
+
+        Raises:
+            MapError: the keyframe has no image and the descriptor needs one, or the map is damaged.
+        """
+        if self.descriptor.needs is Needs.FEATURES:
+            return self.descriptor.describe(View(features=store.features(id)))
+        image = store.image(id)
+        if image is None:
+            raise MapError(
+                f"the map {store.path} has no image of keyframe {id}, which the descriptor '{self.descriptor.name}' needs: "
+                "use one of local features (vlad), or teach with keyframes.image_quality above 0"
+            )
+        return self.descriptor.describe(View(image=image))
+
+    def stored(self, store: MapStore) -> tuple[list[KeyframeId], NDArray[np.float32]]:
+        """Keyframes whose descriptor the map holds, with their (N, D) descriptors; none of those that another model made."""
+        card = self.descriptor.card
+        if card not in store.model_cards():
+            return [], np.zeros((0, card.dimension), dtype=np.float32)
+        return store.global_descriptors(card.name)
+
+    def keep(self, store: MapStore, id: KeyframeId, vector: NDArray[np.float32]) -> None:
+        """Store the descriptor of a keyframe in the map, and with the first one what made it.
+
+        Raises:
+            MapError: the map holds descriptors of another model of that name, or cannot be written.
+        """
+        card = self.descriptor.card
+        if card not in store.model_cards():
+            if self.assets is None:
+                store.add_model_card(card)
+            else:
+                put_model_asset(store, card, self.assets)
+        store.set_global_descriptor(id, card.name, vector)
+
+    def index(self, store: MapStore, ids: Iterable[KeyframeId]) -> DescriptorIndex[KeyframeId]:
+        """An index of keyframes, from the map as far as it has their descriptors; nothing is written.
+
+        Raises:
+            MapError: the map is damaged, or has no images and the descriptor needs them.
+        """
+        known, vectors = self.stored(store)
+        rows = dict(zip(known, vectors, strict=True))
+        index: DescriptorIndex[KeyframeId] = DescriptorIndex(self.descriptor.card.dimension)
+        for id in ids:
+            index.add(id, rows[id] if id in rows else self.vector(store, id))
+        return index
+
+
+def _vocabulary(store: MapStore) -> bytes:
+    """A vocabulary of the features of a map; a small map gets fewer words."""
+    ids: Sequence[KeyframeId] = [keyframe.id for keyframe in store.keyframes()]
+    step = max(1, -(-len(ids) // _MOST_VIEWS))
+    views = [store.features(id) for id in ids[::step]]
+    words = min(CENTRES, sum(map(len, views)) // _FEATURES_PER_WORD)
+    return Vocabulary.learn(views, count=max(1, words)).to_bytes()

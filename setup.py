@@ -70,6 +70,7 @@ setup(
             "place_recognition = vloc_ros.nodes.place_recognition:main",
             "path_follower = vloc_ros.nodes.path_follower:main",
             "simulator = vloc_ros.nodes.simulator:main",
+            "pose_graph = vloc_ros.nodes.pose_graph:main",
             "player = vloc_ros.nodes.player:main",
         ],
     },

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.geometry import se3
-from vloc_ros.geometry.uncertainty import of_inverse
+from vloc_ros.geometry.uncertainty import information, of_inverse
 
 Array = NDArray[np.float64]
 _RIGID = 1e-3
@@ -77,13 +77,10 @@ def fault(a_T_b: Array, covariance: Array | None) -> Rejection | None:
 
 def is_covariance(covariance: Array) -> bool:
     """Whether a matrix is symmetric and positive definite, far enough from singular to be inverted."""
-    scale = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    if not np.all(scale > 0.0):
+    if information(covariance) is None:
         return False
-    correlation = covariance / np.outer(scale, scale)
-    if np.max(np.abs(correlation - correlation.T)) > _MOST_SYMMETRY_ERROR:
-        return False
-    return bool(np.linalg.eigvalsh(correlation)[0] > 1e-9)
+    scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
+    return bool(np.max(np.abs(covariance - covariance.T) / scale) < _MOST_SYMMETRY_ERROR)
 
 
 class WaitingRoom:

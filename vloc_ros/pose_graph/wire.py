@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,11 +34,18 @@ class Message:
 
 
 def encode(message: Message) -> bytes:
-    """A frame with its length in front."""
+    """A frame with its length in front.
+
+    Raises:
+        TypeError: an array holds Python objects.
+    """
+    objects = [name for name, array in message.arrays.items() if array.dtype.hasobject]
+    if objects:
+        raise TypeError(f"arrays of Python objects cannot be sent: {', '.join(objects)}")
     buffer = io.BytesIO()
     buffer.write(bytes(LENGTH_BYTES))
     meta = np.frombuffer(json.dumps(dict(message.meta)).encode("utf-8"), dtype=np.uint8)
-    np.savez(buffer, allow_pickle=False, **{_META: meta, **message.arrays})
+    np.savez(buffer, **{_META: meta, **message.arrays})
     frame = buffer.getbuffer()
     frame[:LENGTH_BYTES] = (len(frame) - LENGTH_BYTES).to_bytes(LENGTH_BYTES, "little")
     return bytes(frame)
@@ -65,6 +73,6 @@ def decode(body: bytes) -> Message:
         with np.load(io.BytesIO(body), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(arrays.pop(_META).tobytes().decode("utf-8"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"a frame from the solver's process cannot be read: {error}") from error
     return Message(meta, arrays)

@@ -61,13 +61,13 @@ def write_verdicts(path: Path, closures: Sequence[Closure]) -> None:
 
 
 def write_poses(path: Path, poses: Mapping[KeyframeId, Array]) -> None:
-    """Move keyframes of the map, all in one transaction.
+    """Move keyframes of the map, all in one transaction; it remembers where they were taught.
 
     Raises:
         MapError: one is not in the map, or it cannot be written.
     """
     with MapStore.open(path) as store:
-        store.update_poses(poses)
+        store.update_poses(poses, keep_taught=True)
 
 
 def candidates_of(edges: Iterable[Edge]) -> list[Candidate]:

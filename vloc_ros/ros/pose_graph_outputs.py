@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
@@ -79,7 +81,7 @@ class GraphOutputs:
         ends: dict[str, list[int]] = {name: [] for name in _COLOURS}
         for chain in chains:
             thinned = _thinned(chain, max(2, most * len(chain) // total))
-            ends[_ODOMETRY] += [id for pair in zip(thinned[:-1], thinned[1:], strict=True) for id in pair]
+            ends[_ODOMETRY] += [id for pair in pairwise(thinned) for id in pair]
         for closure in keeper.graph.closures:
             ends[closure.verdict.label.value] += [closure.measured.a, closure.measured.b]
         markers = []

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from map_samples import COVARIANCE, add_keyframe, create, pose, stamp, teach
 
+from vloc_ros.data.g2o import to_g2o
 from vloc_ros.errors import MapError
 from vloc_ros.geometry import se3
-from vloc_ros.mapping.export import ExportFormat, export_map, g2o_information
+from vloc_ros.mapping.export import ExportFormat, edge_information, export_map
 from vloc_ros.mapping.keyframe import Edge, EdgeKind, KeyframeId
 from vloc_ros.mapping.session import SessionKind
 from vloc_ros.mapping.store import MapStore
@@ -55,7 +56,7 @@ def test_kitti_poses_are_of_the_left_camera(path, tmp_path):
 def test_g2o_weighs_errors_as_the_covariance_does():
     """chi2 of a small error is the same in g2o's coordinates (t, vector part of the quaternion) and in ours."""
     edge = Edge(KeyframeId(1, 1), KeyframeId(1, 2), EdgeKind.ODOMETRY, se3.exp(np.full(6, 0.3)), correlated_covariance())
-    information, rng = g2o_information(edge), np.random.default_rng(2)
+    information, rng = to_g2o(edge_information(edge)), np.random.default_rng(2)
     for _ in range(20):
         xi = rng.normal(size=6) * 1e-4
         delta = se3.between(edge.a_T_b, edge.a_T_b @ se3.exp(xi))
@@ -79,7 +80,7 @@ def test_gtsam_reads_g2o(tmp_path):
     np.testing.assert_allclose(factor.measured().matrix(), spatial.a_T_b, atol=1e-7)
     swap = np.r_[3:6, 0:3]  # gtsam puts rotation first
     np.testing.assert_allclose(
-        factor.noiseModel().information(), g2o_information(spatial)[np.ix_(swap, swap)], rtol=1e-4, atol=1e-2
+        factor.noiseModel().information(), to_g2o(edge_information(spatial))[np.ix_(swap, swap)], rtol=1e-4, atol=1e-2
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vloc_ros.data import g2o
 from vloc_ros.errors import MapError
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import Array
@@ -26,7 +27,7 @@ class ExportFormat(Enum):
     KITTI = "kitti"
     """Twelve numbers per line, row by row: the left camera (optical frame) in the map, as KITTI's own poses are."""
     G2O = "g2o"
-    """Pose graph of the bases, see :func:`g2o_information`."""
+    """Pose graph of the bases, see :mod:`vloc_ros.data.g2o`."""
     IMAGES = "images"
     """A folder of the stored JPEG files, unchanged, named like ``s1_k000042.jpg``."""
 
@@ -91,38 +92,30 @@ def _write_kitti(store: MapStore, keyframes: list[Keyframe], out: Path) -> Expor
 def _write_g2o(store: MapStore, keyframes: list[Keyframe], out: Path) -> ExportResult:
     vertex = {keyframe.id: number for number, keyframe in enumerate(keyframes)}
     edges = [edge for edge in store.edges() if edge.a in vertex and edge.b in vertex]
-    matrices = [g2o_information(edge) for edge in edges]
+    matrices = [edge_information(edge) for edge in edges]
 
     def lines() -> Iterator[str]:
         for keyframe in keyframes:
             yield f"# vertex {vertex[keyframe.id]} is keyframe {keyframe.id}"
         for keyframe in keyframes:
-            yield f"VERTEX_SE3:QUAT {vertex[keyframe.id]} {_pose_text(keyframe.map_T_base)}"
+            yield g2o.vertex_line(vertex[keyframe.id], keyframe.map_T_base)
         for edge, matrix in zip(edges, matrices, strict=True):
-            pair = f"{vertex[edge.a]} {vertex[edge.b]}"
-            yield f"EDGE_SE3:QUAT {pair} {_pose_text(edge.a_T_b)} {_numbers(matrix[np.triu_indices(6)])}"
+            yield g2o.edge_line(vertex[edge.a], vertex[edge.b], edge.a_T_b, matrix)
 
     _write_lines(out, lines())
     return ExportResult(out, len(keyframes), len(edges))
 
 
-def g2o_information(edge: Edge) -> Array:
-    """(6, 6) information matrix of an edge in the coordinates of g2o's EDGE_SE3:QUAT.
-
-    g2o's error is ``(t, q)`` of ``inverse(measured) @ inverse(a) @ b``: translation, then the vector part of the unit
-    quaternion. Ours is the twist ``(rho, phi)`` of the same transform. Near zero ``t = rho`` and ``q = phi / 2``, hence the
-    covariance becomes ``J C J^T`` with ``J = diag(1, 1, 1, 1/2, 1/2, 1/2)``: in its inverse the rotation block is four times,
-    the mixed blocks are twice those of the inverse of ``C``. Programs that read the last three coordinates as a rotation vector
-    (gtsam does) have to undo these factors.
+def edge_information(edge: Edge) -> Array:
+    """(6, 6) inverse of the covariance of an edge.
 
     Raises:
         MapError: the covariance is singular.
     """
-    scale = np.diag([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
     matrix = information(edge.covariance)
     if matrix is None:
         raise MapError(f"the edge {edge.a} to {edge.b} has a singular covariance: it cannot be written as g2o")
-    return np.asarray(scale @ matrix @ scale)
+    return matrix
 
 
 def _write_images(store: MapStore, keyframes: list[Keyframe], out: Path) -> ExportResult:

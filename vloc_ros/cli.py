@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from vloc_ros import __version__
-from vloc_ros.commands import autonomy, config, convert, demo, drive, maps, nodes, odometry, repeat, teach
+from vloc_ros.commands import autonomy, config, convert, demo, drive, loops, maps, nodes, odometry, repeat, teach
 from vloc_ros.errors import VlocError
 
 _EXAMPLES = """examples:
@@ -16,6 +16,7 @@ _EXAMPLES = """examples:
   vloc teach noon/ --map site.vloc                       a recording becomes a map
   vloc repeat dusk/ --map site.vloc --out dusk_run       another one is localised in it; see dusk_run/report.html
   vloc drive --map sim.vloc --condition night --out d    a simulated robot repeats its route by itself, at night
+  vloc loops --map site.vloc --out loops                 the loop closures of a map, labelled
   vloc map info site.vloc                                what the map holds
   vloc up teach_repeat --mode repeat --map site.vloc     the same as ROS 2 nodes, on a live camera
 
@@ -33,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vloc_ros {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (demo, teach, repeat, drive, autonomy, odometry, maps, nodes, convert, config):
+    for command in (demo, teach, repeat, drive, autonomy, odometry, loops, maps, nodes, convert, config):
         command.register(subparsers)
     return parser
 

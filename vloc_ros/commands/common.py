@@ -34,9 +34,11 @@ def add_command(subparsers: Subparsers, name: str, summary: str, examples: str, 
     return parser
 
 
-def add_source(parser: argparse.ArgumentParser, *, slicing: bool = True) -> None:
+def add_source(parser: argparse.ArgumentParser, *, slicing: bool = True, optional: bool = False) -> None:
     """SOURCE, --format, and which frames of it."""
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder or file of a recording")
+    parser.add_argument(
+        "source", type=Path, metavar="SOURCE", help="folder or file of a recording", nargs="?" if optional else None
+    )
     parser.add_argument("--format", help="format of SOURCE, when it is not recognised: kitti, utias, euroc, tum, bag, images")
     parser.add_argument(
         "--rectification",
@@ -109,7 +111,7 @@ def _only_keys_of(cls: type[Settings], values: dict[str, Any]) -> dict[str, Any]
 
     from vloc_ros.ros.node_settings import LocalizationNodeSettings
 
-    others = {field.name for field in fields(LocalizationNodeSettings)} | {"base_T_camera", "use_sim_time", "drive"}
+    others = {field.name for field in fields(LocalizationNodeSettings)} | {"base_T_camera", "use_sim_time", "drive", "loops", "graph"}
     others -= {field.name for field in fields(cls)}
     return {name: value for name, value in values.items() if name.partition(".")[0] not in others}
 

@@ -25,7 +25,7 @@ _NO_LIMIT = BudgetSettings(per_second=1e9, burst=10**9)
 class LoopSettings:
     """How loops are found."""
 
-    descriptor: str = param("vlad", "global descriptor that proposes (vloc retrieve --help names them)")
+    descriptor: str = param("auto", "global descriptor that proposes; auto: hog, or vlad for a map without images")
     gates: GateSettings = section(GateSettings)
     verification: VerificationSettings = section(VerificationSettings)
 
@@ -81,6 +81,11 @@ class LoopDetector:
         self.verifier = LoopVerifier(store, registrar, settings.verification)
         self.counts: Counter[str] = Counter()
         """How many keyframes were searched for, candidates found, and pairs refused or rejected, by reason."""
+
+    @property
+    def descriptor_name(self) -> str:
+        """Name of the global descriptor that proposes."""
+        return self._describer.descriptor.name
 
     def process(self, keyframe: Keyframe) -> Detection:
         """Find the loop that a keyframe of the map closes, if any. Asked again for the same keyframe, it finds nothing new.

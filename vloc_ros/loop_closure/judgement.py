@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from vloc_ros.loop_closure.map_graph import MapGraph
 from vloc_ros.mapping import KeyframeId, MapStore
 from vloc_ros.mapping.closures import Closure, graph_revision, put_spatial_edges, replace_closures
-from vloc_ros.pose_graph import GncSettings, GncSolution, label_closures, solve_gnc
+from vloc_ros.pose_graph import GncSettings, GncSolution, solve_gnc
+from vloc_ros.pose_graph.labelling import label_closures
 
 Array = NDArray[np.float64]
 

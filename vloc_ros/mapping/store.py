@@ -306,6 +306,11 @@ class MapStore:
             return None
         return codec.decode_image(rows[0][2], self._camera.width, self._camera.height, f"the map {self.path}: keyframe {id}")
 
+    def keyframes_without_image(self) -> int:
+        """How many keyframes have no image; none is read."""
+        query = "SELECT (SELECT count(*) FROM keyframe) - (SELECT count(*) FROM image)"
+        return int(self.database.scalar(query))
+
     def edges(self) -> list[Edge]:
         """All edges, ordered by their end (b) and then their start (a)."""
         return [edge_of_row(row) for row in self.database.rows("edge", "ORDER BY b_session, b_keyframe, a_session, a_keyframe")]

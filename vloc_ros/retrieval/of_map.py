@@ -13,10 +13,13 @@ from vloc_ros.mapping.assets import model_asset, put_model_asset
 from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.retrieval.contract import GlobalDescriptor, Needs, View, create_descriptor, takes_assets
+from vloc_ros.retrieval.hog import Hog
 from vloc_ros.retrieval.index import DescriptorIndex
 from vloc_ros.retrieval.vlad import Vlad
 from vloc_ros.retrieval.vocabulary import CENTRES, Vocabulary
 
+AUTO = "auto"
+"""Name that leaves the choice of the descriptor to what the map has."""
 _MOST_VIEWS = 300
 """So many keyframes, spread over the map, are enough to learn from."""
 _FEATURES_PER_WORD = 8
@@ -39,11 +42,16 @@ class MapDescriptor:
     def of(cls, store: MapStore, name: str, assets: bytes | None = None) -> MapDescriptor:
         """The descriptor of that name; its vocabulary or weights are those given, else those of the map, else learned from it.
 
+        "auto" is ``hog`` for a map with all images, the best of those without weights in every light that was measured (see
+        ``benchmarks/relocalisation.py``), and ``vlad`` for a map without.
+
         Raises:
             ConfigError: the name is unknown, or the descriptor needs weights that neither the caller nor the map has.
             DataError: the assets are damaged or belong to something else.
             MapError: the map is damaged.
         """
+        if name == AUTO:
+            name = Vlad.name if store.keyframes_without_image() else Hog.name
         if takes_assets(name) and assets is None:
             assets = model_asset(store, name)
             if assets is None and name == Vlad.name:

@@ -1,0 +1,91 @@
+"""A page of the loop closures of a map: numbers, the graph, and the image pairs with their matches, label and reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from vloc_ros import __version__
+from vloc_ros.evaluation import draw_matches, html
+from vloc_ros.evaluation.output import write_whole
+from vloc_ros.evaluation.pictures import jpeg_uri
+from vloc_ros.evaluation.plot_style import png_uri
+from vloc_ros.evaluation.report_style import CSS
+from vloc_ros.loop_closure.picture import LABEL_COLOURS
+from vloc_ros.loop_closure.search import LoopRun
+from vloc_ros.mapping import MapStore
+from vloc_ros.mapping.closures import Closure
+from vloc_ros.pose_graph import Label
+
+PAIRS_PER_LABEL = 8
+_HEADINGS = {
+    Label.OUTLIER: "Rejected by the graph",
+    Label.UNDECIDED: "Undecided",
+    Label.INLIER: "Believed",
+}
+
+
+def write_page(path: Path, title: str, run: LoopRun, store: MapStore, graph: Figure) -> None:
+    """Write the page, which holds its style and images, runs no script and loads nothing.
+
+    Of each label at most ``PAIRS_PER_LABEL`` pairs are shown, spread evenly over the closures.
+
+    Raises:
+        OutputError: it cannot be written.
+        MapError: an image or features of the map are damaged.
+    """
+    parts = [_summary(run, graph), *_pairs(run, store)]
+    header = f"<h1>{escape(title)}</h1><p>{len(run.keyframes)} keyframes · vloc_ros {escape(__version__)}</p>"
+    write_whole(path, html.page(title, CSS, header, "\n".join(parts)))
+
+
+def _summary(run: LoopRun, graph: Figure) -> str:
+    labels = run.labels
+    cards = [
+        html.card("candidates", str(run.counts["candidates"]), detail=f"proposed by {run.descriptor}, verified by geometry"),
+        *(html.card(label.value, str(labels.get(label.value, 0))) for label in Label),
+    ]
+    rejected = [(escape(reason.replace("_", " ")), str(count)) for reason, count in run.rejected.items()]
+    table = html.table(("pairs that were not verified", ""), rejected, ("name", "number")) if rejected else ""
+    return (
+        f'<section class="first"><h2>Loop closures</h2><div class="cards">{"".join(cards)}</div>'
+        f"{html.figure(png_uri(graph), 'the graph from above', 'Closures are joined by a line; green ones are believed.')}"
+        f"{table}</section>"
+    )
+
+
+def _pairs(run: LoopRun, store: MapStore) -> Iterator[str]:
+    for label, heading in _HEADINGS.items():
+        closures = [closure for closure in run.judgement.closures if closure.verdict.label is label]
+        shown = [closures[k] for k in _spread(len(closures))]
+        if shown:
+            figures = "".join(_pair(run, store, closure) for closure in shown)
+            count = f"{len(shown)} of {len(closures)}"
+            yield f'<section><h2>{html.chip(LABEL_COLOURS[label])}{heading}</h2><p class="about">{count}</p>{_grid(figures)}</section>'
+
+
+def _grid(figures: str) -> str:
+    return f'<div class="matches">{figures}</div>'
+
+
+def _pair(run: LoopRun, store: MapStore, closure: Closure) -> str:
+    verdict, found = closure.verdict, run.candidate_of(closure)
+    support = "" if found is None else f"score {found.score:.3f}, {found.inliers} of {found.matches} matches agree; "
+    caption = (
+        f"{closure.b} above, {closure.a} below. {support}{verdict.label.value}: {verdict.reason.value} "
+        f"(weight {verdict.weight:.2f}, chi-square {verdict.chi2:.1f})"
+    )
+    live, other = store.image(closure.b), store.image(closure.a)
+    if live is None or other is None:
+        return f"<p>{escape(caption)}; the map has no images of it.</p>"
+    picture = draw_matches(live, other, run.verifier.match_view(closure.a, closure.b))
+    return html.figure(jpeg_uri(picture), f"{closure.b} and {closure.a}", caption)
+
+
+def _spread(count: int) -> Sequence[int]:
+    chosen = np.unique(np.linspace(0, count - 1, min(count, PAIRS_PER_LABEL)).round().astype(int)) if count else np.zeros(0, int)
+    return [int(k) for k in chosen]

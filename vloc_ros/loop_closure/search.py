@@ -1,0 +1,121 @@
+"""The loops of a whole map: found, verified, judged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.features import create_extractor
+from vloc_ros.loop_closure.detector import Detection, LoopDetector
+from vloc_ros.loop_closure.judgement import Judgement, judge, next_revision
+from vloc_ros.loop_closure.map_graph import graph_of_map
+from vloc_ros.loop_closure.settings import LoopClosureSettings
+from vloc_ros.loop_closure.verifier import Candidate, LoopVerifier, Rejection
+from vloc_ros.mapping import Keyframe, KeyframeId, MapStore
+from vloc_ros.mapping.closures import Closure
+from vloc_ros.mapping.registration import Registrar
+from vloc_ros.pose_graph.anchors import odometry_poses
+from vloc_ros.retrieval.of_map import MapDescriptor
+
+Array = NDArray[np.float64]
+Progress = Callable[[Sequence[Keyframe]], Iterable[Keyframe]]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopRun:
+    """What was found in a map.
+
+    Attributes:
+        descriptor: name of the global descriptor that proposed.
+        keyframes: all keyframes of the map, as they were.
+        odometry: (N, 4, 4) map_T_base by odometry alone; sessions that closures join stand where those say.
+        judgement: the verdicts and optimised poses.
+        candidates: the verified candidate of each closure that was found now, by its pair (a, b).
+        rejections: pairs that geometry rejected.
+        counts: keyframes, candidates, and pairs refused or rejected by reason.
+        verifier: draws the matches of a pair, as long as the map is open.
+    """
+
+    descriptor: str
+    keyframes: tuple[Keyframe, ...]
+    odometry: Array
+    judgement: Judgement
+    candidates: dict[tuple[KeyframeId, KeyframeId], Candidate]
+    rejections: tuple[Rejection, ...]
+    counts: Counter[str]
+    verifier: LoopVerifier
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """How many pairs were not verified, by reason."""
+        others = ("keyframes", "candidates")
+        return {reason: count for reason, count in self.counts.most_common() if reason not in others and count}
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """How many closures have each label."""
+        return dict(Counter(closure.verdict.label.value for closure in self.judgement.closures))
+
+    def candidate_of(self, closure: Closure) -> Candidate | None:
+        """What was found of a closure now; None when only the map knew it."""
+        return self.candidates.get((closure.a, closure.b))
+
+
+def detector_for(
+    store: MapStore, settings: LoopClosureSettings, assets: bytes | None = None, *, live: bool = True
+) -> LoopDetector:
+    """A detector for the camera and the features of a map.
+
+    Raises:
+        ConfigError: the descriptor is unknown, or has no weights.
+        MapError: the map is damaged, or holds descriptors of another model of that name.
+    """
+    metric = create_extractor(store.feature_name, settings.features.max_features).metric
+    registrar = Registrar(store.camera, metric, settings.matching, settings.pnp)
+    describer = MapDescriptor.of(store, settings.loops.descriptor, assets)
+    return LoopDetector(store, describer, registrar, settings.loops, live=live)
+
+
+def find_loops(
+    store: MapStore, settings: LoopClosureSettings, assets: bytes | None = None, progress: Progress = iter
+) -> LoopRun:
+    """Search every keyframe of a map for loops and let the pose graph judge them.
+
+    Global descriptors that are missing are stored in the map; closures, verdicts and poses are left to
+    :func:`~vloc_ros.loop_closure.judgement.store_judgement` and ``apply_judgement``.
+
+    Args:
+        store: the map, open for writing.
+        settings: of the search and of the graph.
+        assets: weights or vocabulary of the descriptor; by default those of the map.
+        progress: shows how far the search is.
+
+    Raises:
+        ConfigError: the descriptor is unknown, or has no weights.
+        MapError: the map is empty, damaged, or cannot be written.
+        DataError: the graph cannot be solved.
+    """
+    detector = detector_for(store, settings, assets, live=False)
+    keyframes = store.keyframes()
+    found = list(_detections(detector, progress(keyframes)))
+    candidates = [detection.candidate for detection in found if detection.candidate is not None]
+    map_graph = graph_of_map(store, candidates)
+    return LoopRun(
+        descriptor=detector.descriptor_name,
+        keyframes=tuple(keyframes),
+        odometry=odometry_poses(map_graph.graph),
+        judgement=judge(map_graph, settings.graph, next_revision(store)),
+        candidates={(candidate.a, candidate.b): candidate for candidate in candidates},
+        rejections=tuple(rejection for detection in found for rejection in detection.rejections),
+        counts=detector.counts,
+        verifier=detector.verifier,
+    )
+
+
+def _detections(detector: LoopDetector, keyframes: Iterable[Keyframe]) -> Iterator[Detection]:
+    for keyframe in keyframes:
+        yield detector.process(keyframe)

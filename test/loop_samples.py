@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from map_samples import CAMERA, COVARIANCE, FINGERPRINT, stamp
+from map_samples import CAMERA, FINGERPRINT, stamp
 
 from vloc_ros.features import Features, MatchSettings, Metric
 from vloc_ros.geometry import se3
@@ -40,8 +40,7 @@ class Scene:
         descriptors = rng.normal(size=(count, 32)).astype(np.float32)
         descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
         if twin:
-            half = np.linalg.norm(points[:, :2], axis=1) > 0
-            half &= points[:, 1] >= 0
+            half = points[:, 1] >= 0.0
             points = np.concatenate([points[half], points[half] * [-1, -1, 1]])
             descriptors = np.concatenate([descriptors[half], descriptors[half]])
         return cls(points, descriptors)
@@ -74,19 +73,20 @@ def circle(keyframes: int, laps: float, start: float = 0.0) -> np.ndarray:
     return poses
 
 
-def drive(store: MapStore, scene: Scene, truth: np.ndarray, seed: int, drift: np.ndarray | None = None) -> int:
-    """Add a session that drove along true poses; its odometry has noise, and a drift per step if given."""
+NOISE = np.array([0.03, 0.02, 0.005, 0.0005, 0.0005, 0.01])
+"""Standard deviations of the odometry from keyframe to keyframe [m, rad]: enough to go visibly astray in a round."""
+
+
+def drive(store: MapStore, scene: Scene, truth: np.ndarray, seed: int, sigmas: np.ndarray = NOISE) -> int:
+    """Add a session that drove along true poses by odometry with noise."""
     rng = np.random.default_rng([seed, 6])
     session = store.begin_session(SessionKind.TEACH, f"drive {seed}")
-    sigmas = np.sqrt(np.diag(COVARIANCE))
     pose = np.eye(4)
     for number, true_pose in enumerate(truth):
         id, edge = store.next_keyframe_id(session), None
         if number:
-            error = rng.normal(0.0, sigmas) + (0.0 if drift is None else drift)
-            step = se3.between(truth[number - 1], true_pose) @ se3.exp(error)
-            covariance = COVARIANCE + (0.0 if drift is None else np.diag(np.square(drift)))
-            edge = Edge(KeyframeId(session, id.keyframe - 1), id, EdgeKind.ODOMETRY, step, covariance)
+            step = se3.between(truth[number - 1], true_pose) @ se3.exp(rng.normal(0.0, sigmas))
+            edge = Edge(KeyframeId(session, id.keyframe - 1), id, EdgeKind.ODOMETRY, step, np.diag(sigmas**2))
             pose = se3.normalised(pose @ step)
         store.add_keyframe(session, stamp(number + 1000 * session), pose, scene.seen(true_pose, seed * 1000 + number), None, edge)
     return session

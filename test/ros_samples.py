@@ -192,7 +192,7 @@ class Probe:
                 received.append(message)
                 self._changed.notify_all()
 
-        self.node.create_subscription(kind, topic, take, qos.latched() if latched else qos.reliable(100))
+        self.node.create_subscription(kind, topic, take, qos.latched(100) if latched else qos.reliable(100))
         return received
 
     def wait(self, condition: Callable[[], Any], what: str, timeout_s: float = 25.0) -> None:
@@ -205,7 +205,8 @@ class Probe:
     def publish(self, topic: str, message: Any) -> None:
         """Publish; the first time, wait for a subscriber."""
         if topic not in self._publishers:
-            self._publishers[topic] = self.node.create_publisher(type(message), topic, qos.reliable(20))
+            profile = qos.latched(1000) if topic in ("keyframes", "loop_closures/candidates") else qos.reliable(20)
+            self._publishers[topic] = self.node.create_publisher(type(message), topic, profile)
             self.wait(lambda: self._publishers[topic].get_subscription_count() > 0, f"a subscriber of {topic}")
             time.sleep(0.3)
         self._publishers[topic].publish(message)

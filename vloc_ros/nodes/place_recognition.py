@@ -17,14 +17,13 @@ from vloc_ros.ros.conversions import header, odometry_to_ros
 from vloc_ros.ros.managed_node import ManagedNode
 from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
 from vloc_ros.ros.problems import Problem, Problems
-from vloc_ros.ros.qos import latched, reliable
+from vloc_ros.ros.qos import CANDIDATES_KEPT, KEYFRAMES_KEPT, latched, reliable
 from vloc_ros.ros.recognition_report import report
 from vloc_ros.ros.recognizer import Recognizer
 from vloc_ros.ros.runtime import run_node
 from vloc_ros.ros.worker import Worker
 
 _RETRY_S, _REPORT_S, _STOP_S = 0.5, 1.0, 30.0
-_QUEUE = 5000
 
 
 class PlaceRecognitionNode(ManagedNode):
@@ -40,12 +39,12 @@ class PlaceRecognitionNode(ManagedNode):
         self._recognizer = Recognizer(self._settings)
         os.nice(max(0, self._settings.niceness - os.nice(0)))
         self._worker: Worker[None] = Worker(self._turn, lambda _: None, self._broken, "recognition")
-        self._candidates = self.create_publisher(Odometry, "loop_closures/candidates", latched(self._settings.latched_candidates))
+        self._candidates = self.create_publisher(Odometry, "loop_closures/candidates", latched(CANDIDATES_KEPT))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable())
 
     def activate(self) -> None:
         """Listen for keyframes."""
-        self._subscription = self.create_subscription(Odometry, "keyframes", self._keyframe, reliable(_QUEUE))
+        self._subscription = self.create_subscription(Odometry, "keyframes", self._keyframe, latched(KEYFRAMES_KEPT))
         self._timers_active = [
             self.steady_timer(_RETRY_S, lambda: self._worker.put(None)),
             self.steady_timer(_REPORT_S, lambda: self._worker.call(self._report).add_done_callback(self._reported)),

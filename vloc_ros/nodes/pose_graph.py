@@ -19,14 +19,13 @@ from vloc_ros.ros.pose_graph_outputs import GraphOutputs
 from vloc_ros.ros.pose_graph_report import report
 from vloc_ros.ros.pose_graph_settings import GraphNodeSettings
 from vloc_ros.ros.problems import Problem, Problems
-from vloc_ros.ros.qos import latched, reliable
+from vloc_ros.ros.qos import CANDIDATES_KEPT, KEYFRAMES_KEPT, latched
 from vloc_ros.ros.runtime import run_node
 from vloc_ros.ros.services import trigger_service
 from vloc_ros.ros.worker import Worker
 
 _TURN_S, _REPORT_S, _PICTURE_S = 0.05, 1.0, 2.0
 _STOP_S = 30.0
-_QUEUE = 5000
 
 
 class PoseGraphNode(ManagedNode):
@@ -52,9 +51,11 @@ class PoseGraphNode(ManagedNode):
         """Listen, and solve whenever there is something new."""
         self._teaching = False
         self._subscriptions_active = [
-            self.create_subscription(Odometry, "keyframes", lambda m: self._do(lambda: self._take_keyframe(m)), reliable(_QUEUE)),
             self.create_subscription(
-                Odometry, "loop_closures/candidates", lambda m: self._do(lambda: self._take_candidate(m)), reliable(_QUEUE)
+                Odometry, "keyframes", lambda m: self._do(lambda: self._take_keyframe(m)), latched(KEYFRAMES_KEPT)
+            ),
+            self.create_subscription(
+                Odometry, "loop_closures/candidates", lambda m: self._do(lambda: self._take_candidate(m)), latched(CANDIDATES_KEPT)
             ),
             self.create_subscription(DiagnosticStatus, "state", self._take_state, latched()),
         ]

@@ -20,7 +20,7 @@ from vloc_ros.ros.images import image_to_ros
 from vloc_ros.ros.match_image import match_image
 from vloc_ros.ros.node_settings import LocalizationNodeSettings, Mode
 from vloc_ros.ros.odometry_track import OdometryTrack
-from vloc_ros.ros.qos import latched, reliable
+from vloc_ros.ros.qos import KEYFRAMES_KEPT, latched, reliable
 from vloc_ros.ros.tf import FrameBroadcaster
 
 _LEVELS = {
@@ -42,7 +42,7 @@ class Outputs:
     def __init__(self, node: Node, settings: LocalizationNodeSettings) -> None:
         self._node, self._frames, self._mode = node, settings.frames, settings.mode
         self._odometry = node.create_publisher(Odometry, "odometry", reliable())
-        self._keyframes = node.create_publisher(Odometry, "keyframes", reliable(100))
+        self._keyframes = node.create_publisher(Odometry, "keyframes", latched(KEYFRAMES_KEPT))
         self._pose = node.create_publisher(PoseWithCovarianceStamped, "pose", reliable())
         self._path = node.create_publisher(Path, "path", latched())
         self._state = node.create_publisher(DiagnosticStatus, "state", latched())

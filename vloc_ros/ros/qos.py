@@ -9,6 +9,11 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from vloc_ros.ros.node_settings import QosSettings, Reliability
 
+KEYFRAMES_KEPT = 5000
+"""Keyframes that nodes which start later are still told of: about 700 bytes each."""
+CANDIDATES_KEPT = 2000
+"""Candidates for loop closures, likewise."""
+
 
 def sensor(node: Node, topics: Sequence[str], settings: QosSettings) -> QoSProfile:
     """Camera topics: few messages kept, best effort or reliable as the settings say (SENSOR_DATA with another depth).

@@ -43,7 +43,9 @@ class Line:
         matches = list(_WORD.finditer(text.partition("#")[0]))
         if not matches:
             return None
-        return cls(path, number, [match.group() for match in matches], [match.start() + 1 for match in matches], matches[-1].end() + 1)
+        return cls(
+            path, number, [match.group() for match in matches], [match.start() + 1 for match in matches], matches[-1].end() + 1
+        )
 
     def error(self, field: int, problem: str) -> DataError:
         """An error that points at a field (or, past the last one, at the end of the line)."""

@@ -112,7 +112,8 @@ def open_route(folder: Path, every: int, share: float, truth: PlaceTruth | None 
 def open_pairs(queries: Path, database: Path, pairs: Path) -> PlaceDataset:
     """Two folders and a text file that names pairs of the same place: lines ``query,database`` of file names.
 
-    When both folders are one, its images named as queries are queries and all others are the database.
+    A line ``query,`` says that the database does not have the place of a query. When both folders are one, its images named as
+    queries are queries and all others are the database.
 
     Raises:
         DataError: a file is missing, or the list names an image that is not there; the text names the line.
@@ -129,10 +130,11 @@ def open_pairs(queries: Path, database: Path, pairs: Path) -> PlaceDataset:
     query_rows, base_rows = ({file.name: row for row, file in enumerate(files)} for files in (asked, based))
     positives: list[list[int]] = [[] for _ in asked]
     for line, (query, base) in rows:
-        if query not in query_rows or base not in base_rows:
+        if query not in query_rows or (base and base not in base_rows):
             raise DataError(f"{pairs} line {line} names {query} and {base}, one of which is not an image of its folder")
-        positives[query_rows[query]].append(base_rows[base])
-    truth = tuple(np.array(sorted(found), dtype=np.int64) for found in positives)
+        if base:
+            positives[query_rows[query]].append(base_rows[base])
+    truth = tuple(np.array(sorted(set(found)), dtype=np.int64) for found in positives)
     return PlaceDataset(pairs.stem, _pictures(asked), _pictures(based), truth)
 
 

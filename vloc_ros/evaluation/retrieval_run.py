@@ -126,10 +126,10 @@ def evaluate_retrieval(
     if not datasets:
         raise DataError("there is no data set to evaluate on")
     describer = taught_describer(name, extractor, assets, datasets[0].database)
-    sides = [
-        (describe_all(describer, data.queries, progress), describe_all(describer, data.database, progress)) for data in datasets
-    ]
-    seconds = np.concatenate([side.seconds for pair in sides for side in pair])
+    # a picture that is in several data sets, or in both parts of one, is described once
+    pictures = list(dict.fromkeys(picture for data in datasets for side in (data.queries, data.database) for picture in side))
+    described, row = describe_all(describer, pictures, progress), {picture: k for k, picture in enumerate(pictures)}
+    sides = [tuple(described.vectors[[row[p] for p in side]] for side in (data.queries, data.database)) for data in datasets]
     results = []
     for method in methods:
         found = [search_all(queries, database, method, speed) for queries, database in sides]
@@ -142,9 +142,9 @@ def evaluate_retrieval(
                 summary=summarise(answers),
                 answers=answers,
                 found=found,
-                describe_ms=_median_ms(seconds[np.isfinite(seconds)]),
+                describe_ms=_median_ms(described.seconds[np.isfinite(described.seconds)]),
                 search_ms=_median_ms(np.array(searched)),
-                bytes_per_image=sides[0][1].vectors.shape[1] * 4,
+                bytes_per_image=described.vectors.shape[1] * 4,
             )
         )
     return results
@@ -174,14 +174,14 @@ def describe_all(describer: Describer, pictures: Sequence[Picture], progress: Pr
     return Described(vectors, seconds)
 
 
-def search_all(queries: Described, database: Described, method: SequenceMethod, speed: float = 1.0) -> Found:
-    """Search for all queries, in their order; ``speed`` is in rows of the database per query."""
-    index: DescriptorIndex[int] = DescriptorIndex(database.vectors.shape[1])
-    index.add_many(range(len(database.vectors)), database.vectors)
+def search_all(queries: NDArray[np.float32], database: NDArray[np.float32], method: SequenceMethod, speed: float = 1.0) -> Found:
+    """Search for all (Q, D) queries, in their order, in (N, D) rows; ``speed`` is in rows of the database per query."""
+    index: DescriptorIndex[int] = DescriptorIndex(database.shape[1])
+    index.add_many(range(len(database)), database)
     index.build()
-    sequence = _sequence(method, len(database.vectors), speed)
+    sequence = _sequence(method, len(database), speed)
     found = Found([], [], [])
-    for query in queries.vectors:
+    for query in queries:
         begin = time.perf_counter()
         if sequence is None:
             neighbours = index.search(query, _DEEPEST)

@@ -110,7 +110,11 @@ def test_pairs_from_a_list(tmp_path: Path) -> None:
     listing.write_text("# by eye\n3.png,1.png\n3.png,2.png\n4.png,\n")
     data = open_pairs(tmp_path / "walk", tmp_path / "walk", listing)
     assert truth_of(data) == {"3.png": ["1.png", "2.png"], "4.png": []}
-    for text, words in (("3.png,9.png", "line 1 names 3.png and 9.png"), ("3.png", "line 1 has 1 columns"), ("a,b,c", "has 3 columns")):
+    for text, words in (
+        ("3.png,9.png", "line 1 names 3.png and 9.png"),
+        ("3.png", "line 1 has 1 columns"),
+        ("a,b,c", "has 3 columns"),
+    ):
         listing.write_text(text + "\n")
         with pytest.raises(DataError, match=words):
             open_pairs(tmp_path / "walk", tmp_path / "walk", listing)

@@ -95,7 +95,7 @@ def test_what_is_no_image_is_refused(name: str, image: np.ndarray) -> None:
 
 
 def test_an_unknown_name_and_useless_assets_are_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown descriptor 'hgo'; known: .*hog"):
+    with pytest.raises(ConfigError, match=r"unknown descriptor 'hgo'; known: .*hog"):
         create_descriptor("hgo")
     with pytest.raises(ConfigError, match="'hog' is not learned"):
         create_descriptor("hog", b"x")

@@ -116,7 +116,11 @@ def test_zeros_are_kept_but_never_found() -> None:
 
 @pytest.mark.parametrize(
     ("vector", "words"),
-    [(np.ones(3), "of 4 elements, not of 3"), (np.array([1, np.nan, 0, 0]), "not finite"), (np.array([np.inf, 0, 0, 0]), "not finite")],
+    [
+        (np.ones(3), "of 4 elements, not of 3"),
+        (np.array([1, np.nan, 0, 0]), "not finite"),
+        (np.array([np.inf, 0, 0, 0]), "not finite"),
+    ],
 )
 def test_wrong_vectors_are_refused_and_nothing_is_added(vector: np.ndarray, words: str) -> None:
     index = filled(np.eye(4))

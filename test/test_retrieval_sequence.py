@@ -28,7 +28,7 @@ def hits(method: TrajectorySearch | BayesFilter, scores: np.ndarray, truth: np.n
 @pytest.mark.parametrize("speed", [1.0, 2.0, -1.0])
 def test_a_trajectory_finds_what_single_images_cannot(speed: float) -> None:
     truth = np.arange(30) * speed + (0 if speed > 0 else 59)
-    scores = traverse(truth, 60, signal=2.5)
+    scores = traverse(truth, 60, signal=2.2)
     alone = float(np.mean(np.abs(np.argmax(scores, axis=1) - truth) <= 1))
     slow, fast = sorted((0.8 * speed, 1.2 * speed))
     found = hits(TrajectorySearch(ONE, TrajectorySettings(length=10, min_speed=slow, max_speed=fast)), scores, truth)
@@ -61,20 +61,25 @@ def test_nothing_runs_from_one_session_into_the_next() -> None:
         scores[name] = search.update(now)
     assert scores["one"][6] == pytest.approx(scores["one"][4], abs=1e-6)
     assert scores["two"][6] < scores["two"][4] - 0.5
-    belief = BayesFilter(sessions, BayesSettings(spread=0.1))
+
+
+def test_a_belief_does_not_move_from_one_session_into_the_next() -> None:
     start = np.zeros(10, dtype=np.float32)
     start[4] = 1.0
-    for _ in range(3):
-        belief.update(start)
-    moved = belief.update(np.zeros(10, dtype=np.float32))
-    assert moved[5] == pytest.approx(moved[6], rel=1e-3)
+    moved = {}
+    for name, groups in (("two", np.repeat([1, 2], 5)), ("one", np.zeros(10, dtype=np.int64))):
+        belief = BayesFilter(groups, BayesSettings(spread=0.1, new_place=1.0))
+        for _ in range(3):
+            belief.update(start)
+        moved[name] = belief.update(np.zeros(10, dtype=np.float32))
+    assert moved["one"][5] > 4.0 * moved["one"][6] and moved["two"][5] <= moved["two"][6]
 
 
 def test_the_filter_finds_what_single_images_cannot() -> None:
     truth = np.arange(50.0)
-    scores = traverse(truth, 60, signal=3.0)
+    scores = traverse(truth, 60, signal=2.5)
     alone = float(np.mean(np.abs(np.argmax(scores, axis=1) - truth) <= 1))
-    assert alone < 0.8 and hits(BayesFilter(ONE), scores, truth) > 0.9
+    assert alone < 0.75 < 0.85 < hits(BayesFilter(ONE), scores, truth)
 
 
 def test_the_filter_knows_that_it_is_somewhere_new() -> None:

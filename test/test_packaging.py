@@ -205,7 +205,9 @@ def test_package_xml_names_nothing_else(package_xml):
 
 
 def test_pip_fills_what_rosdep_lacks():
-    assert {canonicalize_name(name) for name in BY_PIP & foreign_imports("vloc_ros")} <= set(pinned("ros.txt"))
+    assert {canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in BY_PIP & foreign_imports("vloc_ros")} <= set(
+        pinned("ros.txt")
+    )
 
 
 # --- what is installed

@@ -19,11 +19,12 @@ from vloc_ros.evaluation.output import make_folder, write_whole
 from vloc_ros.evaluation.pictures import jpeg_uri
 from vloc_ros.evaluation.report_style import CSS
 from vloc_ros.evaluation.retrieval_metrics import precision_recall
-from vloc_ros.evaluation.retrieval_run import RetrievalResult
+from vloc_ros.evaluation.retrieval_run import RetrievalResult, SequenceMethod
 
 _HEIGHT_PX = 240
 _GAP_PX = 6
 EXAMPLES = 4
+_DASHES = {SequenceMethod.NONE: "-", SequenceMethod.TRAJECTORY: "--", SequenceMethod.BAYES: ":"}
 
 
 def write_retrieval_report(path: Path, title: str, datasets: Sequence[PlaceDataset], results: Sequence[RetrievalResult]) -> None:
@@ -84,14 +85,14 @@ def _curves(results: Sequence[RetrievalResult]) -> str:
     with plot_style.style():
         figure = plot_style.figure(4.6)
         axes = figure.subplots()
-        for place, result in enumerate(results):
+        names = list(dict.fromkeys(result.descriptor for result in results))
+        for result in results:
             curve = precision_recall(result.answers)
             if curve is not None:
-                colour = plot_style.RUN_COLOURS[place % len(plot_style.RUN_COLOURS)]
-                dashes = "-" if place < len(plot_style.RUN_COLOURS) else "--"
-                axes.plot(curve.recall, curve.precision, dashes, color=colour, label=result.name)
+                colour = plot_style.RUN_COLOURS[names.index(result.descriptor) % len(plot_style.RUN_COLOURS)]
+                axes.plot(curve.recall, curve.precision, _DASHES[result.method], color=colour, label=result.name)
         axes.set(xlabel="recall", ylabel="precision", xlim=(0.0, 1.02), ylim=(0.0, 1.02), title="Best match over its score")
-        axes.legend(loc="lower left")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
         source = plot_style.png_uri(figure)
     return f"<section><h2>Precision and recall</h2>{html.figure(source, 'precision-recall curves')}</section>"
 

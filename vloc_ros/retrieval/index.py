@@ -171,7 +171,8 @@ class DescriptorIndex(Generic[Id]):
         Args:
             vector: (D,) query.
             k: how many, 1 or more; fewer are returned when there are fewer.
-            where: only ids for which this holds, for example a gate; it is asked for the best ones only.
+            where: only ids for which this holds, for example a gate; it is asked for the best ones only. An approximate search
+                may find fewer than k of them: it looks only where the query would lie.
 
         Raises:
             DataError: the query has another dimension or is not finite, or k is not positive.

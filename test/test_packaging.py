@@ -33,9 +33,9 @@ LOCKS = ("run.txt", "dev.txt", "ros.txt")
 DISTRIBUTIONS = {"faiss": "faiss-cpu", "cv2": "opencv-python-headless", "yaml": "PyYAML"}
 # rosdep's keys for the system packages, where they are not python3-<module>.
 ROSDEP_KEYS = {"cv2": "python3-opencv"}
-# Installed by requirements/ros.txt instead, as rosdep has no key for them, or only one that calls pip.
 # The wheel of gtsam declares the runner of its own tests, which nothing needs to run.
 DECLARED_IN_ERROR = {("gtsam", "pytest")}
+# Installed by requirements/ros.txt instead, as rosdep has no key for them, or only one that calls pip.
 BY_PIP = {"faiss", "gtsam", "poselib", "rosbags"}
 # What `ros/` uses in a ROS installation and does without elsewhere; none of them is on PyPI.
 ROS_ONLY = {"cv_bridge", "message_filters", "tf2_msgs", "tf2_ros", "tf2_py", "tf_transformations", "launch", "launch_ros"}

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -81,17 +82,34 @@ def register(name: str) -> Callable[[Callable[[], GlobalDescriptor]], Callable[[
     return known
 
 
+_FILE_MAKERS: dict[str, Callable[[Path], GlobalDescriptor]] = {}
+
+
+def register_file(suffix: str) -> Callable[[Callable[[Path], GlobalDescriptor]], Callable[[Path], GlobalDescriptor]]:
+    """Decorator that makes a function known as the maker of descriptors from files whose names end so."""
+
+    def known(maker: Callable[[Path], GlobalDescriptor]) -> Callable[[Path], GlobalDescriptor]:
+        _FILE_MAKERS[suffix] = maker
+        return maker
+
+    return known
+
+
 def descriptors() -> list[str]:
     """Names of the registered global descriptors."""
     return sorted(_MAKERS)
 
 
 def create_descriptor(name: str) -> GlobalDescriptor:
-    """Build a global descriptor by name.
+    """Build a global descriptor by name, or from the file of its weights, as in ``models/site.safetensors``.
 
     Raises:
-        ConfigError: the name is not registered.
+        ConfigError: the name is not registered, or what it needs is not installed.
+        WeightsError: the file of weights, or its card, is missing, damaged or of another network.
     """
+    maker = _FILE_MAKERS.get(Path(name).suffix)
+    if maker is not None:
+        return maker(Path(name))
     if name not in _MAKERS:
-        raise ConfigError(f"unknown descriptor '{name}'; known: {', '.join(descriptors())}")
+        raise ConfigError(f"unknown descriptor '{name}'; known: {', '.join(descriptors())}, or a file of weights (*.safetensors)")
     return _MAKERS[name]()

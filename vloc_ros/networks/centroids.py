@@ -89,9 +89,21 @@ def cluster(descriptors: NDArray[np.float32], clusters: int, seed: int) -> tuple
     kmeans = faiss.Kmeans(
         descriptors.shape[1], clusters, niter=_ITERATIONS, seed=seed, min_points_per_centroid=1, max_points_per_centroid=1024
     )
-    kmeans.train(np.ascontiguousarray(descriptors))
+    kmeans.train(np.ascontiguousarray(descriptors), init_centroids=_spread(descriptors, clusters, seed))
     centres = np.array(kmeans.centroids, dtype=np.float32)
     directions = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     scores = np.sort(descriptors @ directions.T, axis=1)
     gap = float(np.mean(scores[:, -1] - scores[:, -2]))
     return centres, -math.log(_RATIO) / max(gap, 1e-6)
+
+
+def _spread(descriptors: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32]:
+    """First centres far from each other: each is drawn by the squared distance to those before (k-means++)."""
+    rng = np.random.default_rng(seed)
+    chosen = [int(rng.integers(len(descriptors)))]
+    squared = np.full(len(descriptors), np.inf)
+    while len(chosen) < count:
+        distance = 2.0 - 2.0 * (descriptors @ descriptors[chosen[-1]]).astype(np.float64)  # all are of unit length
+        squared = np.minimum(squared, np.maximum(distance, 1e-12))
+        chosen.append(int(rng.choice(len(descriptors), p=squared / squared.sum())))
+    return descriptors[chosen]

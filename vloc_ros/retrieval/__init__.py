@@ -1,17 +1,63 @@
 """Place recognition: global descriptors, their index, and the gates and sequences between a search and a candidate."""
 
-from vloc_ros.retrieval import gem, netvlad, weights_file
-from vloc_ros.retrieval.contract import GlobalDescriptor, Needs, View, create_descriptor, descriptors, register, register_file
+from vloc_ros.retrieval.contract import (
+    GlobalDescriptor,
+    Needs,
+    View,
+    create_descriptor,
+    descriptors,
+    register,
+    register_file,
+    register_with_assets,
+    takes_assets,
+)
+from vloc_ros.retrieval.gates import Background, GateReason, Gates, GateSettings, Moment, Refusal
+from vloc_ros.retrieval.index import DescriptorIndex, IndexSettings, Neighbours
+from vloc_ros.retrieval.index_file import load_index, save_index
+from vloc_ros.retrieval.sequence import BayesFilter, BayesSettings, TrajectorySearch, TrajectorySettings
+from vloc_ros.retrieval.vocabulary import Vocabulary
+
+# Importing a descriptor registers it.
+from vloc_ros.retrieval.hog import Hog  # isort: skip
+from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
+from vloc_ros.retrieval.vlad import Vlad  # isort: skip
+from vloc_ros.retrieval.describing import VOCABULARY_IMAGES, Describer, describer_for, learn_vocabulary  # isort: skip
+from vloc_ros.retrieval import gem, netvlad, weights_file  # isort: skip
 
 __all__ = [
+    "VOCABULARY_IMAGES",
+    "Background",
+    "BayesFilter",
+    "BayesSettings",
+    "Describer",
+    "DescriptorIndex",
+    "GateReason",
+    "GateSettings",
+    "Gates",
     "GlobalDescriptor",
+    "Hog",
+    "IndexSettings",
+    "Moment",
     "Needs",
+    "Neighbours",
+    "Refusal",
+    "Thumbnail",
+    "TrajectorySearch",
+    "TrajectorySettings",
     "View",
+    "Vlad",
+    "Vocabulary",
     "create_descriptor",
+    "describer_for",
     "descriptors",
     "gem",
+    "learn_vocabulary",
+    "load_index",
     "netvlad",
     "register",
     "register_file",
+    "register_with_assets",
+    "save_index",
+    "takes_assets",
     "weights_file",
 ]

@@ -69,27 +69,44 @@ class GlobalDescriptor(ABC):
         return np.array(rows, dtype=np.float32).reshape(len(rows), self.card.dimension)
 
 
-_MAKERS: dict[str, Callable[[], GlobalDescriptor]] = {}
+Maker = Callable[[], GlobalDescriptor]
+AssetMaker = Callable[["bytes | None"], GlobalDescriptor]
+FileMaker = Callable[[Path], GlobalDescriptor]
+
+_MAKERS: dict[str, Maker] = {}
+_ASSET_MAKERS: dict[str, AssetMaker] = {}
+_FILE_MAKERS: dict[str, FileMaker] = {}
 
 
-def register(name: str) -> Callable[[Callable[[], GlobalDescriptor]], Callable[[], GlobalDescriptor]]:
+def register(name: str) -> Callable[[Maker], Maker]:
     """Decorator that makes a class or function, called without arguments, known as the maker of a descriptor."""
 
-    def known(maker: Callable[[], GlobalDescriptor]) -> Callable[[], GlobalDescriptor]:
+    def known(maker: Maker) -> Maker:
         _MAKERS[name] = maker
         return maker
 
     return known
 
 
-_FILE_MAKERS: dict[str, Callable[[Path], GlobalDescriptor]] = {}
-
-
-def register_file(suffix: str) -> Callable[[Callable[[Path], GlobalDescriptor]], Callable[[Path], GlobalDescriptor]]:
+def register_file(suffix: str) -> Callable[[FileMaker], FileMaker]:
     """Decorator that makes a function known as the maker of descriptors from files whose names end so."""
 
-    def known(maker: Callable[[Path], GlobalDescriptor]) -> Callable[[Path], GlobalDescriptor]:
+    def known(maker: FileMaker) -> FileMaker:
         _FILE_MAKERS[suffix] = maker
+        return maker
+
+    return known
+
+
+def register_with_assets(name: str) -> Callable[[AssetMaker], AssetMaker]:
+    """As :func:`register`, for a descriptor that is learned: its maker is given the bytes of a vocabulary.
+
+    The maker gets None when the caller has none; it then either does without or raises a ConfigError that says where they come
+    from. A network is asked for by the file of its weights instead, see :func:`register_file`.
+    """
+
+    def known(maker: AssetMaker) -> AssetMaker:
+        _ASSET_MAKERS[name] = maker
         return maker
 
     return known
@@ -97,19 +114,32 @@ def register_file(suffix: str) -> Callable[[Callable[[Path], GlobalDescriptor]],
 
 def descriptors() -> list[str]:
     """Names of the registered global descriptors."""
-    return sorted(_MAKERS)
+    return sorted([*_MAKERS, *_ASSET_MAKERS])
 
 
-def create_descriptor(name: str) -> GlobalDescriptor:
-    """Build a global descriptor by name, or from the file of its weights, as in ``models/site.safetensors``.
+def takes_assets(name: str) -> bool:
+    """Whether a descriptor is made from a vocabulary; False for an unknown name."""
+    return name in _ASSET_MAKERS
+
+
+def create_descriptor(name: str, assets: bytes | None = None) -> GlobalDescriptor:
+    """Build a global descriptor by name, or from the file of a network's weights, as in ``models/site.safetensors``.
+
+    Args:
+        name: one of :func:`descriptors`, or the path of a file of weights.
+        assets: contents of its vocabulary, for a descriptor that is learned.
 
     Raises:
-        ConfigError: the name is not registered, or what it needs is not installed.
+        ConfigError: the name is not registered, what it needs is not installed, the descriptor cannot do without assets, or it
+            has no use for them.
+        DataError: the assets are damaged or belong to something else.
         WeightsError: the file of weights, or its card, is missing, damaged or of another network.
     """
-    maker = _FILE_MAKERS.get(Path(name).suffix)
-    if maker is not None:
-        return maker(Path(name))
-    if name not in _MAKERS:
+    if name in _ASSET_MAKERS:
+        return _ASSET_MAKERS[name](assets)
+    from_file = _FILE_MAKERS.get(Path(name).suffix)
+    if from_file is None and name not in _MAKERS:
         raise ConfigError(f"unknown descriptor '{name}'; known: {', '.join(descriptors())}, or a file of weights (*.safetensors)")
-    return _MAKERS[name]()
+    if assets is not None:
+        raise ConfigError(f"the descriptor '{name}' is not learned and has no use for weights or a vocabulary; leave them out")
+    return _MAKERS[name]() if from_file is None else from_file(Path(name))

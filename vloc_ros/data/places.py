@@ -1,0 +1,58 @@
+"""A data set of place recognition: pictures to ask for, pictures to find, and the truth to judge by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from vloc_ros.data.frame import Image
+from vloc_ros.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image, read when it is asked for.
+
+    Attributes:
+        name: for people.
+        read: returns the (H, W) grey or (H, W, 3) RGB image; raises DataError when it is damaged.
+    """
+
+    name: str
+    read: Callable[[], Image]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceDataset:
+    """Queries, a database, and which pictures of the database show the place of each query.
+
+    Attributes:
+        name: for people.
+        queries: in the order in which they were taken.
+        database: in the order in which they were taken.
+        positives: for each query the rows of the database that show its place, sorted; empty when none does. For judging only.
+
+    Raises:
+        DataError: the parts do not fit each other.
+    """
+
+    name: str
+    queries: tuple[Picture, ...]
+    database: tuple[Picture, ...]
+    positives: tuple[NDArray[np.int64], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.positives) != len(self.queries):
+            raise DataError(f"{self.name}: the truth of {len(self.positives)} queries does not fit {len(self.queries)} queries")
+        if any(len(rows) and not 0 <= rows.min() <= rows.max() < len(self.database) for rows in self.positives):
+            raise DataError(f"{self.name}: the truth names pictures that the database of {len(self.database)} does not have")
+
+
+def nearby(queries: NDArray[np.float64], database: NDArray[np.float64], radius: float) -> tuple[NDArray[np.int64], ...]:
+    """For each of (Q, D) positions the rows of (N, D) positions at most ``radius`` away, sorted."""
+    found = cKDTree(database).query_ball_point(queries, radius)
+    return tuple(np.array(sorted(rows), dtype=np.int64) for rows in found)

@@ -34,8 +34,9 @@ def test_all_are_registered():
 def test_a_descriptor_keeps_the_contract(torch, name, dimension):
     descriptor = create_descriptor(name)
     assert descriptor.name == name
-    assert (descriptor.card.dimension, descriptor.card.preprocessing) == (dimension, PREPROCESSING)
-    assert descriptor.card.name == f"{name}_random0", "the card says that it was never trained"
+    card = descriptor.card
+    assert (card.name, card.dimension) == (name, dimension) and len(card.sha256) == 64
+    assert card.preprocessing == f"{PREPROCESSING}; random weights of seed 0", "the card says that it was never trained"
     views = [View(image=image) for image in (place(0), place(1, colour=True), np.full((40, 60), 77, dtype=np.uint8))]
     together = descriptor.describe_many(views)
     assert together.shape == (3, dimension) and together.dtype == np.float32
@@ -64,7 +65,7 @@ def test_a_file_of_weights_is_a_descriptor(torch, kind, tmp_path):
     card = save_network(path, random_network(kind, Backbone.MOBILENETV3, seed=7), "nothing")
     descriptor = create_descriptor(str(path))
     assert descriptor.name == f"{kind.value}_mobilenetv3" and descriptor.card == card.model_card
-    assert descriptor.card.name == "mine"
+    assert descriptor.card.name == "mine" and "random" not in descriptor.card.preprocessing
     with pytest.raises(WeightsError, match=f"{kind.value} on mobilenetv3, not of 'gem'"):
         GemVgg16.load(path)
 

@@ -48,7 +48,8 @@ class NetworkDescriptor(GlobalDescriptor):
         from vloc_ros.networks.network import random_network, tensors_of
 
         network = random_network(cls.kind, cls.backbone, seed)
-        return cls(network, ModelCard(f"{cls.name}_random{seed}", network.dimension, hash_of(tensors_of(network)), PREPROCESSING))
+        prepared = f"{PREPROCESSING}; random weights of seed {seed}"
+        return cls(network, ModelCard(cls.name, network.dimension, hash_of(tensors_of(network)), prepared))
 
     @classmethod
     def load(cls, path: Path) -> NetworkDescriptor:

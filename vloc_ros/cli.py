@@ -22,6 +22,7 @@ from vloc_ros.commands import (
     retrieve,
     teach,
     vocabulary,
+    weights,
 )
 from vloc_ros.errors import VlocError
 
@@ -47,7 +48,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vloc_ros {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (demo, teach, repeat, drive, autonomy, odometry, retrieve, evaluate, vocabulary, maps, nodes, convert, config):
+    for command in (
+        *(demo, teach, repeat, drive, autonomy, odometry, retrieve, evaluate, vocabulary),
+        *(maps, weights, nodes, convert, config),
+    ):
         command.register(subparsers)
     return parser
 

@@ -7,6 +7,7 @@ from vloc_ros.retrieval.contract import (
     create_descriptor,
     descriptors,
     register,
+    register_file,
     register_with_assets,
     takes_assets,
 )
@@ -21,6 +22,7 @@ from vloc_ros.retrieval.hog import Hog  # isort: skip
 from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
 from vloc_ros.retrieval.vlad import Vlad  # isort: skip
 from vloc_ros.retrieval.describing import VOCABULARY_IMAGES, Describer, describer_for, learn_vocabulary  # isort: skip
+from vloc_ros.retrieval import gem, netvlad, weights_file  # isort: skip
 
 __all__ = [
     "VOCABULARY_IMAGES",
@@ -48,10 +50,14 @@ __all__ = [
     "create_descriptor",
     "describer_for",
     "descriptors",
+    "gem",
     "learn_vocabulary",
     "load_index",
+    "netvlad",
     "register",
+    "register_file",
     "register_with_assets",
     "save_index",
     "takes_assets",
+    "weights_file",
 ]

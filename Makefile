@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONDITION ?= night
 demo: OUT ?= demo
 drive: OUT ?= drive
-INSTALLED_BY := setup.py setup.cfg pyproject.toml requirements/make_venv.py
+INSTALLED_BY := setup.py setup.cfg pyproject.toml requirements/make_venv.py requirements/torch.txt
 
 # A terminal with a ROS 2 installation sourced would put that rclpy, built for another Python, before the one in $(VENV).
 ifneq ($(AMENT_PREFIX_PATH),)
@@ -15,14 +15,16 @@ endif
 # Set by the ROS 2 wheels of another environment; inherited, it would stop ours from finding its own libraries.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONHOME
 
-export DATA OUT CONDITION
+export DATA OUT CONDITION TORCH_INDEX
+TORCH_OPTION = $(if $(TORCH_INDEX),--torch-index "$$TORCH_INDEX")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo drive test test-slow lint format benchmark clean distclean
+.PHONY: help setup demo drive test test-slow lint format benchmark clean distclean again
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
-	@echo "  Options: DATA=PATH (a recording for the demo), OUT=DIR (its output), PYTHON=python3.12, ARGS='...' (passed on)"
+	@echo "  Options: DATA=PATH (a recording for the demo), OUT=DIR (its output), PYTHON=python3.12, ARGS='...' (passed on),"
+	@echo "  TORCH_INDEX=URL (the CPU wheels of PyTorch, where pip does not find them by itself)"
 
 setup: $(VENV)/.run  ## make .venv with the pinned packages
 
@@ -61,12 +63,17 @@ distclean: clean  ## clean, and remove .venv
 # Before anything else, as make_venv.py is not even read by a Python older than 3.7.
 CHECK := import sys; sys.version_info >= (3, 7) or sys.exit("vloc_ros: Python 3.11 to 3.13 is needed: name one with PYTHON=")
 
+# A set-up that left torch out is gone through again once its address is known.
+ifneq ($(TORCH_INDEX),)
+$(VENV)/.run $(VENV)/.dev: again
+endif
+
 $(VENV)/.run: requirements/run.txt $(INSTALLED_BY)
 	@$(PYTHON) -c '$(CHECK)'
-	@$(PYTHON) requirements/make_venv.py $(VENV) run.txt
+	@$(PYTHON) requirements/make_venv.py $(VENV) run.txt $(TORCH_OPTION)
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt requirements/run.txt $(INSTALLED_BY)
 	@$(PYTHON) -c '$(CHECK)'
-	@$(PYTHON) requirements/make_venv.py $(VENV) dev.txt
+	@$(PYTHON) requirements/make_venv.py $(VENV) dev.txt $(TORCH_OPTION)
 	@touch $(VENV)/.run $@

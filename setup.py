@@ -60,9 +60,12 @@ setup(
         "poselib",
         "PyYAML",
         "rosbags",
+        "safetensors",
         "scipy",
         "tqdm",
     ],
+    # The networks; everything else works without.
+    extras_require={"networks": ["torch"]},
     entry_points={
         "console_scripts": [
             "vloc = vloc_ros.cli:main",

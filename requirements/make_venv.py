@@ -19,10 +19,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
+TORCH = REQUIREMENTS / "torch.txt"
 SUPPORTED = ((3, 11), (3, 13))
 MINIMUM_GLIBC = (2, 28)
 # Wheels only, so that no compiler is needed; empy alone is published as a source archive (of pure Python).
 PIP_OPTIONS = ["--no-deps", "--no-build-isolation", "--no-compile", "--only-binary=:all:", "--no-binary=empy"]
+NOT_FOUND = "No matching distribution found"  # as pip says it
 
 
 class SetupError(Exception):
@@ -137,8 +139,37 @@ def works(python: Path) -> bool:
     return subprocess.run([*probe, *map(str, sys.version_info[:2])], capture_output=True, check=False).returncode == 0
 
 
-def make(venv: Path, lock: Path, say: Callable[[str], None]) -> None:
-    """Create the environment if it is not there, install the pinned packages, then vloc_ros itself in editable form.
+def add_torch(pip: list[str], lock: Path, index: str, log: Path, say: Callable[[str], None]) -> None:
+    """Install what the networks need; where pip does not find the CPU build of torch, say so and leave the networks out.
+
+    Args:
+        pip: the command that installs.
+        lock: file of the pins, torch's among them.
+        index: address at which pip finds torch, and looks for nothing else; empty for the places pip knows.
+        log: file for the output.
+        say: where to tell the user.
+
+    Raises:
+        SetupError: a step failed for another reason, or although an address was given.
+    """
+    (torch,) = (pin for pin in pins(lock) if pin.startswith("torch=="))
+    say(f"Installing {torch} and what it needs, about 200 MB, of {lock.name} ...\n")
+    try:
+        run([*pip, *PIP_OPTIONS, *(["--index-url", index] if index else []), torch], log)
+    except SetupError as error:
+        if index or NOT_FOUND not in str(error):
+            raise
+        say(
+            f"vloc_ros: pip does not find {torch}, the build without gigabytes of CUDA, so the networks (netvlad, gem) are left "
+            "out and all the rest works: to add them, run `make setup TORCH_INDEX=URL` with the address of the CPU wheels that "
+            "the start page of PyTorch gives.\n"
+        )
+        return
+    run([*pip, *PIP_OPTIONS, "-r", str(lock)], log)
+
+
+def make(venv: Path, lock: Path, torch_index: str, say: Callable[[str], None]) -> None:
+    """Create the environment if it is not there, install the pinned packages, torch where it is found, and vloc_ros itself.
 
     Raises:
         SetupError: a step failed.
@@ -154,6 +185,7 @@ def make(venv: Path, lock: Path, say: Callable[[str], None]) -> None:
     run([*pip, *(pin for pin in wanted if pin.startswith("setuptools=="))], log)
     run([*pip, *PIP_OPTIONS, "-r", str(lock)], log, progress(len(wanted), sys.stdout.isatty(), say))
     run([*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], log)
+    add_torch(pip, TORCH, torch_index, log, say)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -161,6 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Make the virtual environment of a machine without ROS.")
     parser.add_argument("venv", type=Path, help="folder of the environment")
     parser.add_argument("lock", help="name of the file in requirements/ to install")
+    parser.add_argument("--torch-index", default="", metavar="URL", help="where pip finds the CPU build of torch")
     options = parser.parse_args(arguments)
 
     def say(text: str) -> None:
@@ -170,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.monotonic()
     try:
         check(this_machine())
-        make(options.venv.resolve(), REQUIREMENTS / options.lock, say)
+        make(options.venv.resolve(), REQUIREMENTS / options.lock, options.torch_index, say)
     except (SetupError, OSError, subprocess.CalledProcessError) as error:
         sys.stderr.write(f"\nvloc_ros: {error}\n")
         return 1

@@ -28,15 +28,15 @@ import vloc_ros
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
-LOCKS = ("run.txt", "dev.txt", "ros.txt")
+LOCKS = ("run.txt", "dev.txt", "torch.txt", "ros.txt")
 # Distributions whose modules are called otherwise.
 DISTRIBUTIONS = {"faiss": "faiss-cpu", "cv2": "opencv-python-headless", "yaml": "PyYAML"}
 # rosdep's keys for the system packages, where they are not python3-<module>.
 ROSDEP_KEYS = {"cv2": "python3-opencv"}
 # The wheel of gtsam declares the runner of its own tests, which nothing needs to run.
 DECLARED_IN_ERROR = {("gtsam", "pytest")}
-# Installed by requirements/ros.txt instead, as rosdep has no key for them, or only one that calls pip.
-BY_PIP = {"faiss", "gtsam", "poselib", "rosbags"}
+# Installed by requirements/ros.txt and torch.txt instead, as rosdep has no key for them, or only one that calls pip.
+BY_PIP = {"faiss", "gtsam", "poselib", "rosbags", "safetensors", "torch"}
 # What `ros/` uses in a ROS installation and does without elsewhere; none of them is on PyPI.
 ROS_ONLY = {"cv_bridge", "message_filters", "tf2_msgs", "tf2_ros", "tf2_py", "tf_transformations", "launch", "launch_ros"}
 SHARED = {"launch": "*.launch.py", "config": "*.yaml", "rviz": "*.rviz", "models": "*"}
@@ -96,7 +96,7 @@ def direct(lock: str) -> set[str]:
 
 
 def is_exact(line: str) -> bool:
-    return line.startswith("-r ") or re.fullmatch(r"[\w.-]+==\d[\w.]*( *;.*)?", line) is not None
+    return line.startswith("-r ") or re.fullmatch(r"[\w.-]+==\d[\w.]*(\+\w+)?( *;.*)?", line) is not None
 
 
 def foreign_imports(folder: str) -> set[str]:
@@ -129,7 +129,7 @@ def test_a_loose_pin_is_seen(line):
     assert not is_exact(line)
 
 
-@pytest.mark.parametrize("lock", ["run.txt", "dev.txt"])
+@pytest.mark.parametrize("lock", ["run.txt", "dev.txt", "torch.txt"])
 def test_pins_are_complete_and_agree(lock):
     """Everything a pinned distribution declares is pinned too, in a version it accepts: --no-deps leaves nothing out."""
     pins, problems, checked = pinned(lock), [], 0
@@ -154,7 +154,7 @@ def test_pins_are_complete_and_agree(lock):
 
 
 def test_every_import_is_pinned():
-    pins = direct("run.txt")
+    pins = direct("run.txt") | direct("torch.txt")
     missing = {name for name in foreign_imports("vloc_ros") - ROS_ONLY if not is_ros(name)}
     assert {name for name in missing if canonicalize_name(DISTRIBUTIONS.get(name, name)) not in pins} == set()
     ros = {name for name in foreign_imports("vloc_ros") - ROS_ONLY if is_ros(name)}
@@ -165,12 +165,13 @@ def test_nothing_is_pinned_for_nobody():
     modules = {name for folder in ("vloc_ros", "benchmarks", "test") for name in foreign_imports(folder)}
     used = {canonicalize_name(DISTRIBUTIONS.get(name, f"ros-{name}" if is_ros(name) else name)) for name in modules}
     # the middleware is loaded by name, setuptools is the builder
-    assert direct("run.txt") - used - {"ros-rmw-fastrtps-cpp"} == set()
+    assert (direct("run.txt") | direct("torch.txt")) - used - {"ros-rmw-fastrtps-cpp"} == set()
 
 
 def test_setup_declares_what_is_pinned(setup_arguments):
     declared = {canonicalize_name(name) for name in setup_arguments["install_requires"]}
     assert declared == {name for name in direct("run.txt") if not name.startswith("ros-")}
+    assert set(setup_arguments["extras_require"]["networks"]) == direct("torch.txt")
 
 
 # --- package.xml
@@ -205,7 +206,23 @@ def test_package_xml_names_nothing_else(package_xml):
 
 
 def test_pip_fills_what_rosdep_lacks():
-    assert {canonicalize_name(name) for name in BY_PIP & foreign_imports("vloc_ros")} <= set(pinned("ros.txt"))
+    wanted = {canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in BY_PIP & foreign_imports("vloc_ros")}
+    assert wanted <= set(pinned("ros.txt")) | set(pinned("torch.txt"))
+
+
+def test_both_files_agree_where_both_are_installed():
+    """What torch.txt pins must not change what run.txt or ros.txt has put there."""
+    torch = pinned("torch.txt")
+    for lock in ("dev.txt", "ros.txt"):
+        both = pinned(lock)
+        assert {name: version for name, version in torch.items() if both.get(name, version) != version} == {}, lock
+
+
+def test_torch_is_never_the_build_with_cuda():
+    """A local version is not on the public index, whose plain build brings gigabytes of CUDA along."""
+    assert re.fullmatch(r"\d[\d.]*\+cpu", pinned("torch.txt")["torch"])
+    assert not {name for lock in LOCKS for name in pinned(lock) if name.startswith(("nvidia", "triton"))}
+    assert "torch" not in set(pinned("run.txt")) | set(pinned("dev.txt")) | set(pinned("ros.txt"))
 
 
 # --- what is installed

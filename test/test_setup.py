@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -109,6 +110,73 @@ def test_a_failed_step_names_its_error_and_log(make_venv, tmp_path):
     with pytest.raises(make_venv.SetupError, match=r"code 3: ERROR: no such package .*setup\.log"):
         make_venv.run([sys.executable, "-c", code], log)
     assert "noise" in log.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def bare_pip(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """pip of a fresh environment that has nothing else."""
+    if importlib.util.find_spec("ensurepip") is None:
+        pytest.skip("this Python has no ensurepip")
+    venv = tmp_path_factory.mktemp("bare") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, timeout=120)
+    return [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """A pip that finds only what is in an empty folder, whatever this machine is set up with."""
+    (tmp_path / "links").mkdir()
+    settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "links")}
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path / "links"
+
+
+def make_wheel(folder: Path, version: str) -> None:
+    """A wheel called torch with nothing in it."""
+    info = f"torch-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"torch-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+def test_without_the_build_for_cpus_the_networks_are_left_out(make_venv, bare_pip, nowhere, tmp_path):
+    make_wheel(nowhere, "2.13.0")  # the plain version must not be taken for it
+    said: list[str] = []
+    make_venv.add_torch(bare_pip, make_venv.TORCH, "", tmp_path / "setup.log", said.append)
+    (last,) = [text for text in said if text.startswith("vloc_ros: ")]
+    assert [word for word in ("torch==2.13.0+cpu", "netvlad", "make setup TORCH_INDEX=URL") if word not in last] == []
+    assert last.count("\n") == 1 and "://" not in last
+    assert subprocess.run([bare_pip[0], "-m", "pip", "show", "-q", "torch"], timeout=60, capture_output=True).returncode != 0
+
+
+def test_an_address_that_does_not_have_it_is_an_error(make_venv, bare_pip, nowhere, tmp_path, monkeypatch):
+    monkeypatch.delenv("PIP_NO_INDEX")
+    (tmp_path / "simple").mkdir()
+    with pytest.raises(make_venv.SetupError, match="No matching distribution found for torch"):
+        make_venv.add_torch(bare_pip, make_venv.TORCH, (tmp_path / "simple").as_uri(), tmp_path / "setup.log", lambda text: None)
+
+
+def test_the_build_is_taken_from_its_address(make_venv, bare_pip, nowhere, tmp_path, monkeypatch):
+    monkeypatch.delenv("PIP_NO_INDEX")
+    page = tmp_path / "simple" / "torch"
+    page.mkdir(parents=True)
+    make_wheel(page, "2.13.0+cpu")
+    (page / "index.html").write_text('<a href="torch-2.13.0%2Bcpu-py3-none-any.whl">torch</a>', encoding="utf-8")
+    lock = tmp_path / "torch.txt"
+    lock.write_text("torch==2.13.0+cpu\n", encoding="utf-8")
+    make_venv.add_torch(bare_pip, lock, (tmp_path / "simple").as_uri(), tmp_path / "setup.log", lambda text: None)
+    shown = subprocess.run([bare_pip[0], "-m", "pip", "list", "--format=freeze"], timeout=60, capture_output=True, text=True).stdout
+    assert "torch==2.13.0+cpu" in shown.splitlines()
+
+
+def test_an_address_makes_the_set_up_run_again():
+    again = make("-n", "setup", "TORCH_INDEX=file:///a b")
+    assert 'run.txt --torch-index "$TORCH_INDEX"' in again.stdout, again.stdout + again.stderr
+    assert "--torch-index" not in make("-n", "-B", "setup", TORCH_INDEX="").stdout
 
 
 def test_progress_counts_packages(make_venv):

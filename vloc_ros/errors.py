@@ -17,5 +17,9 @@ class DataError(VlocError):
     """A recording cannot be recognised, opened or read."""
 
 
+class WeightsError(VlocError):
+    """A file of weights is missing, damaged, refused, or belongs to another network."""
+
+
 class MapError(VlocError):
     """A map cannot be opened, is damaged, or was made with another camera, feature type or schema."""

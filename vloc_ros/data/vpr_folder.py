@@ -21,7 +21,7 @@ from vloc_ros.data.images import read_image
 from vloc_ros.data.places import Picture, PlaceDataset, nearby
 from vloc_ros.data.reader import open_recording
 from vloc_ros.errors import DataError
-from vloc_ros.geometry.se3 import rotation_angle
+from vloc_ros.geometry.se3 import between, rotation_angle
 
 _UTM = re.compile(r"^@(-?\d+(?:\.\d+)?)@(-?\d+(?:\.\d+)?)(?:@|\.|$)")
 
@@ -31,9 +31,7 @@ class PlaceTruth:
     """What counts as the same place."""
 
     radius_m: float = param(25.0, "images taken this far apart or less show the same place", unit="m", min=0.0)
-    angle_deg: float = param(
-        180.0, "and look into directions this far apart or less (recordings only)", unit="deg", min=0.0, max=180.0
-    )
+    angle_deg: float = param(180.0, "and look this far apart or less, in recordings", unit="deg", min=0.0, max=180.0)
     tolerance: int = param(0, "frames this far apart or less in the order of the route show the same place", min=0)
     min_brightness: float = param(0.0, "images whose mean grey level is below this (tunnels) are left out", min=0.0, max=255.0)
 
@@ -114,7 +112,8 @@ def open_route(folder: Path, every: int, share: float, truth: PlaceTruth | None 
 def open_pairs(queries: Path, database: Path, pairs: Path) -> PlaceDataset:
     """Two folders and a text file that names pairs of the same place: lines ``query,database`` of file names.
 
-    When both folders are one, its images named as queries are queries and all others are the database.
+    A line ``query,`` says that the database does not have the place of a query. When both folders are one, its images named as
+    queries are queries and all others are the database.
 
     Raises:
         DataError: a file is missing, or the list names an image that is not there; the text names the line.
@@ -131,10 +130,11 @@ def open_pairs(queries: Path, database: Path, pairs: Path) -> PlaceDataset:
     query_rows, base_rows = ({file.name: row for row, file in enumerate(files)} for files in (asked, based))
     positives: list[list[int]] = [[] for _ in asked]
     for line, (query, base) in rows:
-        if query not in query_rows or base not in base_rows:
+        if query not in query_rows or (base and base not in base_rows):
             raise DataError(f"{pairs} line {line} names {query} and {base}, one of which is not an image of its folder")
-        positives[query_rows[query]].append(base_rows[base])
-    truth = tuple(np.array(sorted(found), dtype=np.int64) for found in positives)
+        if base:
+            positives[query_rows[query]].append(base_rows[base])
+    truth = tuple(np.array(sorted(set(found)), dtype=np.int64) for found in positives)
     return PlaceDataset(pairs.stem, _pictures(asked), _pictures(based), truth)
 
 
@@ -157,11 +157,20 @@ def open_poses(queries: Path, database: Path | None, format: str | None = None, 
     positives = nearby(where[0], where[1], truth.radius_m)
     limit = math.radians(truth.angle_deg)
     kept = tuple(
-        np.array([b for b in found if rotation_angle(pose[:3, :3].T @ based[b][1][:3, :3]) <= limit], dtype=np.int64)
+        np.array([b for b in found if rotation_angle(between(pose, based[b][1])) <= limit], dtype=np.int64)
         for found, (_, pose) in zip(positives, asked, strict=True)
     )
     name = f"{queries.name} in {(database or queries).name}"
     return PlaceDataset(name, tuple(picture for picture, _ in asked), tuple(picture for picture, _ in based), kept)
+
+
+def pictures_of(folder: Path) -> tuple[Picture, ...]:
+    """The images of a folder in natural order.
+
+    Raises:
+        DataError: the folder cannot be read or has no images.
+    """
+    return _pictures(_images(folder))
 
 
 def _posed(path: Path, format: str | None) -> list[tuple[Picture, NDArray[np.float64]]]:

@@ -9,6 +9,9 @@ from vloc_ros.data.frame import Image, to_grey
 from vloc_ros.features.contract import FeatureExtractor, Features, Metric, register
 from vloc_ros.features.spread import spread_evenly
 
+_EDGE_PX = 19
+"""Margin of the image without key points, which the descriptors' patches reach into [px]."""
+
 
 @register
 class Orb(FeatureExtractor):
@@ -20,7 +23,7 @@ class Orb(FeatureExtractor):
     def __init__(self, max_features: int) -> None:
         self._max_features = max_features
         # A low FAST threshold finds corners in dark images; the best and most evenly spread are chosen afterwards.
-        self._orb = cv2.ORB_create(nfeatures=4 * max_features, scaleFactor=1.2, nlevels=8, edgeThreshold=19, fastThreshold=7)
+        self._orb = cv2.ORB_create(nfeatures=4 * max_features, scaleFactor=1.2, nlevels=8, edgeThreshold=_EDGE_PX, fastThreshold=7)
 
     @property
     def fingerprint(self) -> str:
@@ -32,6 +35,8 @@ class Orb(FeatureExtractor):
 
     def extract(self, image: Image) -> Features:
         grey = to_grey(image)
+        if min(grey.shape) <= 2 * _EDGE_PX:
+            return self.nothing()  # all margin; and OpenCV cannot make a pyramid of a few pixels
         points = self._orb.detect(grey, None)
         keypoints = np.array([p.pt for p in points], dtype=np.float32).reshape(-1, 2)
         scores = np.array([p.response for p in points], dtype=np.float32)

@@ -7,6 +7,7 @@ from vloc_ros.retrieval.contract import (
     create_descriptor,
     descriptors,
     register,
+    register_file,
     register_with_assets,
     takes_assets,
 )
@@ -20,11 +21,15 @@ from vloc_ros.retrieval.vocabulary import Vocabulary
 from vloc_ros.retrieval.hog import Hog  # isort: skip
 from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
 from vloc_ros.retrieval.vlad import Vlad  # isort: skip
+from vloc_ros.retrieval.describing import VOCABULARY_IMAGES, Describer, describer_for, learn_vocabulary  # isort: skip
+from vloc_ros.retrieval import gem, netvlad, weights_file  # isort: skip
 
 __all__ = [
+    "VOCABULARY_IMAGES",
     "Background",
     "BayesFilter",
     "BayesSettings",
+    "Describer",
     "DescriptorIndex",
     "GateReason",
     "GateSettings",
@@ -43,10 +48,16 @@ __all__ = [
     "Vlad",
     "Vocabulary",
     "create_descriptor",
+    "describer_for",
     "descriptors",
+    "gem",
+    "learn_vocabulary",
     "load_index",
+    "netvlad",
     "register",
+    "register_file",
     "register_with_assets",
     "save_index",
     "takes_assets",
+    "weights_file",
 ]

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -70,9 +71,11 @@ class GlobalDescriptor(ABC):
 
 Maker = Callable[[], GlobalDescriptor]
 AssetMaker = Callable[["bytes | None"], GlobalDescriptor]
+FileMaker = Callable[[Path], GlobalDescriptor]
 
 _MAKERS: dict[str, Maker] = {}
 _ASSET_MAKERS: dict[str, AssetMaker] = {}
+_FILE_MAKERS: dict[str, FileMaker] = {}
 
 
 def register(name: str) -> Callable[[Maker], Maker]:
@@ -85,11 +88,21 @@ def register(name: str) -> Callable[[Maker], Maker]:
     return known
 
 
+def register_file(suffix: str) -> Callable[[FileMaker], FileMaker]:
+    """Decorator that makes a function known as the maker of descriptors from files whose names end so."""
+
+    def known(maker: FileMaker) -> FileMaker:
+        _FILE_MAKERS[suffix] = maker
+        return maker
+
+    return known
+
+
 def register_with_assets(name: str) -> Callable[[AssetMaker], AssetMaker]:
-    """As :func:`register`, for a descriptor that is learned: its maker is given the bytes of a vocabulary or of weights.
+    """As :func:`register`, for a descriptor that is learned: its maker is given the bytes of a vocabulary.
 
     The maker gets None when the caller has none; it then either does without or raises a ConfigError that says where they come
-    from.
+    from. A network is asked for by the file of its weights instead, see :func:`register_file`.
     """
 
     def known(maker: AssetMaker) -> AssetMaker:
@@ -105,25 +118,28 @@ def descriptors() -> list[str]:
 
 
 def takes_assets(name: str) -> bool:
-    """Whether a descriptor is made from a vocabulary or weights; False for an unknown name."""
+    """Whether a descriptor is made from a vocabulary; False for an unknown name."""
     return name in _ASSET_MAKERS
 
 
 def create_descriptor(name: str, assets: bytes | None = None) -> GlobalDescriptor:
-    """Build a global descriptor by name.
+    """Build a global descriptor by name, or from the file of a network's weights, as in ``models/site.safetensors``.
 
     Args:
-        name: one of :func:`descriptors`.
-        assets: contents of its file of weights or of its vocabulary, for a descriptor that is learned.
+        name: one of :func:`descriptors`, or the path of a file of weights.
+        assets: contents of its vocabulary, for a descriptor that is learned.
 
     Raises:
-        ConfigError: the name is not registered, the descriptor cannot do without assets, or it has no use for them.
+        ConfigError: the name is not registered, what it needs is not installed, the descriptor cannot do without assets, or it
+            has no use for them.
         DataError: the assets are damaged or belong to something else.
+        WeightsError: the file of weights, or its card, is missing, damaged or of another network.
     """
     if name in _ASSET_MAKERS:
         return _ASSET_MAKERS[name](assets)
-    if name not in _MAKERS:
-        raise ConfigError(f"unknown descriptor '{name}'; known: {', '.join(descriptors())}")
+    from_file = _FILE_MAKERS.get(Path(name).suffix)
+    if from_file is None and name not in _MAKERS:
+        raise ConfigError(f"unknown descriptor '{name}'; known: {', '.join(descriptors())}, or a file of weights (*.safetensors)")
     if assets is not None:
         raise ConfigError(f"the descriptor '{name}' is not learned and has no use for weights or a vocabulary; leave them out")
-    return _MAKERS[name]()
+    return _MAKERS[name]() if from_file is None else from_file(Path(name))

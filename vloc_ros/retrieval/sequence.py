@@ -87,7 +87,7 @@ class BayesSettings:
     stay_known: float = param(0.9, "probability that a query after one on the route is on it too", min=0.01, max=0.999)
     stay_new: float = param(0.9, "probability that a query after one off the route is off it too", min=0.01, max=0.999)
     sharpness: float = param(1.5, "weight of a score in log likelihood, per standard deviation of the scores", min=0.01, max=100.0)
-    new_place: float = param(3.0, "standard deviations above the mean at which a score speaks for a known place", min=0.0)
+    new_place: float = param(2.0, "standard deviations above the mean at which a score speaks for a known place", min=0.0)
 
 
 class BayesFilter:

@@ -1,0 +1,127 @@
+"""``vloc weights``: look at the weights of networks, import published ones, fit them to the images of a site."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, rows
+
+if TYPE_CHECKING:
+    from vloc_ros.data.weights import WeightsCard
+
+_EXAMPLES = """
+  vloc weights list models/
+  vloc weights info models/pitts.safetensors
+  vloc weights import checkpoint.pth.tar --as netvlad --backbone vgg16 --out models/pitts.safetensors
+  vloc weights init netvlad --images site.vloc --out models/site.safetensors
+  vloc weights init netvlad --from models/pitts.safetensors --images photos/ --pca 256 --out models/pitts_256.safetensors"""
+_KINDS = ["netvlad", "gem"]
+_BACKBONES = ["vgg16", "mobilenetv3"]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Describe the command."""
+    parser = add_command(subparsers, "weights", "look at the weights of networks, import or initialise them", _EXAMPLES, None)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|info|import|init")
+    listed = _action(actions, "list", "files of weights in a folder", _list)
+    listed.add_argument("folder", type=Path, nargs="?", default=Path("models"), metavar="FOLDER", help="(default: models)")
+    info = _action(actions, "info", "the model card of a file, after a check that the weights are whole", _info)
+    info.add_argument("file", type=Path, metavar="FILE", help="*.safetensors")
+    _add_import(_action(actions, "import", "read a published check point; nothing in it is run", _import))
+    _add_init(_action(actions, "init", "fit cluster centres, and a PCA whitening, to images; no labels are needed", _init))
+
+
+def _action(actions: Subparsers, name: str, summary: str, run: object) -> argparse.ArgumentParser:
+    sub: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    add_json(sub)
+    sub.set_defaults(run=run)
+    return sub
+
+
+def _add_import(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("file", type=Path, metavar="FILE", help="check point of torch.save, or *.safetensors")
+    sub.add_argument("--as", dest="kind", required=True, choices=_KINDS, help="which network to make of it")
+    sub.add_argument("--backbone", choices=_BACKBONES, default="vgg16", help="what is in it (default: vgg16)")
+    sub.add_argument("--out", type=Path, required=True, help="file to write, *.safetensors; the card is put beside it")
+    sub.add_argument("--trained-on", default="", help="what it was trained on, for its card")
+    sub.add_argument("--licence", default="", help="under which it was published, for its card")
+
+
+def _add_init(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("network", choices=_KINDS, help="which network")
+    sub.add_argument("--images", type=Path, required=True, metavar="FOLDER_OR_MAP", help="folder of images, or *.vloc")
+    sub.add_argument("--out", type=Path, required=True, help="file to write, *.safetensors; the card is put beside it")
+    start = sub.add_mutually_exclusive_group()
+    start.add_argument("--from", dest="start", type=Path, metavar="FILE", help="weights to start from (default: random ones)")
+    start.add_argument("--backbone", choices=_BACKBONES, default="vgg16", help="of the random weights (default: vgg16)")
+    sub.add_argument("--pca", type=int, default=0, metavar="D", help="whiten to D elements; needs more than D images")
+    sub.add_argument("--max-images", type=int, default=1250, help="use that many, evenly chosen (default: 1250)")
+    sub.add_argument("--seed", type=int, default=0, help="of random weights and of k-means (default: 0)")
+
+
+def _list(args: argparse.Namespace) -> int:
+    from vloc_ros.data.weights import SUFFIX, load_card
+    from vloc_ros.errors import DataError, WeightsError
+
+    if not args.folder.is_dir():
+        raise DataError(f"{args.folder} is not a folder; name the one that holds the weights")
+    found: list[dict[str, object]] = []
+    lines: list[tuple[str, str]] = []
+    for path in sorted(args.folder.glob(f"*{SUFFIX}")):
+        try:
+            card = load_card(path)
+            found.append({"file": str(path), **asdict(card)})
+            lines.append((path.name, f"{card.network} on {card.backbone}, {card.dimension} elements, trained on {card.trained_on}"))
+        except WeightsError as error:
+            found.append({"file": str(path), "problem": str(error)})
+            lines.append((path.name, str(error)))
+    emit(args, {"weights": found}, rows(lines) if lines else f"{args.folder} holds no weights (*{SUFFIX})")
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    from vloc_ros.data.weights import load_weights
+
+    tensors, card = load_weights(args.file)
+    _show(args, args.file, card, sum(tensor.size for tensor in tensors.values()))
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from vloc_ros.networks.availability import require_torch
+
+    require_torch("vloc weights import")
+    from vloc_ros.networks import Backbone, NetworkKind
+    from vloc_ros.networks.checkpoint import import_checkpoint
+    from vloc_ros.networks.files import save_network
+
+    imported = import_checkpoint(args.file, NetworkKind(args.kind), Backbone(args.backbone))
+    trained_on = args.trained_on or f"unknown, imported from {args.file.name}"
+    if imported.random:
+        trained_on += f"; random: {', '.join(imported.random)}"
+    card = save_network(args.out, imported.network, trained_on, licence=args.licence)
+    _show(args, args.out, card, sum(tensor.numel() for tensor in imported.network.state_dict().values()))
+    return 0
+
+
+def _init(args: argparse.Namespace) -> int:
+    from vloc_ros.networks.availability import require_torch
+
+    require_torch("vloc weights init")
+    from vloc_ros.networks import Backbone, NetworkKind
+    from vloc_ros.networks.site import initialise
+
+    kind, backbone = NetworkKind(args.network), Backbone(args.backbone)
+    card, count = initialise(args.out, args.images, kind, backbone, args.start, args.pca, args.max_images, args.seed)
+    _show(args, args.out, card, count)
+    return 0
+
+
+def _show(args: argparse.Namespace, path: Path, card: WeightsCard, count: int) -> None:
+    values = {"file": str(path), "weights": count, **asdict(card)}
+    text = [("file", str(path)), ("weights", f"{count:,} ({4 * count / 1e6:.1f} MB)")]
+    text += [(name.replace("_", " "), str(value)) for name, value in asdict(card).items() if value != ""]
+    emit(args, values, rows(text))

@@ -1,0 +1,152 @@
+"""Check points that others published: read without running anything in them, and their weights given our names.
+
+Layouts that are understood, each with or without the ``module.`` of parallel training and inside a ``state_dict`` entry or not:
+
+- NetVLAD-pytorch and the calibrator of system M: ``encoder.N.weight``, ``pool.conv.weight``, ``pool.centroids``, and a
+  whitening ``WPCA.0.weight``; MobileNetV3 as ``encoder.0.N...`` with its projection in ``encoder.1.weight``.
+- torchvision's classifiers: ``features.N...``; ``classifier...`` is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vloc_ros.data.weights import SUFFIX, read_tensors
+from vloc_ros.errors import WeightsError
+from vloc_ros.networks.files import require_fit, some
+from vloc_ros.networks.names import Backbone, NetworkKind
+from vloc_ros.networks.network import PlaceNetwork, load_tensors, random_network, tensors_of
+
+# Scores beside the weights are often numpy scalars, under the name of numpy 1 or 2; making one runs no code.
+_SCALAR = np.float64(0.0).__reduce__()[0]
+_HARMLESS = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.bool_)},
+]
+_COMMON = (
+    (r"features\.(\d+\..+)", r"encoder.features.\1"),
+    (r"WPCA\.0\.(weight|bias)", r"whitening.\1"),
+    (r"pool\.p", r"pool.gem.p"),
+)
+_RENAMED = {
+    Backbone.VGG16: (*_COMMON, (r"encoder\.(\d+\.(?:weight|bias))", r"encoder.features.\1")),
+    Backbone.MOBILENETV3: (
+        *_COMMON,
+        (r"encoder\.1\.(weight|bias)", r"encoder.project.\1"),
+        (r"encoder\.0\.(\d+\..+)", r"encoder.features.\1"),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A network with weights of a check point.
+
+    Attributes:
+        network: the network, in evaluation mode.
+        random: its parts that the file does not hold, which are random: ``pool``, ``encoder.project``.
+    """
+
+    network: PlaceNetwork
+    random: tuple[str, ...]
+
+
+def import_checkpoint(path: Path, kind: NetworkKind, backbone: Backbone, seed: int = 0) -> Imported:
+    """Read a published check point as a network.
+
+    The backbone must be there, whole. What a classifier of ImageNet does not have, pooling and projection, is random then.
+
+    Args:
+        path: a file of ``torch.save``, or of safetensors.
+        kind: which network to make of it.
+        backbone: which backbone is in it.
+        seed: of what is random.
+
+    Raises:
+        WeightsError: the file cannot be read, holds code, or is not of this network; the text says what is wrong.
+    """
+    given = renamed(read_checkpoint(path), backbone)
+    random = random_network(kind, backbone, seed)
+    tensors: dict[str, NDArray[np.float32]] = tensors_of(random)
+    groups = [name for name in ("encoder.project", "pool") if any(known.startswith(name + ".") for known in tensors)]
+    absent = tuple(group for group in groups if not any(name.startswith(group + ".") for name in given))
+    kept = {name: tensor for name, tensor in tensors.items() if name.startswith(tuple(f"{group}." for group in absent))}
+    if not any(name.startswith("encoder.features.") for name in given):
+        raise WeightsError(f"{path} holds no weights of {backbone.value}: it has {some(list(given)) or 'none at all'}")
+    whitened = _whitening(given, path, random.pooled_dimension)
+    network = PlaceNetwork(kind, backbone, whitened)
+    require_fit(network, kept | given, path)
+    load_tensors(network, kept | given)
+    return Imported(network, absent)
+
+
+def _whitening(given: dict[str, NDArray[np.float32]], path: Path, pooled: int) -> int:
+    """Dimension after the whitening of a check point, whose 1x1 convolution becomes a matrix; 0 when it has none."""
+    weight = given.get("whitening.weight")
+    if weight is None:
+        return 0
+    if weight.size != len(weight) * pooled:
+        raise WeightsError(f"{path}: the whitening has the shape {weight.shape}, which does not fit {pooled} elements")
+    given["whitening.weight"] = weight.reshape(len(weight), pooled)
+    return len(weight)
+
+
+def renamed(tensors: Mapping[str, NDArray[np.float32]], backbone: Backbone) -> dict[str, NDArray[np.float32]]:
+    """The tensors under our names, without classifier and counters; what has no rule keeps its name."""
+    result = {}
+    for name, tensor in tensors.items():
+        plain = ".".join(part for part in name.split(".") if part != "module")
+        if plain.startswith("classifier.") or plain.endswith("num_batches_tracked"):
+            continue
+        matching = (re.sub(f"^{pattern}$", new, plain) for pattern, new in _RENAMED[backbone] if re.fullmatch(pattern, plain))
+        result[next(matching, plain)] = tensor
+    return result
+
+
+def read_checkpoint(path: Path) -> dict[str, NDArray[np.float32]]:
+    """The float tensors of a file of ``torch.save`` or of safetensors, by the names they have there.
+
+    Raises:
+        WeightsError: it cannot be read, would run code, or holds no tensors.
+    """
+    if path.suffix == SUFFIX:
+        return read_tensors(path)
+    if not path.is_file():
+        raise WeightsError(f"cannot read {path}: there is no such file")
+    try:
+        with torch.serialization.safe_globals(_HARMLESS):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch documents no types
+        raise WeightsError(f"{path} {_refusal(str(error))}") from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    tensors = content if isinstance(content, Mapping) else {}
+    floats = {
+        str(name): tensor.float().numpy()
+        for name, tensor in tensors.items()
+        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
+    }
+    if not floats:
+        raise WeightsError(f"{path} holds no tensors by name: a dictionary of weights is needed, or one with a 'state_dict' entry")
+    return floats
+
+
+def _refusal(text: str) -> str:
+    """Why torch would not read a file, in one sentence."""
+    code = re.search(r"(?:GLOBAL|global:?) `?([\w.]+)", text)
+    if code and "weights_only" in text:
+        return (
+            f"holds a pickle that would run code ({code[1]}) and is refused: "
+            "save its weights alone, with torch.save(model.state_dict(), ...)"
+        )
+    return "cannot be read as a check point of torch; is it damaged, cut off or something else?"

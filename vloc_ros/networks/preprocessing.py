@@ -1,0 +1,53 @@
+"""How an image enters a network: one way, in training and on the robot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.data.frame import Image
+
+INPUT_SIZE = 224
+"""Height and width [px] of what the networks see."""
+PREPROCESSING = f"whole image to {INPUT_SIZE}x{INPUT_SIZE} (area, linear where enlarged), RGB, ImageNet mean and deviation"
+"""What :func:`preprocess` does, as model cards say it."""
+# Of the ImageNet training images in [0, 1], as all published weights of these backbones expect.
+_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
+_DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+
+
+def preprocess(images: Sequence[Image]) -> NDArray[np.float32]:
+    """Prepare images for a network.
+
+    The whole image is resized, and its aspect changed: nothing of the field of view is cropped away, which is what tells
+    places apart on a route, and nothing is padded, whatever the size of the camera. Grey images get three equal channels.
+
+    Args:
+        images: N images, (H, W) grey or (H, W, 3) RGB uint8, of any sizes.
+
+    Returns:
+        (N, 3, 224, 224) float32, contiguous.
+    """
+    batch = np.empty((len(images), 3, INPUT_SIZE, INPUT_SIZE), dtype=np.float32)
+    for row, image in zip(batch, images, strict=True):
+        small = resized(image)
+        coloured = small if small.ndim == 3 else np.repeat(small[:, :, None], 3, axis=2)
+        row[:] = ((coloured / np.float32(255.0) - _MEAN) / _DEVIATION).transpose(2, 0, 1)
+    return batch
+
+
+def resized(image: Image) -> Image:
+    """The image at input size, which is all that :func:`preprocess` sees of it.
+
+    It is averaged over areas along an axis that shrinks, so that nothing aliases.
+    """
+    height, width = image.shape[:2]
+    smaller = (min(width, INPUT_SIZE), min(height, INPUT_SIZE))
+    if smaller != (width, height):
+        image = np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA))
+    if smaller != (INPUT_SIZE, INPUT_SIZE):
+        image = np.asarray(cv2.resize(image, (INPUT_SIZE, INPUT_SIZE), interpolation=cv2.INTER_LINEAR))
+    return image

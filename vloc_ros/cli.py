@@ -8,7 +8,22 @@ import sys
 from collections.abc import Sequence
 
 from vloc_ros import __version__
-from vloc_ros.commands import autonomy, config, convert, demo, drive, loops, maps, nodes, odometry, repeat, teach
+from vloc_ros.commands import (
+    autonomy,
+    config,
+    convert,
+    demo,
+    drive,
+    evaluate,
+    loops,
+    maps,
+    nodes,
+    odometry,
+    repeat,
+    retrieve,
+    teach,
+    vocabulary,
+)
 from vloc_ros.errors import VlocError
 
 _EXAMPLES = """examples:
@@ -34,7 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vloc_ros {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (demo, teach, repeat, drive, autonomy, odometry, loops, maps, nodes, convert, config):
+    known = (demo, teach, repeat, drive, autonomy, odometry, loops, retrieve, evaluate, vocabulary, maps, nodes, convert, config)
+    for command in known:
         command.register(subparsers)
     return parser
 

@@ -21,7 +21,7 @@ from vloc_ros.data.images import read_image
 from vloc_ros.data.places import Picture, PlaceDataset, nearby
 from vloc_ros.data.reader import open_recording
 from vloc_ros.errors import DataError
-from vloc_ros.geometry.se3 import rotation_angle
+from vloc_ros.geometry.se3 import between, rotation_angle
 
 _UTM = re.compile(r"^@(-?\d+(?:\.\d+)?)@(-?\d+(?:\.\d+)?)(?:@|\.|$)")
 
@@ -31,7 +31,7 @@ class PlaceTruth:
     """What counts as the same place."""
 
     radius_m: float = param(25.0, "images taken this far apart or less show the same place", unit="m", min=0.0)
-    angle_deg: float = param(180.0, "and look into directions this far apart or less (recordings only)", unit="deg", min=0.0, max=180.0)
+    angle_deg: float = param(180.0, "and look this far apart or less, in recordings", unit="deg", min=0.0, max=180.0)
     tolerance: int = param(0, "frames this far apart or less in the order of the route show the same place", min=0)
     min_brightness: float = param(0.0, "images whose mean grey level is below this (tunnels) are left out", min=0.0, max=255.0)
 
@@ -155,11 +155,20 @@ def open_poses(queries: Path, database: Path | None, format: str | None = None, 
     positives = nearby(where[0], where[1], truth.radius_m)
     limit = math.radians(truth.angle_deg)
     kept = tuple(
-        np.array([b for b in found if rotation_angle(pose[:3, :3].T @ based[b][1][:3, :3]) <= limit], dtype=np.int64)
+        np.array([b for b in found if rotation_angle(between(pose, based[b][1])) <= limit], dtype=np.int64)
         for found, (_, pose) in zip(positives, asked, strict=True)
     )
     name = f"{queries.name} in {(database or queries).name}"
     return PlaceDataset(name, tuple(picture for picture, _ in asked), tuple(picture for picture, _ in based), kept)
+
+
+def pictures_of(folder: Path) -> tuple[Picture, ...]:
+    """The images of a folder in natural order.
+
+    Raises:
+        DataError: the folder cannot be read or has no images.
+    """
+    return _pictures(_images(folder))
 
 
 def _posed(path: Path, format: str | None) -> list[tuple[Picture, NDArray[np.float64]]]:

@@ -16,7 +16,7 @@ Rows = NDArray[np.int64]
 
 _SWAP = np.array([3, 4, 5, 0, 1, 2])
 """gtsam's tangent of a pose in space is rotation first, ours translation first; in the plane both are x, y, yaw."""
-_LOOSE = 1e-9
+_LOOSE = 1e-6
 """Stiffness, against that of the edges, of the anchor of a component that only closures join to the rest."""
 
 

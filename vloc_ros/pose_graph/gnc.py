@@ -145,6 +145,8 @@ def _rounds(state: WeightedGraph, settings: GncSettings, mu: float | None, done:
         cost = state.cost()
         free = state.weights[~state.graph.trusted]
         decided = bool((np.minimum(free, 1.0 - free) <= settings.weights_tolerance).all())
+        # While mu is small the weights of all closures with some residual are: that none is believed yet decides nothing.
+        decided = decided and (mu >= 1.0 or bool((free >= 1.0 - settings.weights_tolerance).any()))
         settled = mu > 1.0 and abs(before - cost) <= settings.relative_cost_tolerance * max(cost, 1e-12)
         if decided or settled:
             return mu, number, True

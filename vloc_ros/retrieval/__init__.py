@@ -20,11 +20,14 @@ from vloc_ros.retrieval.vocabulary import Vocabulary
 from vloc_ros.retrieval.hog import Hog  # isort: skip
 from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
 from vloc_ros.retrieval.vlad import Vlad  # isort: skip
+from vloc_ros.retrieval.describing import VOCABULARY_IMAGES, Describer, describer_for, learn_vocabulary  # isort: skip
 
 __all__ = [
+    "VOCABULARY_IMAGES",
     "Background",
     "BayesFilter",
     "BayesSettings",
+    "Describer",
     "DescriptorIndex",
     "GateReason",
     "GateSettings",
@@ -43,7 +46,9 @@ __all__ = [
     "Vlad",
     "Vocabulary",
     "create_descriptor",
+    "describer_for",
     "descriptors",
+    "learn_vocabulary",
     "load_index",
     "register",
     "register_with_assets",

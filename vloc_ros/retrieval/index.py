@@ -216,7 +216,8 @@ class DescriptorIndex(Generic[Id]):
         """
         query = self._queries(np.asarray(vector)[None], 1)
         rows = np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self))
-        return np.maximum(self._rows.products(query)[0][rows], np.float32(-1.0)) * self._rows.is_findable(rows)
+        found = self._rows.is_findable(rows)
+        return np.asarray(np.where(found, self._rows.products(query)[0][rows], np.float32(0.0)), dtype=np.float32)
 
     def build(self) -> None:
         """Make the inverted file now, if the index is large enough to be searched with it; else the first search does."""

@@ -47,9 +47,7 @@ class Vocabulary:
             raise DataError("a vocabulary is of one kind of local features, and these images have several; use one extractor")
         total = sum(len(rows) for rows in filled)
         if total < count:
-            raise DataError(
-                f"{len(images)} images with {total} features cannot make {count} words; give more images"
-            )
+            raise DataError(f"{len(images)} images with {total} features cannot make {count} words; give more images")
         metric = Metric.HAMMING if filled[0].dtype == np.uint8 else Metric.COSINE
         generator = np.random.default_rng(seed)
         chosen = [rows[generator.permutation(len(rows))[:_PER_IMAGE]] for rows in filled]

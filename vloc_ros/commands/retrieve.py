@@ -1,0 +1,58 @@
+"""``vloc retrieve``: which images of a database look like those of a query folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, progress, rows
+from vloc_ros.commands.places import add_assets, add_extractor, assets_of, extractor_of
+from vloc_ros.errors import ConfigError
+
+_EXAMPLES = """
+  vloc retrieve queries/ --database site/ --out found
+  vloc retrieve queries/ --database site/ --descriptor vlad --features orb --top 10 --out found"""
+
+
+def register(subparsers: Subparsers) -> None:
+    """Describe the command."""
+    parser = add_command(subparsers, "retrieve", "find the images of a database that look like some queries", _EXAMPLES, run)
+    parser.add_argument("queries", type=Path, metavar="QUERIES", help="folder of images to find the places of")
+    parser.add_argument("--database", type=Path, required=True, help="folder of images of known places")
+    parser.add_argument("--descriptor", default="hog", help="hog (default), thumbnail, vlad, ...")
+    parser.add_argument("--top", type=int, default=5, help="how many images for each query (default: 5)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for retrieved.csv and report.html, the page of pairs")
+    add_extractor(parser)
+    add_assets(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Describe both folders, search, and write a table and a page of pairs."""
+    from vloc_ros.data.vpr_folder import pictures_of
+    from vloc_ros.evaluation.retrieved import retrieve, write_retrieved
+
+    if args.top < 1:
+        raise ConfigError(f"--top {args.top} asks for nothing; give 1 or more")
+    queries, database = pictures_of(args.queries), pictures_of(args.database)
+    assets = assets_of(args).get(args.descriptor)
+    result = retrieve(
+        queries,
+        database,
+        args.descriptor,
+        extractor_of(args),
+        assets,
+        args.top,
+        lambda pictures, label: progress(pictures, len(pictures), label),
+    )
+    write_retrieved(args.out, queries, database, result)
+    answered = sum(len(found) > 0 for found in result)
+    values = {
+        "queries": len(queries),
+        "database": len(database),
+        "answered": answered,
+        "csv": str(args.out / "retrieved.csv"),
+        "report": str(args.out / "report.html"),
+    }
+    emit(args, values, rows(list(values.items())))
+    return 0

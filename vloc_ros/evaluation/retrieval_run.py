@@ -1,0 +1,219 @@
+"""Running a descriptor over data sets of places. The truth is used only after the last search."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.data.frame import Image
+from vloc_ros.data.places import Picture, PlaceDataset
+from vloc_ros.errors import DataError
+from vloc_ros.evaluation.retrieval_metrics import RANKS, Answers, RetrievalSummary, judge, pool, summarise
+from vloc_ros.features import FeatureExtractor
+from vloc_ros.retrieval import (
+    VOCABULARY_IMAGES,
+    BayesFilter,
+    BayesSettings,
+    Describer,
+    DescriptorIndex,
+    TrajectorySearch,
+    TrajectorySettings,
+    describer_for,
+)
+
+_log = logging.getLogger(__name__)
+_DEEPEST = max(RANKS)
+Progress = Callable[[Sequence[Picture], str], Iterable[Picture]]
+
+
+@unique
+class SequenceMethod(Enum):
+    """What is made of the scores of consecutive queries."""
+
+    NONE = "none"
+    TRAJECTORY = "trajectory"
+    BAYES = "bayes"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Descriptors of some pictures.
+
+    Attributes:
+        vectors: (N, D) float32, all zeros for a picture that could not be read or described.
+        seconds: (N,) time to describe each, features included, reading excluded; NaN for one that could not be read.
+    """
+
+    vectors: NDArray[np.float32]
+    seconds: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Answers to the queries of a data set: rows of the database and their scores, best first; none for a failed query."""
+
+    rows: list[NDArray[np.int64]]
+    scores: list[NDArray[np.float32]]
+    seconds: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalResult:
+    """How one descriptor with one use of sequences did.
+
+    Attributes:
+        descriptor: its name.
+        method: what was made of sequences.
+        summary: the numbers.
+        answers: what they are of, over all data sets.
+        found: the answers by data set.
+        describe_ms: median time to describe an image [ms].
+        search_ms: median time to search for one [ms].
+        bytes_per_image: of the descriptor.
+    """
+
+    descriptor: str
+    method: SequenceMethod
+    summary: RetrievalSummary
+    answers: Answers
+    found: list[Found]
+    describe_ms: float | None
+    search_ms: float | None
+    bytes_per_image: int
+
+    @property
+    def name(self) -> str:
+        """Of the descriptor and, if any, of the method."""
+        return self.descriptor if self.method is SequenceMethod.NONE else f"{self.descriptor} + {self.method.value}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        names = ("descriptor", "describe_ms", "search_ms", "bytes_per_image")
+        return {name: getattr(self, name) for name in names} | {"sequence": self.method.value} | self.summary.to_dict()
+
+
+def evaluate_retrieval(
+    datasets: Sequence[PlaceDataset],
+    name: str,
+    extractor: FeatureExtractor,
+    assets: bytes | None = None,
+    methods: Sequence[SequenceMethod] = (SequenceMethod.NONE,),
+    speed: float = 1.0,
+    progress: Progress = lambda pictures, label: pictures,
+) -> list[RetrievalResult]:
+    """Describe and search data sets with one descriptor; several sets are judged as one.
+
+    Args:
+        datasets: one or more.
+        name: of the descriptor.
+        extractor: of local features, for a descriptor that needs them.
+        assets: weights or vocabulary; a vocabulary that is not given is learned from the first database.
+        methods: one result for each.
+        speed: motion along the route that the methods expect [rows of the database per query].
+        progress: wraps a walk over pictures, given a label.
+
+    Raises:
+        ConfigError: the descriptor is unknown or cannot be made.
+        DataError: there is no data set, or no vocabulary can be learned.
+    """
+    if not datasets:
+        raise DataError("there is no data set to evaluate on")
+    describer = taught_describer(name, extractor, assets, datasets[0].database)
+    sides = [
+        (describe_all(describer, data.queries, progress), describe_all(describer, data.database, progress)) for data in datasets
+    ]
+    seconds = np.concatenate([side.seconds for pair in sides for side in pair])
+    results = []
+    for method in methods:
+        found = [search_all(queries, database, method, speed) for queries, database in sides]
+        answers = pool([judge(f.rows, f.scores, data.positives) for f, data in zip(found, datasets, strict=True)])
+        searched = [taken for part in found for taken in part.seconds]
+        results.append(
+            RetrievalResult(
+                descriptor=name,
+                method=method,
+                summary=summarise(answers),
+                answers=answers,
+                found=found,
+                describe_ms=_median_ms(seconds[np.isfinite(seconds)]),
+                search_ms=_median_ms(np.array(searched)),
+                bytes_per_image=sides[0][1].vectors.shape[1] * 4,
+            )
+        )
+    return results
+
+
+def taught_describer(name: str, extractor: FeatureExtractor, assets: bytes | None, database: Sequence[Picture]) -> Describer:
+    """A describer by name, its vocabulary, when it needs one and none is given, learned from some pictures of the database.
+
+    Raises:
+        ConfigError: the descriptor is unknown or cannot be made.
+        DataError: no vocabulary can be learned.
+    """
+    some = database[:: max(1, len(database) // VOCABULARY_IMAGES)]
+    return describer_for(name, extractor, assets, (image for _, image in _readable(some)))
+
+
+def describe_all(describer: Describer, pictures: Sequence[Picture], progress: Progress = lambda some, label: some) -> Described:
+    """Descriptors of pictures one by one; those that cannot be read are logged and get zeros."""
+    dimension = describer.descriptor.card.dimension
+    vectors = np.zeros((len(pictures), dimension), dtype=np.float32)
+    seconds = np.full(len(pictures), np.nan)
+    rows = {picture: row for row, picture in enumerate(pictures)}
+    for picture, image in _readable(progress(pictures, describer.descriptor.name)):
+        begin = time.perf_counter()
+        vectors[rows[picture]] = describer.describe(image)
+        seconds[rows[picture]] = time.perf_counter() - begin
+    return Described(vectors, seconds)
+
+
+def search_all(queries: Described, database: Described, method: SequenceMethod, speed: float = 1.0) -> Found:
+    """Search for all queries, in their order; ``speed`` is in rows of the database per query."""
+    index: DescriptorIndex[int] = DescriptorIndex(database.vectors.shape[1])
+    index.add_many(range(len(database.vectors)), database.vectors)
+    index.build()
+    sequence = _sequence(method, len(database.vectors), speed)
+    found = Found([], [], [])
+    for query in queries.vectors:
+        begin = time.perf_counter()
+        if sequence is None:
+            neighbours = index.search(query, _DEEPEST)
+            rows, scores = np.array(neighbours.ids, dtype=np.int64), neighbours.scores
+        else:
+            combined = sequence.update(index.scores(query))
+            rows = np.argsort(-combined, kind="stable")[:_DEEPEST]
+            scores = combined[rows]
+        found.seconds.append(time.perf_counter() - begin)
+        answered = bool(query.any())
+        found.rows.append(rows if answered else np.zeros(0, dtype=np.int64))
+        found.scores.append(scores if answered else np.zeros(0, dtype=np.float32))
+    return found
+
+
+def _sequence(method: SequenceMethod, rows: int, speed: float) -> TrajectorySearch | BayesFilter | None:
+    one_session = np.zeros(rows, dtype=np.int64)
+    if method is SequenceMethod.TRAJECTORY:
+        slow, fast = sorted((0.8 * speed, 1.25 * speed))
+        return TrajectorySearch(one_session, TrajectorySettings(min_speed=slow, max_speed=fast))
+    return BayesFilter(one_session, BayesSettings(speed=speed)) if method is SequenceMethod.BAYES else None
+
+
+def _readable(pictures: Iterable[Picture]) -> Iterator[tuple[Picture, Image]]:
+    for picture in pictures:
+        try:
+            image = picture.read()
+        except DataError as error:
+            _log.warning("left out: %s", error)
+            continue
+        yield picture, image
+
+
+def _median_ms(seconds: NDArray[np.float64]) -> float | None:
+    return float(np.median(seconds)) * 1e3 if len(seconds) else None

@@ -2,7 +2,7 @@
 """Perceptual aliasing, honestly come by: two laps past rows of identical houses, and what false loops do to the path.
 
     python benchmarks/aliasing.py --out aliasing              lookalike_loop_5, about ten minutes on two cores
-    python benchmarks/aliasing.py --out aliasing --keep /tmp/aliasing.vloc    taught once, then only searched again
+    python benchmarks/aliasing.py --out aliasing --keep site.vloc    taught once, then only searched again
 
 The robot drives two laps of a site that repeats itself on purpose and is taught a map. Candidates come from our own detector, once
 as it is and once with the temporal gap and the verification relaxed (as the table says), because as it is it lets hardly any false
@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from vloc_ros import config, runs
@@ -29,7 +30,7 @@ from vloc_ros.commands.common import progress
 from vloc_ros.data.trajectory import read_tum
 from vloc_ros.evaluation import Alignment, absolute_trajectory_error, align, plot_style
 from vloc_ros.evaluation.output import make_folder
-from vloc_ros.evaluation.trajectories import poses_at
+from vloc_ros.evaluation.trajectories import poses_at, travelled
 from vloc_ros.geometry import se3
 from vloc_ros.loop_closure.picture import LABEL_COLOURS, write_picture
 from vloc_ros.loop_closure.search import LoopRun, find_loops
@@ -154,40 +155,48 @@ def show(name: str, outcome: Outcome, as_json: bool) -> None:
 
 
 def draw(path: Path, outcome: Outcome) -> None:
-    """The three paths over the truth, and the candidates by their label."""
-    colours = {"odometry alone": plot_style.BLUE, "least squares": plot_style.VERMILION, "GNC": plot_style.GREEN}
-    errors = outcome.errors()
+    """The three paths over the truth, the candidates by their label, and the errors along the way."""
     with plot_style.style():
-        made = plot_style.figure(5.6)
-        left, right = made.subplots(1, 2)
-        left.plot(*outcome.truth[:, :2, 3].T, color=plot_style.PALE, linewidth=5.0, label="truth")
-        for name, poses in outcome.paths.items():
-            points = align(poses, outcome.truth, Alignment.SE3).apply(poses)[:, :2, 3]
-            left.plot(*points.T, color=colours[name], linewidth=1.3, label=f"{name}: ATE {errors[name]:.2f} m")
-        left.set_title("Two laps past identical houses")
-        left.legend(loc="best")
-        right.plot(*outcome.truth[:, :2, 3].T, color=plot_style.PALE, linewidth=5.0)
-        graph, first = outcome.run.judgement.of.graph, outcome.run.judgement.of.first_closure
-        for label in (Label.INLIER, Label.UNDECIDED, Label.OUTLIER):
-            for false, line in ((False, "solid"), (True, "dashed")):
-                which = [
-                    first + k
-                    for k, (c, wrong) in enumerate(zip(outcome.run.judgement.closures, outcome.false, strict=True))
-                    if c.verdict.label is label and wrong == false
-                ]
-                if which:
-                    ends = outcome.truth[np.stack([graph.a[which], graph.b[which]], axis=1)][:, :, :2, 3]
-                    text = f"{len(which)} {'false' if false else 'true'}, labelled {label.value}"
-                    right.add_collection(
-                        LineCollection(list(ends), colors=LABEL_COLOURS[label], linestyles=line, linewidths=1.1, label=text)
-                    )
-        right.set_title("Candidates between the true places, by label")
-        right.legend(loc="best")
+        made = plot_style.figure(9.0)
+        grid = made.add_gridspec(2, 2, height_ratios=(2.2, 1.0))
+        left, right, below = made.add_subplot(grid[0, 0]), made.add_subplot(grid[0, 1]), made.add_subplot(grid[1, :])
+        draw_paths(left, below, outcome)
+        draw_candidates(right, outcome)
         for axes in (left, right):
+            axes.plot(*outcome.truth[:, :2, 3].T, color=plot_style.PALE, linewidth=5.0, zorder=0, label="truth")
             axes.set_aspect("equal", adjustable="datalim")
             axes.set_xlabel("x [m]")
             axes.set_ylabel("y [m]")
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncol=2)
     write_picture(path, made)
+
+
+def draw_paths(above: Axes, below: Axes, outcome: Outcome) -> None:
+    """Paths from above, and how far each is from the truth along the way."""
+    errors, along = outcome.errors(), travelled(outcome.truth)
+    for (name, poses), colour in zip(outcome.paths.items(), (plot_style.BLUE, plot_style.VERMILION, plot_style.GREEN), strict=True):
+        aligned = align(poses, outcome.truth, Alignment.SE3).apply(poses)
+        above.plot(*aligned[:, :2, 3].T, color=colour, linewidth=1.3, label=f"{name}: ATE {errors[name]:.3f} m")
+        below.semilogy(along, np.linalg.norm((aligned - outcome.truth)[:, :3, 3], axis=1), color=colour, linewidth=1.3)
+    above.set_title("Two laps past identical houses")
+    below.set_title("Distance from the truth, each path aligned to it as a whole")
+    below.set_xlabel("driven [m]")
+    below.set_ylabel("[m]")
+
+
+def draw_candidates(axes: Axes, outcome: Outcome) -> None:
+    """Lines between the true places of the keyframes of each candidate."""
+    graph, first = outcome.run.judgement.of.graph, outcome.run.judgement.of.first_closure
+    labels = np.array([closure.verdict.label.value for closure in outcome.run.judgement.closures])
+    for label in (Label.OUTLIER, Label.UNDECIDED, Label.INLIER):
+        for false, line in ((True, "dashed"), (False, "solid")):
+            which = first + np.flatnonzero((labels == label.value) & (outcome.false == false))
+            if len(which):
+                ends = outcome.truth[np.stack([graph.a[which], graph.b[which]], axis=1)][:, :, :2, 3]
+                text = f"{len(which)} {'false' if false else 'true'}, labelled {label.value}"
+                colour = LABEL_COLOURS[label]
+                axes.add_collection(LineCollection(list(ends), colors=colour, linestyles=line, linewidths=1.1, label=text))
+    axes.set_title("Candidates between the true places, by label")
 
 
 if __name__ == "__main__":

@@ -118,9 +118,7 @@ def first_right(found: list[KeyframeId], truth: dict[KeyframeId, np.ndarray], wo
     return len(truth)
 
 
-def nearest_frame(
-    map_T_base: np.ndarray, truth: dict[KeyframeId, np.ndarray], keyframes: list
-) -> np.ndarray:
+def nearest_frame(map_T_base: np.ndarray, truth: dict[KeyframeId, np.ndarray], keyframes: list) -> np.ndarray:
     """The pose in the world, by the keyframe of the map that is nearest: the drift of the map does not count."""
     near = min(keyframes, key=lambda keyframe: float(np.linalg.norm(keyframe.map_T_base[:3, 3] - map_T_base[:3, 3])))
     return truth[near.id] @ se3.between(near.map_T_base, map_T_base)

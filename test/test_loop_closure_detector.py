@@ -185,6 +185,5 @@ def test_descriptors_of_another_model_are_refused_by_name(path):
 
 
 def test_a_map_without_features_has_nothing_to_learn_from(tmp_path):
-    with new_map(tmp_path / "m.vloc") as store:
-        with pytest.raises(DataError, match="cannot make"):
-            MapDescriptor.of(store, "vlad")
+    with new_map(tmp_path / "m.vloc") as store, pytest.raises(DataError, match="cannot make"):
+        MapDescriptor.of(store, "vlad")

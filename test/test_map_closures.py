@@ -75,7 +75,7 @@ def test_verdicts_are_replaced_as_a_whole(path):
 def test_wrong_verdicts_leave_the_old_ones(path, wrong):
     with MapStore.open(path) as store:
         replace_closures(store, [BAD])
-        with pytest.raises(MapError, match="already holds that entry|does not hold"):
+        with pytest.raises(MapError, match=r"already holds that entry|does not hold"):
             replace_closures(store, wrong)
         assert closures_of(store) == [BAD]
 

@@ -111,7 +111,13 @@ def _only_keys_of(cls: type[Settings], values: dict[str, Any]) -> dict[str, Any]
 
     from vloc_ros.ros.node_settings import LocalizationNodeSettings
 
-    others = {field.name for field in fields(LocalizationNodeSettings)} | {"base_T_camera", "use_sim_time", "drive", "loops", "graph"}
+    others = {field.name for field in fields(LocalizationNodeSettings)} | {
+        "base_T_camera",
+        "use_sim_time",
+        "drive",
+        "loops",
+        "graph",
+    }
     others -= {field.name for field in fields(cls)}
     return {name: value for name, value in values.items() if name.partition(".")[0] not in others}
 

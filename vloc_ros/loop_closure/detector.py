@@ -134,9 +134,7 @@ class LoopDetector:
             raise MapError(f"the map {self._store.path} has a descriptor of keyframe {id} but not the keyframe; check the map")
         return self._moments[id]
 
-    def _count(
-        self, candidate: Candidate | None, rejections: Sequence[Rejection], refused: Sequence[Refusal[KeyframeId]]
-    ) -> None:
+    def _count(self, candidate: Candidate | None, rejections: Sequence[Rejection], refused: Sequence[Refusal[KeyframeId]]) -> None:
         self.counts["candidates"] += candidate is not None
         self.counts.update(rejection.reason.name.lower() for rejection in rejections)
         self.counts.update(refusal.reason.value for refusal in refused)

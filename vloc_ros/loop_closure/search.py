@@ -65,9 +65,7 @@ class LoopRun:
         return self.candidates.get((closure.a, closure.b))
 
 
-def detector_for(
-    store: MapStore, settings: LoopClosureSettings, assets: bytes | None = None, *, live: bool = True
-) -> LoopDetector:
+def detector_for(store: MapStore, settings: LoopClosureSettings, assets: bytes | None = None, *, live: bool = True) -> LoopDetector:
     """A detector for the camera and the features of a map.
 
     Raises:
@@ -80,9 +78,7 @@ def detector_for(
     return LoopDetector(store, describer, registrar, settings.loops, live=live)
 
 
-def find_loops(
-    store: MapStore, settings: LoopClosureSettings, assets: bytes | None = None, progress: Progress = iter
-) -> LoopRun:
+def find_loops(store: MapStore, settings: LoopClosureSettings, assets: bytes | None = None, progress: Progress = iter) -> LoopRun:
     """Search every keyframe of a map for loops and let the pose graph judge them.
 
     Global descriptors that are missing are stored in the map; closures, verdicts and poses are left to

@@ -16,6 +16,7 @@ from vloc_ros.mapping import Edge, EdgeKind, KeyframeId, MapStore
 from vloc_ros.mapping.closures import closures_of, put_spatial_edges
 from vloc_ros.mapping.integrity import check_map
 from vloc_ros.pose_graph import GncSettings, Label
+from vloc_ros.pose_graph.labelling import LabelSettings
 
 SETTINGS = replace(LoopClosureSettings(), {"loops.gates.gap.keyframes": 8, "loops.gates.gap.seconds": 1.0})
 FIRST, SECOND = circle(45, 1.5), circle(24, 0.8, start=1.0)
@@ -80,11 +81,11 @@ def test_sessions_that_nothing_joins_stay_where_they_are(path):
         before = {k.id: k.map_T_base for k in store.keyframes()}
         lie = Candidate(KeyframeId(1, 3), KeyframeId(2, 4), 0.5, se3.exp(np.array([40.0, 0, 0, 0, 0, 1])), COVARIANCE, 30, 40)
         other = Candidate(KeyframeId(1, 9), KeyframeId(2, 6), 0.5, se3.exp(np.array([-70.0, 9, 0, 0, 0, 2])), COVARIANCE, 30, 40)
-        judged = judge(graph_of_map(store, [lie, other]), GncSettings(), 1)
+        judged = judge(graph_of_map(store, [lie, other]), GncSettings(), LabelSettings(), 1)
         assert all(closure.verdict.label is not Label.INLIER for closure in judged.closures)
         for id, pose in judged.poses_by_keyframe().items():
             np.testing.assert_allclose(pose, before[id], atol=1e-3)
-        alone = judge(graph_of_map(store), GncSettings(), 1)
+        alone = judge(graph_of_map(store), GncSettings(), LabelSettings(), 1)
         assert alone.closures == ()
         np.testing.assert_allclose(alone.poses, list(before.values()), atol=1e-6)
 
@@ -97,7 +98,7 @@ def test_verdicts_and_measurements_are_kept_with_their_revision(path):
         kept = {(closure.a, closure.b): closure for closure in closures_of(store)}
         assert kept == {(closure.a, closure.b): closure for closure in first.closures}
         # without candidates the map's own spatial edges are judged again
-        second = judge(graph_of_map(store), GncSettings(), 2)
+        second = judge(graph_of_map(store), GncSettings(), LabelSettings(), 2)
         assert [(c.a, c.b, c.verdict.label) for c in second.closures] == [(c.a, c.b, c.verdict.label) for c in first.closures]
     assert check_map(path) == []
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vloc_ros.pose_graph import GncSettings, GncSolution, Label, LabelReason, PoseGraph
-from vloc_ros.pose_graph.labelling import label_closures
+from vloc_ros.pose_graph import GncSolution, Label, LabelReason, PoseGraph
+from vloc_ros.pose_graph.labelling import LabelSettings, label_closures
 
 
 def graph(edges):
@@ -22,7 +22,7 @@ def labels(edges, weights, chi2, converged=True):
     built = graph(edges)
     odometry = len(built.a) - len(edges)
     solution = GncSolution(built.poses, np.array([1.0] * odometry + weights), np.array([0.0] * odometry + chi2), 5, converged, 0.1)
-    verdicts = label_closures(built, solution, GncSettings(), 7)
+    verdicts = label_closures(built, solution, LabelSettings(), 7)
     assert verdicts[:odometry] == [None] * odometry
     assert all(verdict.revision == 7 for verdict in verdicts[odometry:])
     return [(verdict.label, verdict.reason) for verdict in verdicts[odometry:]]

@@ -124,6 +124,9 @@ def test_a_recording_is_taught_as_a_new_session_first(tmp_path, capsys):
         assert len(store.sessions()) == 2
         assert all(c.a.session == 1 and c.b.session == 2 for c in closures_of(store))
     assert (out / "loops.html").read_text().count("data:image/jpeg") >= 3, "pairs are shown"
+    assert main(["map", "info", str(path), "--json"]) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert info["spatial_edges"] == info["closures"] == second["closures"] and info["models"] == ["hog"]
     # the same again finds the same; forgetting first makes no difference to what is found
     again = numbers(capsys, "--map", path, "--again", *fast)
     assert (again["candidates"], again["closures"]) == (second["candidates"], second["closures"])

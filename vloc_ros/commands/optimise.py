@@ -32,10 +32,22 @@ def register(subparsers: Subparsers) -> None:
         help="edges that are never outliers: those between consecutive numbers (default), all, none",
     )
     parser.add_argument(
-        "--export", choices=["tum", "kitti"], action="append", default=[], help="write the optimised poses as optimised_tum.txt or optimised_kitti.txt too"
+        "--rotation",
+        choices=["quaternion", "rotation_vector"],
+        default="quaternion",
+        help="what the information of 3D rotations in a g2o file is of: as g2o defines it (default), or as gtsam writes it",
+    )
+    parser.add_argument(
+        "--export",
+        choices=["tum", "kitti"],
+        action="append",
+        default=[],
+        help="write the optimised poses as optimised_tum.txt or optimised_kitti.txt too",
     )
     parser.add_argument("--config", type=Path, help="YAML file with the sections gnc and labels")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting, e.g. gnc.probability=0.999")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting, e.g. gnc.probability=0.999"
+    )
     add_json(parser)
 
 
@@ -45,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.data.files import naming
     from vloc_ros.data.output import output_folder, write_text
     from vloc_ros.evaluation.plot_graph import graph_report
-    from vloc_ros.pose_graph.files import OdometryEdges, read_graph, write_g2o, write_kitti, write_tum
+    from vloc_ros.pose_graph.files import OdometryEdges, RotationInformation, read_graph, write_g2o, write_kitti, write_tum
     from vloc_ros.pose_graph.judged import judge_graph
     from vloc_ros.pose_graph.settings import PoseGraphSettings
 
@@ -54,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         with naming(args.config):
             settings = from_dict(PoseGraphSettings, load_yaml(args.config))
     settings = replace(settings, parse_assignments(args.set))
-    graph = read_graph(args.graph, OdometryEdges(args.odometry))
+    graph = read_graph(args.graph, OdometryEdges(args.odometry), RotationInformation(args.rotation))
     with output_folder(args.out) as folder:
         with naming(args.graph):
             judged = judge_graph(graph, settings)

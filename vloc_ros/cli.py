@@ -19,6 +19,7 @@ from vloc_ros.commands import (
     maps,
     nodes,
     odometry,
+    optimise,
     repeat,
     retrieve,
     teach,
@@ -49,7 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vloc_ros {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    known = (demo, teach, repeat, drive, autonomy, odometry, loops, retrieve, evaluate, vocabulary, maps, nodes, convert, config)
+    of_loops = (loops, optimise, retrieve, evaluate, vocabulary)
+    known = (demo, teach, repeat, drive, autonomy, odometry, *of_loops, maps, nodes, convert, config)
     for command in known:
         command.register(subparsers)
     return parser

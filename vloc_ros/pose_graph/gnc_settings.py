@@ -38,7 +38,9 @@ class GncSettings:
     method: GncMethod = param(GncMethod.REDUCED, "how the rounds are done")
     optimizer: Optimizer = param(Optimizer.GAUSS_NEWTON, "what solves the least squares; falls back to levenberg_marquardt")
     gate: float = param(
-        4.0, "closures beyond this many thresholds from the odometry are looked at last; 0: all are looked at from the start", min=0.0
+        1.0,
+        "closures beyond so many chi-square thresholds from the odometry wait until the others are solved; 0: none does",
+        min=0.0,
     )
     mu_step: float = param(1.4, "factor of the control parameter from round to round", min=1.01, max=10.0)
     max_iterations: int = param(100, "most rounds of the weights", min=1, max=10000)

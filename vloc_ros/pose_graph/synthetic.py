@@ -69,9 +69,7 @@ def two_laps(keyframes: int, true_closures: int, false_closures: int, seed: int)
     return graph, truth, np.concatenate([np.ones(keyframes - 1, dtype=bool), order < true_closures])
 
 
-def with_false_closures(
-    graph: PoseGraph, places: Array, share: float, seed: int
-) -> tuple[PoseGraph, NDArray[np.bool_]]:
+def with_false_closures(graph: PoseGraph, places: Array, share: float, seed: int) -> tuple[PoseGraph, NDArray[np.bool_]]:
     """A graph with further closures that claim that random distant places coincide, with the noise of :func:`two_laps`.
 
     Args:

@@ -16,6 +16,7 @@ from vloc_ros.mapping.registration import Registrar
 
 REGISTRAR = Registrar(CAMERA, Metric.COSINE, MatchSettings(), PnpSettings())
 RADIUS_M = 12.0
+TWIN_RAD = 2.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Scene:
 
     @classmethod
     def ring(cls, seed: int = 0, count: int = 4000, twin: bool = False) -> Scene:
-        """A wall around the walk; with ``twin`` its second half looks like its first, turned by half a round."""
+        """A wall around the walk; with ``twin`` an arc of ``TWIN_RAD`` of it looks just like the one across."""
         rng = np.random.default_rng(seed)
         angle = rng.uniform(0.0, 2.0 * np.pi, count)
         radius, height = rng.uniform(RADIUS_M + 2.0, RADIUS_M + 8.0, count), rng.uniform(-2.0, 3.0, count)
@@ -40,9 +41,10 @@ class Scene:
         descriptors = rng.normal(size=(count, 32)).astype(np.float32)
         descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
         if twin:
-            half = points[:, 1] >= 0.0
-            points = np.concatenate([points[half], points[half] * [-1, -1, 1]])
-            descriptors = np.concatenate([descriptors[half], descriptors[half]])
+            angle = np.arctan2(points[:, 1], points[:, 0])
+            copied, hidden = (angle >= 0.0) & (angle < TWIN_RAD), (angle >= -np.pi) & (angle < TWIN_RAD - np.pi)
+            points = np.concatenate([points[~hidden], points[copied] * [-1, -1, 1]])
+            descriptors = np.concatenate([descriptors[~hidden], descriptors[copied]])
         return cls(points, descriptors)
 
     def seen(self, world_T_base: np.ndarray, seed: int) -> Features:

@@ -1,11 +1,10 @@
 """Verdicts, spatial edges, model assets and taught poses in the map; maps of the first schema."""
 
-import hashlib
 import sqlite3
 
 import numpy as np
 import pytest
-from map_samples import COVARIANCE, contents, pose, teach
+from map_samples import COVARIANCE, contents, features, pose, teach
 
 from vloc_ros.data.model_card import ModelCard
 from vloc_ros.errors import MapError
@@ -24,12 +23,14 @@ from vloc_ros.mapping.integrity import check_map
 from vloc_ros.mapping.keyframe import Edge, EdgeKind, KeyframeId
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.pose_graph import Label, LabelReason, Verdict
+from vloc_ros.retrieval import Vlad, Vocabulary
 
 A, B, C = KeyframeId(1, 1), KeyframeId(1, 6), KeyframeId(2, 3)
 GOOD = Closure(A, B, Verdict(Label.INLIER, 1.0, 2.5, 3, LabelReason.AGREES))
 BAD = Closure(A, C, Verdict(Label.OUTLIER, 0.0, 900.0, 3, LabelReason.REJECTED))
-WORDS = b"a vocabulary"
-CARD = ModelCard("vlad", 64, hashlib.sha256(WORDS).hexdigest(), "sift-root-128")
+VOCABULARY = Vocabulary.learn([features(seed) for seed in range(4)], count=4)
+WORDS, CARD = VOCABULARY.to_bytes(), Vlad(VOCABULARY).card
+OTHER = Vocabulary.learn([features(seed) for seed in range(4, 8)], count=4)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_verdicts_are_replaced_as_a_whole(path):
 def test_wrong_verdicts_leave_the_old_ones(path, wrong):
     with MapStore.open(path) as store:
         replace_closures(store, [BAD])
-        with pytest.raises(MapError, match="already holds that entry|does not hold"):
+        with pytest.raises(MapError, match=r"already holds that entry|does not hold"):
             replace_closures(store, wrong)
         assert closures_of(store) == [BAD]
 
@@ -111,27 +112,32 @@ def test_spatial_edges_are_replaced_in_either_direction_and_odometry_stays(path)
 
 
 def test_an_asset_comes_back_and_must_be_that_of_its_card(path):
+    vector = np.ones(CARD.dimension, np.float32)
     with MapStore.open(path) as store:
         put_model_asset(store, CARD, WORDS)
         put_model_asset(store, CARD, WORDS)
-        store.set_global_descriptor(A, "vlad", np.ones(64, np.float32))
-        with pytest.raises(MapError, match="its card says"):
-            put_model_asset(store, CARD, b"other words")
+        store.set_global_descriptor(A, "vlad", vector)
+        with pytest.raises(MapError, match="no hash in its card"):
+            put_model_asset(store, ModelCard("gem", 64), WORDS)
         with pytest.raises(MapError, match="another model 'vlad'"):
-            put_model_asset(store, ModelCard("vlad", 64, hashlib.sha256(b"x").hexdigest(), ""), b"x")
+            put_model_asset(store, Vlad(OTHER).card, OTHER.to_bytes())
     with MapStore.open(path) as store:
         assert model_asset(store, "vlad") == WORDS and model_asset(store, "gem") is None
-        assert check_map(path) == []
-        store.database.execute("UPDATE model_asset SET content = ?, crc = ?", (b"x", checksum(("vlad", b"x"))))
-        with pytest.raises(MapError, match="is not the one of its card"):
-            model_asset(store, "vlad")
-    assert ["the asset of model 'vlad'" in problem.text for problem in check_map(path)] == [True]
+    assert check_map(path) == []
+
+
+@pytest.mark.parametrize(("content", "text"), [(b"x", "is damaged: "), (OTHER.to_bytes(), "is not the one of its card")])
+def test_check_names_an_asset_that_does_not_make_its_model(path, content, text):
+    with MapStore.open(path) as store:
+        put_model_asset(store, CARD, WORDS)
+        store.database.execute("UPDATE model_asset SET content = ?, crc = ?", (content, checksum(("vlad", content))))
+    assert [text in problem.text and "asset of model 'vlad'" in problem.text for problem in check_map(path)] == [True]
 
 
 def test_a_forgotten_model_leaves_nothing(path):
     with MapStore.open(path) as store:
         put_model_asset(store, CARD, WORDS)
-        store.set_global_descriptor(A, "vlad", np.ones(64, np.float32))
+        store.set_global_descriptor(A, "vlad", np.ones(CARD.dimension, np.float32))
         assert forget_model(store, "vlad") == 1
         assert store.model_cards() == [] and model_asset(store, "vlad") is None and store.global_descriptors("vlad")[0] == []
 

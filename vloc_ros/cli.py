@@ -19,6 +19,7 @@ from vloc_ros.commands import (
     maps,
     nodes,
     odometry,
+    optimise,
     repeat,
     retrieve,
     teach,
@@ -51,7 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (
-        *(demo, teach, repeat, drive, autonomy, odometry, loops, retrieve, evaluate, vocabulary),
+        *(demo, teach, repeat, drive, autonomy, odometry),
+        *(loops, optimise, retrieve, evaluate, vocabulary),
         *(maps, weights, nodes, convert, config),
     ):
         command.register(subparsers)

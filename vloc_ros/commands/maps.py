@@ -52,6 +52,9 @@ def _info(args: argparse.Namespace) -> int:
         "sessions": len(info.sessions),
         "keyframes": info.keyframes,
         "odometry_edges": info.odometry_edges,
+        "spatial_edges": info.spatial_edges,
+        "closures": info.closures,
+        "models": [card.name for card in info.models],
         "route_length_m": info.route_length_m,
         "bytes_per_keyframe": info.bytes_per_keyframe,
     }
@@ -68,6 +71,8 @@ def _info(args: argparse.Namespace) -> int:
             ("features", f"{info.feature_name}, {info.features:.0f} per keyframe"),
             ("keyframes", f"{info.keyframes} over {info.route_length_m:.1f} m"),
             *sessions,
+            ("loop closures", f"{info.spatial_edges} measured, {info.closures} judged"),
+            ("described by", ", ".join(card.name for card in info.models) or "nothing yet"),
             ("kB per keyframe", parts),
         ]
     )

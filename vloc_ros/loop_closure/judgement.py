@@ -11,7 +11,7 @@ from vloc_ros.loop_closure.map_graph import MapGraph
 from vloc_ros.mapping import KeyframeId, MapStore
 from vloc_ros.mapping.closures import Closure, graph_revision, put_spatial_edges, replace_closures
 from vloc_ros.pose_graph import GncSettings, GncSolution, solve_gnc
-from vloc_ros.pose_graph.labelling import label_closures
+from vloc_ros.pose_graph.labelling import LabelSettings, label_closures
 
 Array = NDArray[np.float64]
 
@@ -39,14 +39,14 @@ class Judgement:
         return self.of.poses_by_keyframe(self.poses)
 
 
-def judge(map_graph: MapGraph, settings: GncSettings, revision: int) -> Judgement:
+def judge(map_graph: MapGraph, solver: GncSettings, labels: LabelSettings, revision: int) -> Judgement:
     """Solve the graph of a map and label its loop closures; the map is not touched.
 
     Raises:
         DataError: the graph cannot be solved.
     """
-    solution = solve_gnc(map_graph.graph, settings)
-    verdicts = label_closures(map_graph.graph, solution, settings, revision)
+    solution = solve_gnc(map_graph.graph, solver)
+    verdicts = label_closures(map_graph.graph, solution, labels, revision)
     closures = tuple(map_graph.verdicts_of(verdicts))
     return Judgement(map_graph, solution, closures, map_graph.settled(solution.poses, closures), revision)
 

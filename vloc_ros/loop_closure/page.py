@@ -65,7 +65,8 @@ def _pairs(run: LoopRun, store: MapStore) -> Iterator[str]:
         if shown:
             figures = "".join(_pair(run, store, closure) for closure in shown)
             count = f"{len(shown)} of {len(closures)}"
-            yield f'<section><h2>{html.chip(LABEL_COLOURS[label])}{heading}</h2><p class="about">{count}</p>{_grid(figures)}</section>'
+            title = f'<h2>{html.chip(LABEL_COLOURS[label])}{heading}</h2><p class="about">{count}</p>'
+            yield f"<section>{title}{_grid(figures)}</section>"
 
 
 def _grid(figures: str) -> str:

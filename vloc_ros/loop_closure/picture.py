@@ -63,7 +63,7 @@ def _draw(axes: Axes, run: LoopRun, poses: Array, title: str) -> None:
             axes.add_collection(
                 LineCollection(list(ends), colors=colour, linewidths=0.9, alpha=0.75, zorder=_ORDER[label], label=name)
             )
-            axes.scatter(*ends.reshape(-1, 2).T, s=5, color=colour, zorder=4, linewidths=0)
+            axes.scatter(ends[..., 0].ravel(), ends[..., 1].ravel(), s=5, color=colour, zorder=4, linewidths=0)
     axes.set_title(title)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel("x [m]")

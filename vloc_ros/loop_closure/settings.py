@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from vloc_ros.config import section
 from vloc_ros.loop_closure.detector import LoopSettings
 from vloc_ros.pose_graph import GncSettings
+from vloc_ros.pose_graph.labelling import LabelSettings
 from vloc_ros.settings import Settings
 
 
@@ -16,3 +17,4 @@ class LoopClosureSettings(Settings):
 
     loops: LoopSettings = section(LoopSettings)
     graph: GncSettings = section(GncSettings)
+    labels: LabelSettings = section(LabelSettings)

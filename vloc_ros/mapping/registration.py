@@ -90,10 +90,9 @@ class Registrar:
         pose, covariance = se3.inverse(first.a_T_b), of_inverse(first.a_T_b, first.covariance)
         rest = known[1] & ~known[0]
         second = self._solve(views[1], views[0], rows[rest][:, ::-1], pose)
-        if second.a_T_b is not None and second.covariance is not None:
-            if mahalanobis(pose, covariance, second.a_T_b, second.covariance) < CHI2_6DOF_999:
-                pose, covariance = fuse(pose, covariance, second.a_T_b, second.covariance)
-                inliers[rest] = second.inliers
+        if _agree(pose, covariance, second) and second.a_T_b is not None and second.covariance is not None:
+            pose, covariance = fuse(pose, covariance, second.a_T_b, second.covariance)
+            inliers[rest] = second.inliers
         if swapped:
             pose, covariance = se3.inverse(pose), of_inverse(pose, covariance)
         return Registration(pose, covariance, pairs, inliers, None)
@@ -114,3 +113,9 @@ class Registrar:
         if len(rows) < self.pnp.min_inliers:
             return PoseEstimate.failure(RejectReason.TOO_FEW_MATCHES, len(rows))
         return refine_pose(self.camera, landmarks, pixels, disparity, guess, self.pnp)
+
+
+def _agree(pose: Array, covariance: Array, other: PoseEstimate) -> bool:
+    if other.a_T_b is None or other.covariance is None:
+        return False
+    return mahalanobis(pose, covariance, other.a_T_b, other.covariance) < CHI2_6DOF_999

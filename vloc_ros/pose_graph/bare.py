@@ -27,11 +27,21 @@ def solve_bare(graph: PoseGraph, poses: Array, settings: GncSettings) -> tuple[A
 def bare_solver(
     table: FactorTable, poses: Array, settings: GncSettings, known_inliers: list[int]
 ) -> gtsam.GncLMOptimizer | gtsam.GncGaussNewtonOptimizer:
-    """Gtsam's optimiser, ready to run, with these slots as known inliers."""
-    newton = settings.optimizer is Optimizer.GAUSS_NEWTON
-    parameters = (
-        gtsam.GncGaussNewtonParams(gtsam.GaussNewtonParams()) if newton else gtsam.GncLMParams(gtsam.LevenbergMarquardtParams())
-    )
+    """The optimiser of gtsam, ready to run, with these slots as known inliers."""
+    solver: gtsam.GncLMOptimizer | gtsam.GncGaussNewtonOptimizer
+    if settings.optimizer is Optimizer.GAUSS_NEWTON:
+        newton = gtsam.GncGaussNewtonParams(gtsam.GaussNewtonParams())
+        _set(newton, settings, known_inliers)
+        solver = gtsam.GncGaussNewtonOptimizer(table.factors, to_values(poses), newton)
+    else:
+        damped = gtsam.GncLMParams(gtsam.LevenbergMarquardtParams())
+        _set(damped, settings, known_inliers)
+        solver = gtsam.GncLMOptimizer(table.factors, to_values(poses), damped)
+    solver.setInlierCostThresholdsAtProbability(settings.probability)
+    return solver
+
+
+def _set(parameters: gtsam.GncGaussNewtonParams | gtsam.GncLMParams, settings: GncSettings, known_inliers: list[int]) -> None:
     if settings.max_iterations != _GTSAM_MAX_ITERATIONS:
         # gtsam prints a warning on stdout whenever it is told.
         parameters.setMaxIterations(settings.max_iterations)
@@ -40,7 +50,3 @@ def bare_solver(
     parameters.setWeightsTol(settings.weights_tolerance)
     if known_inliers:
         parameters.setKnownInliers(known_inliers)
-    kind = gtsam.GncGaussNewtonOptimizer if newton else gtsam.GncLMOptimizer
-    solver = kind(table.factors, to_values(poses), parameters)
-    solver.setInlierCostThresholdsAtProbability(settings.probability)
-    return solver

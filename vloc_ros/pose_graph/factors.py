@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from vloc_ros.pose_graph.anchors import components, first_rows
 from vloc_ros.pose_graph.graph import PoseGraph
+from vloc_ros.pose_graph.manifold import from_planar
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 _SWAP = np.array([3, 4, 5, 0, 1, 2])
 """gtsam's tangent of a pose in space is rotation first, ours translation first; in the plane both are x, y, yaw."""
-_LOOSE = 1e-9
+_LOOSE = 1e-6
 """Stiffness, against that of the edges, of the anchor of a component that only closures join to the rest."""
 
 
@@ -71,18 +72,20 @@ def between_factor(graph: PoseGraph, edge: int, square_root: Array) -> gtsam.Noi
     """The factor of one edge with a square root of its (weighted) information."""
     noise = gtsam.noiseModel.Gaussian.SqrtInformation(square_root, False)
     a, b, pose = int(graph.a[edge]), int(graph.b[edge]), gtsam_pose(graph.a_T_b[edge])
-    return gtsam.BetweenFactorPose2(a, b, pose, noise) if graph.dimension == 2 else gtsam.BetweenFactorPose3(a, b, pose, noise)
+    if isinstance(pose, gtsam.Pose2):
+        return gtsam.BetweenFactorPose2(a, b, pose, noise)
+    return gtsam.BetweenFactorPose3(a, b, pose, noise)
 
 
 def gtsam_pose(pose: Array) -> gtsam.Pose2 | gtsam.Pose3:
-    """Gtsam's pose of a (3, 3) or (4, 4) matrix."""
+    """The pose in gtsam of a (3, 3) or (4, 4) matrix."""
     if pose.shape[0] == 4:
         return gtsam.Pose3(pose)
     return gtsam.Pose2(float(pose[0, 2]), float(pose[1, 2]), float(np.arctan2(pose[1, 0], pose[0, 0])))
 
 
 def to_values(poses: Array) -> gtsam.Values:
-    """Gtsam's values of (N, d + 1, d + 1) poses; keys are rows."""
+    """The values in gtsam of (N, d + 1, d + 1) poses; keys are rows."""
     values = gtsam.Values()
     for row, pose in enumerate(poses):
         values.insert(row, gtsam_pose(pose))
@@ -92,8 +95,6 @@ def to_values(poses: Array) -> gtsam.Values:
 def from_values(values: gtsam.Values, dimension: int) -> Array:
     """(N, d + 1, d + 1) poses of gtsam's values, in the order of the keys."""
     if dimension == 2:
-        from vloc_ros.pose_graph.manifold import from_planar
-
         return from_planar(*np.asarray(gtsam.utilities.extractPose2(values)).reshape(-1, 3).T)
     rows = np.asarray(gtsam.utilities.extractPose3(values)).reshape(-1, 12)
     poses = np.tile(np.eye(4), (len(rows), 1, 1))
@@ -110,5 +111,5 @@ def _typical_stiffness(graph: PoseGraph) -> Array:
 
 def _prior(row: int, pose: Array, information: Array) -> gtsam.NoiseModelFactor:
     noise = gtsam.noiseModel.Gaussian.SqrtInformation(square_roots(information[None])[0], False)
-    kind = gtsam.PriorFactorPose2 if pose.shape[0] == 3 else gtsam.PriorFactorPose3
-    return kind(row, gtsam_pose(pose), noise)
+    key = gtsam_pose(pose)
+    return gtsam.PriorFactorPose2(row, key, noise) if isinstance(key, gtsam.Pose2) else gtsam.PriorFactorPose3(row, key, noise)

@@ -55,6 +55,39 @@ class PoseGraph:
         for name, (found, expected) in shapes.items():
             if found != expected:
                 raise DataError(f"a pose graph of {count} poses and {edges} edges has {name} of shape {found}, not {expected}")
+        self._check_names()
+        self._check_numbers()
+
+    def _check_names(self) -> None:
+        if len(np.unique(self.ids)) != len(self.ids):
+            names, counts = np.unique(self.ids, return_counts=True)
+            raise DataError(f"a pose graph names pose {int(names[counts > 1][0])} twice")
+        outside = (np.minimum(self.a, self.b) < 0) | (np.maximum(self.a, self.b) >= len(self.ids))
+        if outside.any():
+            edge = int(np.argmax(outside))
+            raise DataError(f"edge {edge} joins the rows {self.a[edge]} and {self.b[edge]} of a graph of {len(self.ids)} poses")
+        if (self.a == self.b).any():
+            edge = int(np.argmax(self.a == self.b))
+            raise DataError(f"edge {edge} joins pose {self.ids[self.a[edge]]} to itself")
+
+    def _check_numbers(self) -> None:
+        for name, matrices in (("pose", self.poses), ("edge", self.a_T_b), ("the information of edge", self.information)):
+            broken = ~np.isfinite(matrices).all(axis=(1, 2))
+            if broken.any():
+                row = int(np.argmax(broken))
+                raise DataError(
+                    f"{name} {self.ids[row] if name == 'pose' else row} of a pose graph holds a number that is not finite"
+                )
+        if len(self.a) == 0:
+            return
+        # Correlations are judged, so that units do not matter.
+        diagonal = np.diagonal(self.information, axis1=1, axis2=2)
+        scale = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+        smallest = np.linalg.eigvalsh(self.information / (scale[:, :, None] * scale[:, None, :]))[:, 0]
+        if smallest.min() < 1e-12:
+            edge = int(smallest.argmin())
+            names = f"{self.ids[self.a[edge]]} to {self.ids[self.b[edge]]}"
+            raise DataError(f"edge {edge} ({names}) has an information matrix that is not positive definite")
 
     @property
     def dimension(self) -> int:

@@ -44,31 +44,51 @@ class WeightedGraph:
 
     def set_weights(self, weights: Array) -> None:
         """Weigh the closures with (M,) factors of their information; entries of trusted edges must be 1."""
+        stale = ((weights == 0.0) != (self.weights == 0.0)).any()
         for edge in self._closures[weights[self._closures] != self.weights[self._closures]].tolist():
-            factor = between_factor(self.graph, edge, self._square_roots[edge] * np.sqrt(weights[edge]))
-            self._table.factors.replace(int(self._table.slots[edge]), factor)
+            slot = int(self._table.slots[edge])
+            if weights[edge] == 0.0:
+                self._table.factors.remove(slot)
+            else:
+                factor = between_factor(self.graph, edge, self._square_roots[edge] * np.sqrt(weights[edge]))
+                self._table.factors.replace(slot, factor)
         self.weights = weights
+        if stale:
+            # A factor less is fill-in less.
+            self._ordering = self._table.factors.orderingCOLAMD()
 
     def optimise(self, iterations: int) -> None:
         """Move the poses by at most so many steps of the solver."""
         factors = self._table.factors
-        if self._settings.optimizer is Optimizer.GAUSS_NEWTON:
-            before = factors.error(self._values)
-            solver = gtsam.GaussNewtonOptimizer(factors, self._values, self._parameters(gtsam.GaussNewtonParams(), iterations))
-            values = solver.optimize()
-            after = factors.error(values)
-            if after <= before * (1.0 + 1e-9) + 1e-9:
-                self._accept(values)
-                return
-            _log.debug("Gauss-Newton made the cost grow from %g to %g: Levenberg-Marquardt takes this round", before, after)
-        parameters = self._parameters(gtsam.LevenbergMarquardtParams(), max(iterations, 10))
+        if self._settings.optimizer is Optimizer.GAUSS_NEWTON and self._newton(iterations):
+            return
+        parameters = gtsam.LevenbergMarquardtParams()
+        self._set(parameters, max(iterations, 10))
         self._accept(gtsam.LevenbergMarquardtOptimizer(factors, self._values, parameters).optimize())
 
-    def _parameters(self, parameters: gtsam.NonlinearOptimizerParams, iterations: int) -> gtsam.NonlinearOptimizerParams:
+    def _newton(self, iterations: int) -> bool:
+        """Gauss-Newton; False, and nothing changed, where its steps lead upwards or its system is too badly conditioned."""
+        factors = self._table.factors
+        before = factors.error(self._values)
+        parameters = gtsam.GaussNewtonParams()
+        self._set(parameters, iterations)
+        try:
+            values = gtsam.GaussNewtonOptimizer(factors, self._values, parameters).optimize()
+        except RuntimeError as error:
+            # gtsam's way to say that a pivot is not positive, or four thousand times smaller than its neighbour.
+            _log.debug("Gauss-Newton: %s; Levenberg-Marquardt takes this round", str(error).partition("\n")[0])
+            return False
+        after = factors.error(values)
+        if not after <= before * (1.0 + 1e-9) + 1e-9:
+            _log.debug("Gauss-Newton made the cost grow from %g to %g: Levenberg-Marquardt takes this round", before, after)
+            return False
+        self._accept(values)
+        return True
+
+    def _set(self, parameters: gtsam.NonlinearOptimizerParams, iterations: int) -> None:
         parameters.setMaxIterations(iterations)
         parameters.setRelativeErrorTol(self._settings.relative_cost_tolerance)
         parameters.setOrdering(self._ordering)
-        return parameters
 
     def _accept(self, values: gtsam.Values) -> None:
         self._values = values

@@ -145,8 +145,13 @@ def parse_pose(line: Line, kind: Kind) -> Array:
     return from_quaternion(values[:3], values[3:7])
 
 
-def parse_information(line: Line, kind: Kind) -> Array:
+def parse_information(line: Line, kind: Kind, of_quaternion: bool) -> Array:
     """The (k, k) information of a twist from the end of an edge's line.
+
+    Args:
+        line: of an edge.
+        kind: its tag.
+        of_quaternion: whether g2o's rotations in space are meant as g2o defines them.
 
     Raises:
         DataError: a value is not a finite number, or the matrix is not positive definite.
@@ -163,6 +168,8 @@ def parse_information(line: Line, kind: Kind) -> Array:
     # The scale of the units is taken out before the matrix is judged.
     diagonal = np.diagonal(matrix)
     scale = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-    if np.linalg.eigvalsh(matrix / np.outer(scale, scale))[0] < 1e-12:
-        raise line.error(first, "the information matrix is not positive definite; an edge that measures nothing has to be left out")
-    return matrix if kind.toro else from_g2o(matrix)
+    smallest = float(np.linalg.eigvalsh(matrix / np.outer(scale, scale))[0])
+    if smallest < 1e-12:
+        problem = f"the information matrix is not positive definite (smallest eigenvalue of its correlations: {smallest:.3g})"
+        raise line.error(first, f"{problem}; correct or remove the edge")
+    return from_g2o(matrix) if of_quaternion and not kind.toro else matrix

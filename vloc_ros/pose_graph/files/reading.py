@@ -33,11 +33,22 @@ class OdometryEdges(Enum):
     """None: every edge may be false."""
 
 
+@unique
+class RotationInformation(Enum):
+    """What the information of a rotation in space is of; g2o's files do not say who wrote them."""
+
+    QUATERNION = "quaternion"
+    """The vector part of the unit quaternion, as g2o itself has it (see :mod:`vloc_ros.data.g2o`)."""
+    ROTATION_VECTOR = "rotation_vector"
+    """The rotation vector, as gtsam and what is built on it write and read."""
+
+
 @dataclass
 class _Contents:
     """What a file has told so far: names to poses and their lines, edges with theirs."""
 
     path: Path
+    of_quaternion: bool
     poses: dict[int, Array] = field(default_factory=dict)
     lines: dict[int, int] = field(default_factory=dict)
     edges: list[tuple[int, int, Array, Array]] = field(default_factory=list)
@@ -47,8 +58,14 @@ class _Contents:
     dimension: int = 0
 
 
-def read_graph(path: Path, odometry: OdometryEdges = OdometryEdges.CONSECUTIVE) -> PoseGraph:
-    """Read a pose graph: g2o (``VERTEX_SE2, EDGE_SE2, VERTEX_SE3:QUAT, EDGE_SE3:QUAT, FIX``) or TORO (``VERTEX2, EDGE2, VERTEX3, EDGE3``).
+def read_graph(
+    path: Path,
+    odometry: OdometryEdges = OdometryEdges.CONSECUTIVE,
+    rotation: RotationInformation = RotationInformation.QUATERNION,
+) -> PoseGraph:
+    """Read a pose graph in g2o's or TORO's format.
+
+    g2o: ``VERTEX_SE2, EDGE_SE2, VERTEX_SE3:QUAT, EDGE_SE3:QUAT, FIX``; TORO: ``VERTEX2, EDGE2, VERTEX3, EDGE3``.
 
     Poses are in the order of the file, those that ``FIX`` names first (the first pose of a component anchors it). A file of
     edges alone gets poses from its odometry. Edges that are given twice are kept twice. Lines with other tags are left out,
@@ -57,11 +74,12 @@ def read_graph(path: Path, odometry: OdometryEdges = OdometryEdges.CONSECUTIVE) 
     Args:
         path: the file.
         odometry: which edges are trusted.
+        rotation: meaning of g2o's information matrices in space.
 
     Raises:
         DataError: the file is missing or malformed; the text names line and column.
     """
-    contents = _Contents(path)
+    contents = _Contents(path, rotation is RotationInformation.QUATERNION)
     for number, text in enumerate(read_text(path).splitlines(), start=1):
         line = Line.of(path, number, text)
         if line is not None:
@@ -105,7 +123,7 @@ def _take_edge(contents: _Contents, line: Line, kind: Kind) -> None:
     a, b = line.name(1), line.name(2)
     if a == b:
         raise line.error(2, f"the edge joins pose {a} to itself")
-    contents.edges.append((a, b, parse_pose(line, kind), parse_information(line, kind)))
+    contents.edges.append((a, b, parse_pose(line, kind), parse_information(line, kind, contents.of_quaternion)))
     contents.edge_lines.append(line)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,4 +87,5 @@ def answer_from_message(message: Message) -> SolveAnswer:
         for label, reason, (weight, chi2, revision) in zip(*columns, strict=True)
     ]
     arrays = {name.removeprefix(_SOLUTION): value for name, value in message.arrays.items() if name.startswith(_SOLUTION)}
-    return SolveAnswer(GncSolution(**message.meta["solution"], **arrays), verdicts)
+    parts: dict[str, Any] = {**message.meta["solution"], **arrays}
+    return SolveAnswer(GncSolution(**parts), verdicts)

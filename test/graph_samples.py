@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import numpy as np
+import psutil
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 
@@ -90,6 +91,11 @@ class GraphListener:
                 if status.name.endswith("pose_graph: graph"):
                     return next((pair.value for pair in status.values if pair.key == key), "")
         return ""
+
+    def solver(self) -> psutil.Process:
+        """The process that solves, once there is one."""
+        self.wait_value("solver_pid", lambda text: text != "")
+        return psutil.Process(int(self.value("solver_pid")))
 
     def wait_value(self, key: str, wanted: Any, timeout_s: float = 25.0) -> None:
         def fits() -> bool:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import map_samples
 import numpy as np
-import psutil
 import pytest
 import ros_samples as samples
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -38,7 +37,7 @@ def labelling(tmp_path, parameters):
 
 
 def right(labels, true):
-    """Whether every closure has a label, no false one is accepted, and of the true ones at most the one in ten that noise spoils."""
+    """Whether every closure has a label, no false one is accepted, and nine of ten true ones are."""
     accepted = np.array([label == "inliers" for label in labels])
     return "" not in labels and not np.any(accepted & ~true) and np.mean(accepted[true]) >= 0.9
 
@@ -59,7 +58,7 @@ def test_labels_come_out_and_a_late_listener_gets_them_too(tmp_path):
         edge = int(np.flatnonzero(~graph.trusted)[0])
         told = next(m for heard in late.by_label.values() for m in heard if m.child_frame_id == name(int(graph.b[edge])))
         sent = candidate(graph, edge)
-        np.testing.assert_allclose(told.pose.covariance, sent.pose.covariance, rtol=1e-9)
+        np.testing.assert_allclose(told.pose.covariance, sent.pose.covariance, atol=1e-12)
         assert told.pose.pose.position.x == pytest.approx(sent.pose.pose.position.x)
 
         probe.wait(lambda: paths and len(paths[-1].poses) == 120, "the path")
@@ -85,13 +84,13 @@ def test_labels_come_out_and_a_late_listener_gets_them_too(tmp_path):
         assert probe.call("pose_graph/solve", samples.Trigger.Request()).success
         answer = probe.call("pose_graph/apply", samples.Trigger.Request())
         assert not answer.success and "no map" in answer.message
-        solver = psutil.Process(int(listener.value("solver_pid")))
+        solver = listener.solver()
         assert node.end() == 0
         assert not solver.is_running()
         assert "Traceback" not in node.output
 
 
-def test_bad_input_is_kept_out_with_its_reason_and_good_input_goes_on(tmp_path):
+def test_bad_input_is_kept_out_with_its_reason_and_a_label_may_flip(tmp_path):
     graph, _, _ = two_laps(60, 8, 0, 2)
     closures = np.flatnonzero(~graph.trusted).tolist()
     with labelling(tmp_path, ODOMETRY | {"growth.max_wait": 1.0}) as (node, probe, player, listener):
@@ -135,9 +134,21 @@ def test_bad_input_is_kept_out_with_its_reason_and_good_input_goes_on(tmp_path):
         listener.wait_value("rejected_keyframe_known", lambda text: "s1/k6;" in text)
         listener.wait_value("rejected_unknown_keyframe", lambda text: f"{a} - s7/k3; it names a keyframe" in text)
         listener.wait_value("problem_bad_input", lambda text: "'the kitchen' is not a keyframe name" in text)
-        for edge in closures[4:]:
+        for edge in closures[5:]:
             player.candidate(candidate(graph, edge))
-        probe.wait(lambda: right(listener.labels_of(graph), np.ones(8, dtype=bool)), "the labels of the good ones")
+        good = [0, 1, 2, 3, 5, 6, 7]
+        probe.wait(lambda: all(listener.labels_of(graph)[row] == "inliers" for row in good), "the labels of the good ones")
+        # A closure so unsure that it fits anything is accepted; measured well, it is not.
+        edge = closures[4]
+        a, b = name(int(graph.a[edge])), name(int(graph.b[edge]))
+        wrong = graph.a_T_b[edge] @ se3.exp(np.array([2.0, -8.0, 0.0, 0.0, 0.0, 1.5]))
+        player.candidate(odometry_to_ros(1, a, b, wrong, 1e4 * UNSURE))
+        probe.wait(lambda: listener.label(a, b) == "inliers", "an inlier, so unsure as it is")
+        player.candidate(odometry_to_ros(1, a, b, wrong, UNSURE))
+        probe.wait(lambda: listener.label(a, b) == "outliers", "the other label")
+        listener.wait_value("label_flips", "1")
+        assert f"{a} - {b}: inlier to outlier" in listener.value("last_flip")
+        assert listener.value("candidates_replaced") == "1"
         assert node.end() == 0
 
 
@@ -148,8 +159,7 @@ def test_the_solver_dies_and_hangs_and_nothing_is_lost(tmp_path):
     with labelling(tmp_path, ODOMETRY | {"solver.deadline": 3.0}) as (node, probe, player, listener):
         player.show(graph, closures[:8])
         probe.wait(lambda: right(listener.labels_of(graph)[:8], true[:8]), "the first labels")
-        listener.wait_value("solver_pid", lambda text: text != "")
-        first = psutil.Process(int(listener.value("solver_pid")))
+        first = listener.solver()
         first.suspend()  # it hangs over the next request ...
         for edge in closures[8:16]:
             player.candidate(candidate(graph, edge))
@@ -157,7 +167,7 @@ def test_the_solver_dies_and_hangs_and_nothing_is_lost(tmp_path):
         first.kill()  # ... and is killed
         probe.wait(lambda: right(listener.labels_of(graph)[:16], true[:16]), "the labels after a death")
         listener.wait_value("solver_restarts", "1")
-        second = psutil.Process(int(listener.value("solver_pid")))
+        second = listener.solver()
         second.suspend()  # hangs until the deadline
         for edge in closures[16:]:
             player.candidate(candidate(graph, edge))
@@ -165,24 +175,6 @@ def test_the_solver_dies_and_hangs_and_nothing_is_lost(tmp_path):
         listener.wait_value("solver_restarts", "2")
         assert not second.is_running()
         assert "SIGKILL" in node.output and "deadline of 3 s" in node.output
-        assert node.end() == 0
-
-
-def test_a_label_flips_and_the_trainer_hears_of_it(tmp_path):
-    graph, _, _ = two_laps(60, 8, 0, 4)
-    edge = int(np.flatnonzero(~graph.trusted)[0])
-    a, b = name(int(graph.a[edge])), name(int(graph.b[edge]))
-    wrong = graph.a_T_b[edge] @ se3.exp(np.array([2.0, -8.0, 0.0, 0.0, 0.0, 1.5]))
-    with labelling(tmp_path, ODOMETRY) as (node, probe, player, listener):
-        others = np.flatnonzero(~graph.trusted)[1:].tolist()
-        player.show(graph, others)
-        player.candidate(odometry_to_ros(1, a, b, wrong, 1e4 * UNSURE))
-        probe.wait(lambda: listener.label(a, b) == "inliers", "an inlier, so unsure as it is")
-        player.candidate(odometry_to_ros(1, a, b, wrong, UNSURE))
-        probe.wait(lambda: listener.label(a, b) == "outliers", "the other label")
-        listener.wait_value("label_flips", "1")
-        assert f"{a} - {b}: inlier to outlier" in listener.value("last_flip")
-        assert listener.value("candidates_replaced") == "1"
         assert node.end() == 0
 
 
@@ -271,7 +263,7 @@ def gaps_during_solve(tmp_path, keyframes, closures, seconds, deadline_s):
         )
         player.show(graph)
         listener.wait_value("solving", "true", 60.0)
-        solver = psutil.Process(int(listener.value("solver_pid")))
+        solver = listener.solver()
         begun, spent, first = time.monotonic(), sum(solver.cpu_times()[:2]), len(beats)
         while time.monotonic() - begun < seconds:
             time.sleep(0.25)

@@ -1,0 +1,141 @@
+"""What one more loop closure costs as the map grows: the growing graph against a solution of everything, in one run.
+
+python benchmarks/growth.py                    1000, 5000 and 20000 keyframes
+python benchmarks/growth.py --sizes 1000 2000  (others)
+
+Two laps of a synthetic circuit with one true closure for every ten keyframes and one false for every twenty, which come in
+batches of fifty, each of which is then solved and labelled. When all are in, ten more come one by one: the table has the medians of
+these, of the whole turn and of its parts, and the time of one warm solution of the graph with all its closures. "path" is the
+time to have the poses of 2000 keyframes, as many as the node publishes. Labels are compared with the truth at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from vloc_ros.pose_graph import Label, PoseGraph
+from vloc_ros.pose_graph.gnc import solve_gnc
+from vloc_ros.pose_graph.gnc_settings import GncSettings
+from vloc_ros.pose_graph.growing import GrowingGraph
+from vloc_ros.pose_graph.intake import Candidate
+from vloc_ros.pose_graph.labelling import label_closures
+from vloc_ros.pose_graph.synthetic import two_laps
+
+BATCH, EXTRA, PATH = 50, 10, 2000
+SETTINGS = GncSettings()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Seconds that one turn of the growing graph took, and how big its small graph was."""
+
+    snapshot: float
+    solve: float
+    accept: float
+    poses: int
+    closures: int
+
+    @property
+    def total(self) -> float:
+        return self.snapshot + self.solve + self.accept
+
+
+def turn(growing: GrowingGraph) -> Turn:
+    """Solve and label once, in this process."""
+    times = [time.perf_counter()]
+    snapshot = growing.snapshot()
+    times.append(time.perf_counter())
+    solution = solve_gnc(snapshot.graph, SETTINGS, snapshot.graph.poses)
+    verdicts = label_closures(snapshot.graph, solution, SETTINGS, snapshot.revision)
+    times.append(time.perf_counter())
+    growing.accept(snapshot, solution, verdicts)
+    times.append(time.perf_counter())
+    return Turn(*np.diff(times).tolist(), len(snapshot.graph.ids), len(snapshot.measured))
+
+
+def candidates(graph: PoseGraph) -> list[Candidate]:
+    """All edges of a graph, odometry first."""
+    covariances = np.linalg.inv(graph.information)
+    rows = zip(graph.a.tolist(), graph.b.tolist(), graph.a_T_b, covariances, strict=True)
+    return [Candidate(a, b, pose, 0.5 * (c + c.T)) for a, b, pose, c in rows]
+
+
+def row(size: int, seed: int, whole: bool) -> str:
+    """One row of the table."""
+    graph, _, is_true = two_laps(size, size // 10, size // 20, seed)
+    edges = candidates(graph)
+    growing = GrowingGraph()
+    growing.add_keyframe(0, graph.poses[0])
+    begun = time.perf_counter()
+    for edge in edges[: size - 1]:
+        growing.add_keyframe(edge.b, np.eye(4), edge)
+    intake = (time.perf_counter() - begun) / size
+    closures, true = edges[size - 1 :], is_true[size - 1 :]
+    turns, most = [], 0.0
+    for begin in tqdm(range(0, len(closures) - EXTRA, BATCH), desc=f"{size} keyframes", file=sys.stderr):
+        for closure in closures[begin : min(begin + BATCH, len(closures) - EXTRA)]:
+            growing.add_candidate(closure)
+        most = max(most, turn(growing).total)
+    for closure in closures[-EXTRA:]:
+        growing.add_candidate(closure)
+        turns.append(turn(growing))
+    begun = time.perf_counter()
+    poses = growing.poses(np.linspace(0, size - 1, min(PATH, size)).astype(int).tolist())
+    path = time.perf_counter() - begun
+    seconds = "not measured"
+    if whole:
+        start = growing.poses(range(size))
+        begun = time.perf_counter()
+        solve_gnc(graph, SETTINGS, start)
+        seconds = f"{time.perf_counter() - begun:.2f}"
+    inlier = np.array([closure.verdict.label is Label.INLIER for closure in growing.closures])
+    median = {name: float(np.median([getattr(t, name) for t in turns])) for name in ("total", "snapshot", "solve", "accept")}
+    cells = [
+        f"{size}",
+        f"{len(closures)}",
+        f"{turns[-1].poses} / {turns[-1].closures}",
+        f"{median['total']:.2f}",
+        f"{median['snapshot']:.2f} / {median['solve']:.2f} / {median['accept']:.2f}",
+        f"{most:.2f}",
+        seconds,
+        f"{1e3 * intake:.2f}",
+        f"{1e3 * path:.0f}",
+        f"{np.mean(true[inlier]):.3f} / {np.mean(inlier[true]):.3f}",
+    ]
+    assert np.isfinite(poses).all()
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 5000, 20000], help="numbers of keyframes")
+    parser.add_argument("--seed", type=int, default=1, help="of the graphs (default: 1)")
+    parser.add_argument("--without-whole", action="store_true", help="leave out the solution of everything")
+    options = parser.parse_args()
+    head = (
+        "keyframes",
+        "closures",
+        "solved: poses / closures",
+        "one more closure [s]",
+        "snapshot / solve / accept [s]",
+        "slowest batch of 50 [s]",
+        "everything, warm [s]",
+        "keyframe taken in [ms]",
+        "path [ms]",
+        "precision / recall",
+    )
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += [row(size, options.seed, not options.without_whole) for size in options.sizes]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

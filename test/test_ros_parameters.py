@@ -120,7 +120,8 @@ def test_rviz_shows_topics_that_are_published():
     config = yaml.safe_load((ROOT / "rviz" / "teach_repeat.rviz").read_text())
     topics = {display["Topic"]["Value"] for display in config["Visualization Manager"]["Displays"] if "Topic" in display}
     source = "".join(file.read_text() for file in (ROOT / "vloc_ros" / "ros").glob("*.py"))
-    assert topics == {"path", "pose", "odometry", "keyframes", "ground_truth/odometry", "matches/image"}
+    of_localization = {"path", "pose", "odometry", "keyframes", "ground_truth/odometry", "matches/image"}
+    assert topics == of_localization | {"pose_graph/path", "pose_graph/markers"}
     assert all(f'"{topic}"' in source for topic in topics)
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from vloc_ros import __version__
-from vloc_ros.commands import autonomy, config, convert, demo, drive, maps, nodes, odometry, repeat, teach
+from vloc_ros.commands import autonomy, config, convert, demo, drive, maps, nodes, odometry, optimise, repeat, teach
 from vloc_ros.errors import VlocError
 
 _EXAMPLES = """examples:
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vloc_ros {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (demo, teach, repeat, drive, autonomy, odometry, maps, nodes, convert, config):
+    for command in (demo, teach, repeat, drive, autonomy, odometry, optimise, maps, nodes, convert, config):
         command.register(subparsers)
     return parser
 

@@ -22,6 +22,7 @@ from vloc_ros.pose_graph.anchors import odometry_poses
 from vloc_ros.pose_graph.bare import solve_bare
 from vloc_ros.pose_graph.gnc_settings import GncMethod, GncSettings, Optimizer
 from vloc_ros.pose_graph.graph import PoseGraph
+from vloc_ros.pose_graph.odometry_gate import odometry_chi2
 from vloc_ros.pose_graph.reduction import reduce_graph
 from vloc_ros.pose_graph.weighted import WeightedGraph
 
@@ -92,59 +93,94 @@ def solve_gnc(graph: PoseGraph, settings: GncSettings, start: Array | None = Non
 
 
 def _solve(graph: PoseGraph, poses: Array, settings: GncSettings) -> tuple[Array, Array, int, bool]:
-    weights, mu, rounds, converged = np.ones(len(graph.a)), None, 0, graph.trusted.all()
+    held = _held_back(graph, settings)
+    weights, progress = np.where(held, 0.0, 1.0), _Progress(converged=bool(graph.trusted.all()))
     closures = ~graph.trusted
     reduced = reduce_graph(graph, poses) if settings.method is GncMethod.REDUCED and closures.any() else None
     if reduced is not None:
         small = WeightedGraph(reduced.graph, reduced.graph.poses, settings)
-        mu, rounds, converged = _rounds(small, settings, None, 0)
+        trusted = np.zeros(int(reduced.graph.trusted.sum()), dtype=bool)
+        progress = _all_rounds(small, settings, np.concatenate([trusted, held[closures]]))
         weights[closures] = small.weights[~reduced.graph.trusted]
         poses = reduced.expanded(small.poses)
     whole = WeightedGraph(graph, poses, settings)
     whole.set_weights(weights)
     if reduced is None and closures.any():
-        mu, rounds, converged = _rounds(whole, settings, None, 0)
+        progress = _all_rounds(whole, settings, held)
     whole.optimise(settings.final_iterations)
-    if reduced is not None and mu is not None and converged:
+    if reduced is not None and progress.converged:
         # The short cut is of first order: the whole graph has the last word on every weight.
-        wanted = _weights(whole, mu, settings)
+        wanted = _weights(whole, progress.mu, settings)
         if np.abs(wanted - whole.weights).max() > 10.0 * settings.weights_tolerance:
-            mu, rounds, converged = _rounds(whole, settings, mu, rounds)
+            progress = _rounds(whole, settings, np.zeros(len(graph.a), dtype=bool), progress)
             whole.optimise(settings.final_iterations)
-    return whole.poses, whole.weights, rounds, bool(converged)
+    return whole.poses, whole.weights, progress.rounds, progress.converged
 
 
-def _rounds(state: WeightedGraph, settings: GncSettings, mu: float | None, done: int) -> tuple[float | None, int, bool]:
-    """Alternate between poses and weights until the weights are decided; gives mu (None: no closure is in doubt), rounds."""
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """How far the rounds have come: the control parameter (0 before the first), rounds done, and whether that was enough."""
+
+    mu: float = 0.0
+    rounds: int = 0
+    converged: bool = False
+
+
+def _held_back(graph: PoseGraph, settings: GncSettings) -> NDArray[np.bool_]:
+    """(M,) bool: closures so far from the odometry that they would only drag the first rounds astray."""
+    if settings.gate == 0.0:
+        return np.zeros(len(graph.a), dtype=bool)
+    return np.asarray(odometry_chi2(graph) > settings.gate * chi2_threshold(settings.probability, graph.freedoms))
+
+
+def _all_rounds(state: WeightedGraph, settings: GncSettings, held: NDArray[np.bool_]) -> _Progress:
+    """Rounds without the closures held back, and again with those of them that the solution agrees with."""
+    progress = _rounds(state, settings, held, _Progress())
     threshold = chi2_threshold(settings.probability, state.graph.freedoms)
-    if mu is None:
-        ratio = state.closure_chi2() / threshold
-        if ratio.max() > 1.0:
-            mu = max(float(1.0 / (2.0 * ratio.max() - 1.0)), _SMALLEST_MU)
-        state.optimise(settings.final_iterations if mu is None else settings.first_iterations)
-        if mu is None:
-            # All closures agree with the start, and so (but for noise) with each other.
-            mu = 1.0
+    while held.any() and progress.rounds < settings.max_iterations:
+        released = held.copy()
+        released[~state.graph.trusted] &= state.closure_chi2() < threshold
+        if not released.any():
+            break
+        held = held & ~released
+        progress = _rounds(state, settings, held, progress)
+    return progress
+
+
+def _rounds(state: WeightedGraph, settings: GncSettings, held: NDArray[np.bool_], progress: _Progress) -> _Progress:
+    """Alternate between poses and weights until the weights are decided."""
+    free = ~state.graph.trusted & ~held
+    mu = progress.mu
+    if mu == 0.0:
+        state.set_weights(np.where(held, 0.0, 1.0))
+        mu = _first_mu(state, settings, free)
+        state.optimise(settings.first_iterations)
     before = np.inf
-    for number in range(done + 1, settings.max_iterations + 1):
-        state.set_weights(_weights(state, mu, settings))
+    for number in range(progress.rounds + 1, settings.max_iterations + 1):
+        state.set_weights(np.where(held, 0.0, _weights(state, mu, settings)))
         state.optimise(settings.inner_iterations)
         cost = state.cost()
-        free = state.weights[~state.graph.trusted]
-        decided = bool((np.minimum(free, 1.0 - free) <= settings.weights_tolerance).all())
+        doubt = np.minimum(state.weights[free], 1.0 - state.weights[free])
         settled = mu > 1.0 and abs(before - cost) <= settings.relative_cost_tolerance * max(cost, 1e-12)
-        if decided or settled:
-            return mu, number, True
+        if (doubt <= settings.weights_tolerance).all() or settled:
+            return _Progress(mu, number, True)
         mu *= settings.mu_step
         before = cost
-    return mu, settings.max_iterations, False
+    return _Progress(mu, settings.max_iterations, False)
+
+
+def _first_mu(state: WeightedGraph, settings: GncSettings, free: NDArray[np.bool_]) -> float:
+    """The control parameter at which even the worst closure is not yet cut off."""
+    chi2 = state.closure_chi2()[free[~state.graph.trusted]]
+    worst = float(chi2.max(initial=0.0)) / chi2_threshold(settings.probability, state.graph.freedoms)
+    # Below the threshold all closures agree with the start: truncated least squares as it is.
+    return max(1.0 / (2.0 * worst - 1.0), _SMALLEST_MU) if worst > 1.0 else 1.0
 
 
 def _weights(state: WeightedGraph, mu: float, settings: GncSettings) -> Array:
     """(M,) weights of truncated least squares at this mu; 1 for trusted edges."""
     threshold = chi2_threshold(settings.probability, state.graph.freedoms)
     ratio = np.maximum(state.closure_chi2() / threshold, 1e-300)
-    free = np.clip(np.sqrt(mu * (mu + 1.0) / ratio) - mu, 0.0, 1.0)
     weights = np.ones(len(state.graph.a))
-    weights[~state.graph.trusted] = free
+    weights[~state.graph.trusted] = np.clip(np.sqrt(mu * (mu + 1.0) / ratio) - mu, 0.0, 1.0)
     return weights

@@ -37,6 +37,9 @@ class GncSettings:
     )
     method: GncMethod = param(GncMethod.REDUCED, "how the rounds are done")
     optimizer: Optimizer = param(Optimizer.GAUSS_NEWTON, "what solves the least squares; falls back to levenberg_marquardt")
+    gate: float = param(
+        4.0, "closures beyond this many thresholds from the odometry are looked at last; 0: all are looked at from the start", min=0.0
+    )
     mu_step: float = param(1.4, "factor of the control parameter from round to round", min=1.01, max=10.0)
     max_iterations: int = param(100, "most rounds of the weights", min=1, max=10000)
     relative_cost_tolerance: float = param(1e-5, "relative change of the cost at which a round has settled", min=0.0, max=0.1)

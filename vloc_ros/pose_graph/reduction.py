@@ -25,8 +25,6 @@ class Run:
 
     Attributes:
         rows: (L + 1,) rows of the poses, both ends included.
-        steps: (L, d + 1, d + 1) relative poses, each measured in the direction of the run.
-        covariances: (L, k, k) of the steps.
         composed: (L + 1, d + 1, d + 1) products of the first steps; the first is the identity.
         spread: (L + 1, k, k) covariances of the products, first order; the first is zero.
     """
@@ -68,15 +66,11 @@ class ReducedGraph:
 
 def reduce_graph(graph: PoseGraph, poses: Array) -> ReducedGraph | None:
     """The reduced graph at these (N, d + 1, d + 1) poses, or None where too little would be gained."""
-    trusted = np.flatnonzero(graph.trusted)
-    degree = np.bincount(np.concatenate([graph.a[trusted], graph.b[trusted]]), minlength=len(graph.ids))
-    keep = degree != 2
+    keep = _ends(graph)
     keep[graph.a[~graph.trusted]] = keep[graph.b[~graph.trusted]] = True
-    keep[first_rows(components(graph, graph.trusted))] = True
     if keep.mean() > _WORTH_IT:
         return None
-    covariances = np.linalg.inv(graph.information[trusted])
-    runs = [_composed(graph, rows, edges, covariances, trusted) for rows, edges in _walk(graph, keep, trusted)]
+    runs = _runs(graph, keep)
     kept = np.flatnonzero(keep)
     row = np.full(len(graph.ids), -1, dtype=np.int64)
     row[kept] = np.arange(len(kept))
@@ -93,6 +87,25 @@ def reduce_graph(graph: PoseGraph, poses: Array) -> ReducedGraph | None:
         trusted=np.concatenate([np.ones(len(runs), dtype=bool), np.zeros(int(closures.sum()), dtype=bool)]),
     )
     return ReducedGraph(small, kept.astype(np.int64), runs, poses)
+
+
+def odometry_runs(graph: PoseGraph) -> list[Run]:
+    """The trusted edges as runs that are as long as possible."""
+    return _runs(graph, _ends(graph))
+
+
+def _ends(graph: PoseGraph) -> NDArray[np.bool_]:
+    """(N,) bool: poses that no run of trusted edges goes through, and the first one of each component, which is anchored."""
+    ends = np.concatenate([graph.a[graph.trusted], graph.b[graph.trusted]])
+    keep = np.asarray(np.bincount(ends, minlength=len(graph.ids)) != 2)
+    keep[first_rows(components(graph, graph.trusted))] = True
+    return keep
+
+
+def _runs(graph: PoseGraph, keep: NDArray[np.bool_]) -> list[Run]:
+    trusted = np.flatnonzero(graph.trusted)
+    covariances = np.linalg.inv(graph.information[trusted])
+    return [_composed(graph, rows, edges, covariances, trusted) for rows, edges in _walk(graph, keep, trusted)]
 
 
 def _walk(graph: PoseGraph, keep: NDArray[np.bool_], trusted: Rows) -> Iterator[tuple[list[int], list[int]]]:
@@ -139,7 +152,7 @@ def _composed(graph: PoseGraph, rows: list[int], edges: list[int], covariances: 
 
 def _between_ends(run: Run, first: Array, last: Array) -> Array:
     """(L - 1, d + 1, d + 1) poses between the ends of a run."""
-    claimed_T_last = manifold.log((manifold.inverse((first @ run.composed[-1])[None]) @ last))[0]
+    claimed_T_last = manifold.log(manifold.inverse((first @ run.composed[-1])[None]) @ last)[0]
     share = np.linalg.solve(run.spread[-1], claimed_T_last)
     inner = run.composed[1:-1]
     # The cross covariance of an inner pose and the end of the run is spread @ Ad(end_T_inner)^T.

@@ -47,7 +47,7 @@ def two_laps(keyframes: int, true_closures: int, false_closures: int, seed: int)
 
     later = lap + rng.choice(keyframes - lap, true_closures, replace=False)
     earlier = np.clip(later - lap + rng.integers(-2, 3, true_closures), 0, lap - 1)
-    false = _distant_pairs(truth, false_closures, rng)
+    false = _distant_pairs(truth[:, :3, 3], false_closures, FALSE_CLOSURE_DISTANCE_M, rng)
     joined = np.concatenate([np.stack([earlier, later], axis=1), false])
     claims = np.concatenate([_between(truth, earlier, later), np.tile(np.eye(4), (false_closures, 1, 1))])
     errors = np.concatenate([rng.normal(0.0, sigmas, (true_closures, 6)), _aliasing(false_closures, rng)])
@@ -67,6 +67,44 @@ def two_laps(keyframes: int, true_closures: int, false_closures: int, seed: int)
         trusted=np.arange(edges) < keyframes - 1,
     )
     return graph, truth, np.concatenate([np.ones(keyframes - 1, dtype=bool), order < true_closures])
+
+
+def with_false_closures(
+    graph: PoseGraph, places: Array, share: float, seed: int
+) -> tuple[PoseGraph, NDArray[np.bool_]]:
+    """A graph with further closures that claim that random distant places coincide, with the noise of :func:`two_laps`.
+
+    Args:
+        graph: with at least one closure, whose information matrices the false ones borrow.
+        places: (N, d + 1, d + 1) poses by which places are distant: at least a tenth of the diagonal of the map apart.
+        share: number of false closures over that of the closures there are; at least one is added.
+        seed: of the random numbers.
+
+    Returns:
+        The graph with the false closures at the end, and (M,) bool whether an edge was there before.
+
+    Raises:
+        DataError: the graph has no closure to borrow from.
+    """
+    closures = np.flatnonzero(~graph.trusted)
+    if len(closures) == 0:
+        raise DataError("a graph without loop closures has no information matrices that false ones could borrow")
+    rng = np.random.default_rng(seed)
+    count = max(1, round(share * len(closures)))
+    positions = places[:, :-1, -1]
+    far = 0.1 * float(np.linalg.norm(positions.max(axis=0) - positions.min(axis=0)))
+    pairs = _distant_pairs(positions, count, far, rng)
+    claims = manifold.exp(_aliasing(count, rng)[:, manifold.PLANAR if graph.dimension == 2 else slice(None)])
+    result = PoseGraph(
+        ids=graph.ids,
+        poses=graph.poses,
+        a=np.concatenate([graph.a, pairs[:, 0]]),
+        b=np.concatenate([graph.b, pairs[:, 1]]),
+        a_T_b=np.concatenate([graph.a_T_b, claims]),
+        information=np.concatenate([graph.information, graph.information[rng.choice(closures, count)]]),
+        trusted=np.concatenate([graph.trusted, np.zeros(count, dtype=bool)]),
+    )
+    return result, np.arange(len(result.a)) < len(graph.a)
 
 
 def _circuit(turns: Array, length_m: float) -> Array:
@@ -97,11 +135,11 @@ def _aliasing(count: int, rng: np.random.Generator) -> Array:
     return np.concatenate([rng.uniform(-1.0, 1.0, (count, 3)), rng.uniform(-0.5, 0.5, (count, 3))], axis=1)
 
 
-def _distant_pairs(truth: Array, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _distant_pairs(positions: Array, count: int, far: float, rng: np.random.Generator) -> NDArray[np.int64]:
     pairs: list[tuple[int, int]] = []
     while len(pairs) < count:
-        a, b = sorted(rng.choice(len(truth), 2, replace=False))
-        if np.linalg.norm(truth[a, :3, 3] - truth[b, :3, 3]) > FALSE_CLOSURE_DISTANCE_M:
+        a, b = sorted(rng.choice(len(positions), 2, replace=False))
+        if np.linalg.norm(positions[a] - positions[b]) > far:
             pairs.append((int(a), int(b)))
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 

@@ -44,10 +44,18 @@ class WeightedGraph:
 
     def set_weights(self, weights: Array) -> None:
         """Weigh the closures with (M,) factors of their information; entries of trusted edges must be 1."""
+        stale = ((weights == 0.0) != (self.weights == 0.0)).any()
         for edge in self._closures[weights[self._closures] != self.weights[self._closures]].tolist():
-            factor = between_factor(self.graph, edge, self._square_roots[edge] * np.sqrt(weights[edge]))
-            self._table.factors.replace(int(self._table.slots[edge]), factor)
+            slot = int(self._table.slots[edge])
+            if weights[edge] == 0.0:
+                self._table.factors.remove(slot)
+            else:
+                factor = between_factor(self.graph, edge, self._square_roots[edge] * np.sqrt(weights[edge]))
+                self._table.factors.replace(slot, factor)
         self.weights = weights
+        if stale:
+            # A factor less is fill-in less.
+            self._ordering = self._table.factors.orderingCOLAMD()
 
     def optimise(self, iterations: int) -> None:
         """Move the poses by at most so many steps of the solver."""

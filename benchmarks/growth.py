@@ -21,15 +21,14 @@ import numpy as np
 from tqdm import tqdm
 
 from vloc_ros.pose_graph import Label, PoseGraph
-from vloc_ros.pose_graph.gnc import solve_gnc
-from vloc_ros.pose_graph.gnc_settings import GncSettings
 from vloc_ros.pose_graph.growing import GrowingGraph
 from vloc_ros.pose_graph.intake import Candidate
-from vloc_ros.pose_graph.labelling import label_closures
+from vloc_ros.pose_graph.settings import PoseGraphSettings
+from vloc_ros.pose_graph.solving import solve_and_label
 from vloc_ros.pose_graph.synthetic import two_laps
 
 BATCH, EXTRA, PATH = 150, 5, 2000
-SETTINGS = GncSettings()
+SETTINGS = PoseGraphSettings()
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,9 @@ def turn(growing: GrowingGraph) -> Turn:
     times = [time.process_time()]
     snapshot = growing.snapshot()
     times.append(time.process_time())
-    solution = solve_gnc(snapshot.graph, SETTINGS, snapshot.graph.poses)
-    verdicts = label_closures(snapshot.graph, solution, SETTINGS, snapshot.revision)
+    labelled = solve_and_label(snapshot.graph, SETTINGS, snapshot.graph.poses, snapshot.revision)
     times.append(time.process_time())
-    growing.accept(snapshot, solution, verdicts)
+    growing.accept(snapshot, labelled.solution, labelled.verdicts)
     times.append(time.process_time())
     return Turn(*np.diff(times).tolist(), len(snapshot.graph.ids), len(snapshot.measured))
 
@@ -93,7 +91,7 @@ def row(size: int, seed: int, whole: bool) -> str:
     if whole:
         start = growing.poses(range(size))
         begun = time.process_time()
-        solve_gnc(graph, SETTINGS, start)
+        solve_and_label(graph, SETTINGS, start, 0)
         seconds = f"{time.process_time() - begun:.2f}"
     inlier = np.array([closure.verdict.label is Label.INLIER for closure in growing.closures])
     median = {name: float(np.median([getattr(t, name) for t in turns])) for name in ("total", "snapshot", "solve", "accept")}

@@ -49,7 +49,7 @@ class PoseGraphNode(ManagedNode):
             raise
         self._outputs = GraphOutputs(self, self._settings)
         self._drawn = -1
-        # What the imports made stays: a garbage collection that looks through it again halts every thread for some 100 ms.
+        # What the imports made stays: a garbage collection that looks through it again halts every thread.
         gc.collect()
         gc.freeze()
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.pose_graph.closure_book import Closure
-from vloc_ros.pose_graph.labels import Label
+from vloc_ros.pose_graph.labels import Label, LabelReason, Verdict
 from vloc_ros.pose_graph.links import Groups, Link, by_odometry
 from vloc_ros.pose_graph.manifold import inverse, log
 from vloc_ros.pose_graph.tracks import Tracks
@@ -42,9 +42,14 @@ def align(tracks: Tracks, links: list[Link], closures: list[Closure]) -> None:
                 track.move(new_T_old)
 
 
+def fits(verdict: Verdict) -> bool:
+    """Whether a closure fits the solution, be it that others say the same or that nothing could contradict it."""
+    return verdict.label is Label.INLIER or verdict.reason is LabelReason.UNCHECKED
+
+
 def unchecked(tracks: Tracks, links: list[Link], closures: list[Closure]) -> set[int]:
-    """Numbers of accepted closures that alone join two parts of the graph, so that nothing could contradict them."""
-    accepted = [(closure.number, *_chains(tracks, closure)) for closure in closures if closure.verdict.label is Label.INLIER]
+    """Numbers of closures that fit, but alone join two parts of the graph, so that nothing could contradict them."""
+    accepted = [(closure.number, *_chains(tracks, closure)) for closure in closures if fits(closure.verdict)]
     across = [entry for entry in accepted if entry[1] != entry[2]]
     pairs = Counter(frozenset((a, b)) for _, a, b in across)
     alone = [entry for entry in across if pairs[frozenset(entry[1:])] == 1]

@@ -4,6 +4,7 @@ ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=realsense map:=s
 ros2 launch vloc_ros teach_repeat.launch.py mode:=repeat camera:=realsense map:=site.vloc rviz:=true
 ros2 launch vloc_ros teach_repeat.launch.py mode:=repeat camera:=realsense map:=site.vloc follow:=true wheel_odometry:=/odom
 ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=kitti map:=site.vloc data:=/path/to/sequence
+ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=realsense map:=site.vloc loop_closures:=true
 """
 
 from dataclasses import dataclass
@@ -139,6 +140,17 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "wheel_odometry", default_value="", description="Topic of the wheel odometry; empty: steer by the odometry of the cameras."
     ),
+    DeclareLaunchArgument(
+        "loop_closures",
+        default_value="false",
+        choices=["true", "false"],
+        description="Start the nodes that find and judge loop closures.",
+    ),
+    DeclareLaunchArgument(
+        "pose_graph_config",
+        default_value="",
+        description="With loop_closures: YAML file that counts more than config/pose_graph.yaml.",
+    ),
     DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="Start RViz 2."),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes, for several robots."),
     DeclareLaunchArgument(
@@ -161,6 +173,8 @@ def setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     actions.append(localization(argument, share, sim_time))
     if argument("follow") == "true" and argument("mode") == "repeat":
         actions.append(path_follower(argument, share, sim_time))
+    if argument("loop_closures") == "true":
+        actions += [make(argument, share, sim_time) for make in LOOP_CLOSURE_NODES]
     if argument("data"):
         actions.append(player(argument))
     if argument("bag"):
@@ -238,6 +252,24 @@ def path_follower(argument, share: Path, sim_time: bool) -> Node:
         output="screen",
         on_exit=Shutdown(reason="the path follower ended"),
     )
+
+
+def pose_graph(argument, share: Path, sim_time: bool) -> Node:
+    parameters: list = [str(share / "config" / "pose_graph.yaml")]
+    if argument("pose_graph_config"):
+        parameters.append(argument("pose_graph_config"))
+    return Node(
+        package=PACKAGE,
+        executable="pose_graph",
+        name="pose_graph",
+        namespace=argument("namespace"),
+        parameters=[*parameters, {"map": argument("map"), "use_sim_time": sim_time}],
+        output="screen",
+    )
+
+
+# What loop_closures:=true starts, in this order. The robot drives on without them: their end ends nothing else.
+LOOP_CLOSURE_NODES = [pose_graph]
 
 
 def mounting(recording: str) -> list[float]:

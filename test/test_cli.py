@@ -18,9 +18,9 @@ from vloc_ros.cli import build_parser, main
 from vloc_ros.data import open_recording
 from vloc_ros.mapping.integrity import check_map
 
-# That of the path follower has nothing to say about localisation.
+# Those of the path follower and of the pose graph have nothing to say about localisation.
 LOCALIZATION_FILES = sorted(
-    set((Path(__file__).parent.parent / "config").glob("*.yaml")) - {Path(__file__).parent.parent / "config" / "path_follower.yaml"}
+    file for file in (Path(__file__).parent.parent / "config").glob("*.yaml") if file.stem not in ("path_follower", "pose_graph")
 )
 FAST = ["--set", "stereo.min_depth=0.8", "--set", "keyframes.distance=0.3", "--set", "features.max_features=500"]
 

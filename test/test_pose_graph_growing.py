@@ -12,14 +12,14 @@ from vloc_ros.geometry.uncertainty import isotropic
 from vloc_ros.pose_graph import Label, LabelReason, manifold
 from vloc_ros.pose_graph.chain import OdometryChain
 from vloc_ros.pose_graph.gnc import solve_gnc
-from vloc_ros.pose_graph.gnc_settings import GncSettings
 from vloc_ros.pose_graph.growing import GrowingGraph, GrowthSettings
 from vloc_ros.pose_graph.intake import Candidate, Intake, Rejection
-from vloc_ros.pose_graph.labelling import label_closures
+from vloc_ros.pose_graph.settings import PoseGraphSettings
+from vloc_ros.pose_graph.solving import solve_and_label
 from vloc_ros.pose_graph.synthetic import two_laps
 
 SURE = isotropic(0.1, 0.01)
-SETTINGS = GncSettings()
+SETTINGS = PoseGraphSettings()
 
 
 def random_motions(count, seed=0):
@@ -49,9 +49,8 @@ def grown(graph, settings=None, keyframes=None):
 
 def solve(growing):
     snapshot = growing.snapshot()
-    solution = solve_gnc(snapshot.graph, SETTINGS, snapshot.graph.poses)
-    verdicts = label_closures(snapshot.graph, solution, SETTINGS, snapshot.revision)
-    return snapshot, growing.accept(snapshot, solution, verdicts)
+    labelled = solve_and_label(snapshot.graph, SETTINGS, snapshot.graph.poses, snapshot.revision)
+    return snapshot, growing.accept(snapshot, labelled.solution, labelled.verdicts)
 
 
 def line(count=40, step_m=1.0):
@@ -95,7 +94,7 @@ def test_the_motion_over_any_span_is_the_product_of_its_steps():
 
 def test_the_condensed_graph_has_the_solution_of_the_whole_one():
     graph, _, _ = two_laps(200, 20, 0, 3)
-    whole = solve_gnc(graph, SETTINGS, graph.poses)
+    whole = solve_gnc(graph, SETTINGS.gnc, graph.poses)
     growing, closures = grown(graph)
     for closure in closures:
         assert growing.add_candidate(closure) is Intake.ADDED
@@ -307,8 +306,8 @@ def test_what_was_added_while_the_solver_was_at_it_is_not_judged():
     growing.add_keyframe(40, np.eye(4), Candidate(39, 40, forward(1.0), SURE))
     growing.add_candidate(Candidate(0, 30, forward(30.01), isotropic(0.01, 0.001)))  # takes the place of the first
     growing.add_candidate(Candidate(1, 40, forward(39.0), SURE))
-    solution = solve_gnc(snapshot.graph, SETTINGS, snapshot.graph.poses)
-    changed = growing.accept(snapshot, solution, label_closures(snapshot.graph, solution, SETTINGS, snapshot.revision))
+    labelled = solve_and_label(snapshot.graph, SETTINGS, snapshot.graph.poses, snapshot.revision)
+    changed = growing.accept(snapshot, labelled.solution, labelled.verdicts)
     assert changed == []
     assert {closure.verdict.reason for closure in growing.closures} == {LabelReason.NOT_YET}
     assert growing.needs_solving

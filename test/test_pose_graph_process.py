@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,15 @@ from vloc_ros.pose_graph import Label
 from vloc_ros.pose_graph.gnc import solve_gnc
 from vloc_ros.pose_graph.gnc_settings import GncMethod, GncSettings, Optimizer
 from vloc_ros.pose_graph.labelling import label_closures
+from vloc_ros.pose_graph.settings import PoseGraphSettings
 from vloc_ros.pose_graph.solver_messages import SolveRequest, request_from_message, request_to_message
 from vloc_ros.pose_graph.solver_process import SolveFailure, SolverProcess
 from vloc_ros.pose_graph.synthetic import two_laps
 from vloc_ros.pose_graph.wire import LENGTH_BYTES, Message, decode, encode, length_of
 from vloc_ros.processes import child_environment
 
-SETTINGS = GncSettings()
-SLOW = GncSettings(method=GncMethod.GTSAM, optimizer=Optimizer.LEVENBERG_MARQUARDT)
+SETTINGS = PoseGraphSettings()
+SLOW = PoseGraphSettings(GncSettings(method=GncMethod.GTSAM, optimizer=Optimizer.LEVENBERG_MARQUARDT))
 SMALL, _, _ = two_laps(60, 8, 4, 1)
 LARGE, _, _ = two_laps(2000, 200, 100, 1)
 
@@ -96,7 +96,7 @@ def test_a_request_arrives_as_it_was():
 
 
 def test_it_answers_as_a_call_does_and_is_used_again():
-    direct = solve_gnc(SMALL, SETTINGS)
+    direct = solve_gnc(SMALL, SETTINGS.gnc)
     with solver() as process:
         first = solved(process, revision=5)
         assert process.start_seconds > 0.0
@@ -104,7 +104,7 @@ def test_it_answers_as_a_call_does_and_is_used_again():
         assert first.failure is None and first.attempts == 1
         np.testing.assert_allclose(first.solution.poses, direct.poses, atol=1e-9)
         np.testing.assert_allclose(first.solution.weights, direct.weights, atol=1e-9)
-        assert first.verdicts == label_closures(SMALL, replace(first.solution), SETTINGS, 5)
+        assert first.verdicts == label_closures(SMALL, first.solution, SETTINGS.labels, 5)
         assert {verdict.label for verdict in first.verdicts if verdict} == {Label.INLIER, Label.OUTLIER}
         second = solved(process, start=first.solution.poses)
         np.testing.assert_allclose(second.solution.poses, direct.poses, atol=1e-3)
@@ -185,7 +185,7 @@ def test_a_child_that_dies_over_a_request_is_replaced_and_the_request_is_tried_a
         assert outcome.attempts == 2
         assert process.restarts == 1
         assert process.pid != child.pid
-        np.testing.assert_allclose(outcome.solution.poses, solve_gnc(SMALL, SETTINGS).poses, atol=1e-9)
+        np.testing.assert_allclose(outcome.solution.poses, solve_gnc(SMALL, SETTINGS.gnc).poses, atol=1e-9)
 
 
 def test_a_child_that_died_while_it_had_nothing_to_do_costs_no_attempt():
@@ -221,12 +221,13 @@ def test_the_child_ends_with_its_parent(tmp_path: Path):
     script.write_text(
         "import time\n"
         "from vloc_ros.pose_graph.gnc_settings import GncMethod, GncSettings\n"
+        "from vloc_ros.pose_graph.settings import PoseGraphSettings\n"
         "from vloc_ros.pose_graph.solver_process import SolverProcess\n"
         "from vloc_ros.pose_graph.synthetic import two_laps\n"
         "solver = SolverProcess()\n"
         "while solver.pid is None:\n"
         "    time.sleep(0.02)\n"
-        "solver.submit(two_laps(2000, 200, 100, 1)[0], GncSettings(method=GncMethod.GTSAM))\n"
+        "solver.submit(two_laps(2000, 200, 100, 1)[0], PoseGraphSettings(GncSettings(method=GncMethod.GTSAM)))\n"
         "time.sleep(1.0)\n"
         "print(solver.pid, flush=True)\n"
         "time.sleep(60.0)\n"

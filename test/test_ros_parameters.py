@@ -20,6 +20,7 @@ from vloc_ros.path_following import FollowerSettings
 from vloc_ros.ros import params
 from vloc_ros.ros.managed_node import ManagedNode
 from vloc_ros.ros.node_settings import FollowerNodeSettings, LocalizationNodeSettings, Mode, PlayerNodeSettings
+from vloc_ros.ros.pose_graph_settings import GraphNodeSettings
 from vloc_ros.ros.runtime import RosUnavailableError, require_rclpy
 from vloc_ros.ros.simulator_settings import SimulatorNodeSettings
 from vloc_ros.settings import Settings
@@ -98,7 +99,7 @@ def test_no_parameter_belongs_to_two_components():
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_configuration_files_hold_known_keys_and_good_values(file):
     flat = dict(flatten(load_yaml(file)))
-    defaults = FOLLOWER if file.stem == "path_follower" else DEFAULTS
+    defaults = {"path_follower": FOLLOWER, "pose_graph": (GraphNodeSettings(),)}.get(file.stem, DEFAULTS)
     parts = params.split(flat, defaults)
     from vloc_ros.config import from_dict
 
@@ -119,7 +120,8 @@ def test_rviz_shows_topics_that_are_published():
     config = yaml.safe_load((ROOT / "rviz" / "teach_repeat.rviz").read_text())
     topics = {display["Topic"]["Value"] for display in config["Visualization Manager"]["Displays"] if "Topic" in display}
     source = "".join(file.read_text() for file in (ROOT / "vloc_ros" / "ros").glob("*.py"))
-    assert topics == {"path", "pose", "odometry", "keyframes", "ground_truth/odometry", "matches/image"}
+    of_localization = {"path", "pose", "odometry", "keyframes", "ground_truth/odometry", "matches/image"}
+    assert topics == of_localization | {"pose_graph/path", "pose_graph/markers"}
     assert all(f'"{topic}"' in source for topic in topics)
 
 

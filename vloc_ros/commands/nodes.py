@@ -10,6 +10,7 @@ from vloc_ros.commands.common import Subparsers, add_command, add_settings, load
 
 if TYPE_CHECKING:
     from vloc_ros.data import DatasetReader
+    from vloc_ros.processes import NodeSpec
     from vloc_ros.settings import Settings
 
 _PLAY_EXAMPLES = """
@@ -19,6 +20,7 @@ _UP_EXAMPLES = """
   vloc up teach_repeat --mode teach --map site.vloc --data noon/
   vloc up teach_repeat --mode repeat --map site.vloc --data dusk/ --out dusk_run
   vloc up teach_repeat --mode repeat --map site.vloc        (listens to a live camera)
+  vloc up teach_repeat --mode teach --map site.vloc --loop-closures
   vloc up closed_loop --mode teach --map sim.vloc --site 2 --length 80 --lockstep
   vloc up closed_loop --mode repeat --map sim.vloc --condition dusk --lockstep --out dusk_drive"""
 
@@ -35,6 +37,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--map", type=Path, required=True, help="map file, *.vloc; teach makes it")
     parser.add_argument("--data", dest="source", type=Path, help="recording to play (default: a live camera)")
     parser.add_argument("--out", type=Path, help="folder for the trajectory and the log of each frame")
+    parser.add_argument("--loop-closures", action="store_true", help="teach_repeat: also find and judge loop closures")
     add_settings(parser)
     _add_playback(parser)
     _add_simulation(parser)
@@ -89,6 +92,14 @@ def localization_parameters(
     return parameters
 
 
+def loop_closure_nodes(map_path: Path, *, sim_time: bool) -> list[NodeSpec]:
+    """The nodes that find and judge loop closures beside the localization."""
+    from vloc_ros.processes import NodeSpec
+
+    parameters = {"map": str(map_path), "use_sim_time": sim_time}
+    return [NodeSpec(name, name, parameters) for name in ("pose_graph",)]
+
+
 def _play(args: argparse.Namespace) -> int:
     from vloc_ros.processes import NodeSpec, run_nodes
 
@@ -141,6 +152,8 @@ def _up_teach_repeat(args: argparse.Namespace) -> int:
             "localization", "localization", localization_parameters(args.mode, args.map, args.out, settings, args.source, reader)
         )
     ]
+    if args.loop_closures:
+        specs += loop_closure_nodes(args.map, sim_time=reader is not None)
     if reader is None:
         return run_nodes(specs)
     specs.append(NodeSpec("player", "player", player_parameters(args)))

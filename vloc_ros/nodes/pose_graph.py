@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from vloc_ros.ros.worker import Worker
 
 _TURN_S, _REPORT_S, _PICTURE_S = 0.05, 1.0, 2.0
 _STOP_S = 30.0
+_SWITCH_S = 0.0005
 
 
 class PoseGraphNode(ManagedNode):
@@ -46,6 +48,9 @@ class PoseGraphNode(ManagedNode):
             raise
         self._outputs = GraphOutputs(self, self._settings)
         self._drawn = -1
+        # What the imports made stays: a garbage collection that looks through it again halts every thread.
+        gc.collect()
+        gc.freeze()
 
     def activate(self) -> None:
         """Listen, and solve whenever there is something new."""
@@ -155,6 +160,8 @@ class PoseGraphNode(ManagedNode):
 
 def main(arguments: list[str] | None = None) -> int:
     """Console script ``pose_graph``."""
+    # While the worker's thread makes messages, each step of the executor waits so long for Python's lock.
+    sys.setswitchinterval(_SWITCH_S)
     return run_node(PoseGraphNode, arguments)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vloc_ros.pose_graph.graph import PoseGraph
 from vloc_ros.pose_graph.intake import Candidate
@@ -59,13 +59,13 @@ def condense(tracks: Tracks, links: list[Link], candidates: list[tuple[int, Cand
     for chain, (track, of_chain) in enumerate(zip(tracks.all, rows, strict=True)):
         motions, covariances = track.chain.between(of_chain[:-1], of_chain[1:])
         start = np.arange(first[chain], first[chain + 1] - 1)
-        edges.add(start, start + 1, motions, np.linalg.inv(covariances))
+        edges.add(start, start + 1, motions, covariances)
     for link in links:
-        edges.add([row(link.a)], [row(link.b)], link.a_T_b[None], np.linalg.inv(link.covariance)[None])
+        edges.add([row(link.a)], [row(link.b)], link.a_T_b[None], link.covariance[None])
     trusted = edges.count
     for _, candidate in candidates:
         a, b = row(tracks.places[candidate.a]), row(tracks.places[candidate.b])
-        edges.add([a], [b], candidate.a_T_b[None], np.linalg.inv(candidate.covariance)[None])
+        edges.add([a], [b], candidate.a_T_b[None], candidate.covariance[None])
     ids = np.concatenate([np.array(t.ids, dtype=np.int64)[r] for t, r in zip(tracks.all, rows, strict=True)])
     graph = edges.graph(ids, poses, trusted)
     return Condensed(graph, rows, first[:-1], [number for number, _ in candidates])
@@ -82,11 +82,12 @@ class _Edges:
         self._parts: list[tuple[Rows, Rows, Array, Array]] = []
         self.count = 0
 
-    def add(self, a: object, b: object, a_T_b: Array, information: Array) -> None:
-        self._parts.append((np.asarray(a, dtype=np.int64), np.asarray(b, dtype=np.int64), a_T_b, information))
+    def add(self, a: ArrayLike, b: ArrayLike, a_T_b: Array, covariances: Array) -> None:
+        self._parts.append((np.asarray(a, dtype=np.int64), np.asarray(b, dtype=np.int64), a_T_b, covariances))
         self.count += len(a_T_b)
 
     def graph(self, ids: Rows, poses: Array, trusted: int) -> PoseGraph:
-        a, b, a_T_b, information = (np.concatenate(columns) for columns in zip(*self._parts, strict=True))
-        information = 0.5 * (information + information.transpose(0, 2, 1))
+        a, b, a_T_b, covariances = (np.concatenate(columns) for columns in zip(*self._parts, strict=True))
+        information = np.linalg.inv(covariances)
+        information = np.asarray(0.5 * (information + information.transpose(0, 2, 1)), dtype=np.float64)
         return PoseGraph(ids, poses, a, b, a_T_b, information, np.arange(self.count) < trusted)

@@ -15,7 +15,7 @@ from vloc_ros.pose_graph.condensed import Condensed, condense
 from vloc_ros.pose_graph.gnc import GncSolution
 from vloc_ros.pose_graph.graph import PoseGraph
 from vloc_ros.pose_graph.intake import Candidate, Intake, Rejection, Rejections, WaitingRoom, fault
-from vloc_ros.pose_graph.joining import align, unchecked
+from vloc_ros.pose_graph.joining import align, fits, unchecked
 from vloc_ros.pose_graph.labels import Label, LabelReason, Verdict
 from vloc_ros.pose_graph.links import Link
 from vloc_ros.pose_graph.tracks import Tracks
@@ -206,6 +206,8 @@ class GrowingGraph:
             verdict = closure.verdict
             if closure.number in alone:
                 verdict = replace(verdict, label=Label.UNDECIDED, reason=LabelReason.UNCHECKED)
+            elif fits(verdict):  # also where only closures that this solution left out could have contradicted it
+                verdict = replace(verdict, label=Label.INLIER, reason=LabelReason.AGREES)
             if self._book.judge(closure.number, verdict):
                 changed.append(closure.number)
         self._changed = self._changed or self._book.unweighed

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.pose_graph.closure_book import Closure
-from vloc_ros.pose_graph.labels import Label
+from vloc_ros.pose_graph.labels import Label, LabelReason, Verdict
 from vloc_ros.pose_graph.links import Groups, Link, by_odometry
 from vloc_ros.pose_graph.manifold import inverse, log
 from vloc_ros.pose_graph.tracks import Tracks
@@ -22,13 +24,15 @@ def align(tracks: Tracks, links: list[Link], closures: list[Closure]) -> None:
     GNC finds the solution near its start; a session at an arbitrary place would make every true closure look false. Each
     closure implies one place of the session; the one is taken whose median distance from the others is the smallest.
     """
-    groups, chain_of = by_odometry(len(tracks.all), links), {id: place.chain for id, place in tracks.places.items()}
+    if len(tracks.all) == 1:
+        return
+    groups = by_odometry(len(tracks.all), links)
     for closure in closures:
         if closure.verdict.label is Label.INLIER:
-            groups.join(chain_of[closure.measured.a], chain_of[closure.measured.b])
+            groups.join(*_chains(tracks, closure))
     across: dict[int, list[Closure]] = {}
     for closure in closures:
-        a, b = groups.root(chain_of[closure.measured.a]), groups.root(chain_of[closure.measured.b])
+        a, b = map(groups.root, _chains(tracks, closure))
         if a != b:
             across.setdefault(max(a, b), []).append(closure)
     for root in sorted(across):  # a group is moved after those before it
@@ -38,16 +42,17 @@ def align(tracks: Tracks, links: list[Link], closures: list[Closure]) -> None:
                 track.move(new_T_old)
 
 
+def fits(verdict: Verdict) -> bool:
+    """Whether a closure fits the solution, be it that others say the same or that nothing could contradict it."""
+    return verdict.label is Label.INLIER or verdict.reason is LabelReason.UNCHECKED
+
+
 def unchecked(tracks: Tracks, links: list[Link], closures: list[Closure]) -> set[int]:
-    """Numbers of accepted closures that alone join two parts of the graph, so that nothing could contradict them."""
-    across = [
-        (closure.number, tracks.places[closure.measured.a].chain, tracks.places[closure.measured.b].chain)
-        for closure in closures
-        if closure.verdict.label is Label.INLIER
-    ]
-    across = [(number, a, b) for number, a, b in across if a != b]
-    pairs = [frozenset((a, b)) for _, a, b in across]
-    alone = [entry for entry, pair in zip(across, pairs, strict=True) if pairs.count(pair) == 1]
+    """Numbers of closures that fit, but alone join two parts of the graph, so that nothing could contradict them."""
+    accepted = [(closure.number, *_chains(tracks, closure)) for closure in closures if fits(closure.verdict)]
+    across = [entry for entry in accepted if entry[1] != entry[2]]
+    pairs = Counter(frozenset((a, b)) for _, a, b in across)
+    alone = [entry for entry in across if pairs[frozenset(entry[1:])] == 1]
     found = set()
     for number, a, b in alone:
         groups = by_odometry(len(tracks.all), links)
@@ -57,6 +62,10 @@ def unchecked(tracks: Tracks, links: list[Link], closures: list[Closure]) -> set
         if groups.root(a) != groups.root(b):
             found.add(number)
     return found
+
+
+def _chains(tracks: Tracks, closure: Closure) -> tuple[int, int]:
+    return tracks.places[closure.measured.a].chain, tracks.places[closure.measured.b].chain
 
 
 def _move(tracks: Tracks, closure: Closure, groups: Groups, root: int) -> Array:

@@ -7,8 +7,8 @@ import sys
 from typing import BinaryIO
 
 from vloc_ros.errors import VlocError
-from vloc_ros.pose_graph import gnc, labelling
-from vloc_ros.pose_graph.solver_messages import SolveAnswer, answer_to_message, request_from_message
+from vloc_ros.pose_graph.solver_messages import answer_to_message, request_from_message
+from vloc_ros.pose_graph.solving import solve_and_label
 from vloc_ros.pose_graph.wire import LENGTH_BYTES, Message, decode, encode, length_of
 from vloc_ros.processes import end_with_parent
 
@@ -24,13 +24,12 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 def _answer(body: bytes) -> Message:
     try:
         request = request_from_message(decode(body))
-        solution = gnc.solve_gnc(request.graph, request.settings, request.start)
-        verdicts = labelling.label_closures(request.graph, solution, request.settings, request.revision)
+        answer = solve_and_label(request.graph, request.settings, request.start, request.revision)
     except VlocError as error:
         return Message({"error": str(error)}, {})
     except Exception as error:  # gtsam raises RuntimeError for whatever it cannot do
         return Message({"error": f"the solver failed: {type(error).__name__}: {error}"}, {})
-    return answer_to_message(SolveAnswer(solution, verdicts))
+    return answer_to_message(answer)
 
 
 def main() -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.config import from_dict, to_dict
-from vloc_ros.pose_graph.gnc import GncSettings, GncSolution
+from vloc_ros.pose_graph.gnc import GncSolution
 from vloc_ros.pose_graph.graph import PoseGraph
 from vloc_ros.pose_graph.labels import Label, LabelReason, Verdict
+from vloc_ros.pose_graph.settings import PoseGraphSettings
+from vloc_ros.pose_graph.solving import LabelledSolution
 from vloc_ros.pose_graph.wire import Message
 
 Array = NDArray[np.float64]
@@ -25,23 +28,15 @@ class SolveRequest:
 
     Attributes:
         graph: it.
-        settings: of the solver.
+        settings: of the solver and the labels.
         start: (N, d + 1, d + 1) poses to start from; None: the solver integrates the odometry.
         revision: number that the verdicts shall bear.
     """
 
     graph: PoseGraph
-    settings: GncSettings
+    settings: PoseGraphSettings
     start: Array | None = None
     revision: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SolveAnswer:
-    """A solution and the verdict on each edge (None for trusted ones)."""
-
-    solution: GncSolution
-    verdicts: list[Verdict | None]
 
 
 def request_to_message(request: SolveRequest) -> Message:
@@ -61,11 +56,11 @@ def request_from_message(message: Message) -> SolveRequest:
         ConfigError: a setting is wrong.
     """
     graph = PoseGraph(**{field.name: message.arrays[field.name] for field in fields(PoseGraph)})
-    settings, revision = from_dict(GncSettings, message.meta["settings"]), int(message.meta["revision"])
+    settings, revision = from_dict(PoseGraphSettings, message.meta["settings"]), int(message.meta["revision"])
     return SolveRequest(graph, settings, message.arrays.get(_START), revision)
 
 
-def answer_to_message(answer: SolveAnswer) -> Message:
+def answer_to_message(answer: LabelledSolution) -> Message:
     """For the way back."""
     values = {field.name: getattr(answer.solution, field.name) for field in fields(GncSolution)}
     arrays = {_SOLUTION + name: value for name, value in values.items() if isinstance(value, np.ndarray)}
@@ -78,7 +73,7 @@ def answer_to_message(answer: SolveAnswer) -> Message:
     return Message({"solution": numbers}, arrays)
 
 
-def answer_from_message(message: Message) -> SolveAnswer:
+def answer_from_message(message: Message) -> LabelledSolution:
     """Inverse of :func:`answer_to_message`."""
     columns = (message.arrays[name].tolist() for name in ("label", "reason", "verdict"))
     verdicts = [
@@ -86,4 +81,5 @@ def answer_from_message(message: Message) -> SolveAnswer:
         for label, reason, (weight, chi2, revision) in zip(*columns, strict=True)
     ]
     arrays = {name.removeprefix(_SOLUTION): value for name, value in message.arrays.items() if name.startswith(_SOLUTION)}
-    return SolveAnswer(GncSolution(**message.meta["solution"], **arrays), verdicts)
+    parts: dict[str, Any] = {**message.meta["solution"], **arrays}
+    return LabelledSolution(GncSolution(**parts), verdicts)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.errors import VlocError
-from vloc_ros.pose_graph.gnc import GncSettings, GncSolution
+from vloc_ros.pose_graph.gnc import GncSolution
 from vloc_ros.pose_graph.graph import PoseGraph
 from vloc_ros.pose_graph.labels import Verdict
+from vloc_ros.pose_graph.settings import PoseGraphSettings
 from vloc_ros.pose_graph.solver_messages import SolveRequest, answer_from_message, request_to_message
 from vloc_ros.pose_graph.solver_pipe import ChildLostError, SolverChild
 
@@ -104,7 +105,7 @@ class SolverProcess:
         """How long the last start took until the child was ready [s], the import of gtsam above all; 0.0 before."""
         return self._start_seconds
 
-    def submit(self, graph: PoseGraph, settings: GncSettings, start: Array | None = None, revision: int = 0) -> None:
+    def submit(self, graph: PoseGraph, settings: PoseGraphSettings, start: Array | None = None, revision: int = 0) -> None:
         """Ask for a solution; returns at once. The arrays must not be changed afterwards.
 
         Raises:

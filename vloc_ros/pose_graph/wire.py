@@ -45,7 +45,8 @@ def encode(message: Message) -> bytes:
     buffer = io.BytesIO()
     buffer.write(bytes(LENGTH_BYTES))
     meta = np.frombuffer(json.dumps(dict(message.meta)).encode("utf-8"), dtype=np.uint8)
-    np.savez(buffer, **{_META: meta, **message.arrays})
+    parts: dict[str, Any] = {_META: meta, **message.arrays}
+    np.savez(buffer, **parts)
     frame = buffer.getbuffer()
     frame[:LENGTH_BYTES] = (len(frame) - LENGTH_BYTES).to_bytes(LENGTH_BYTES, "little")
     return bytes(frame)

@@ -25,6 +25,7 @@ from geometry_msgs.msg import (
 )
 from nav_msgs.msg import Odometry, Path
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from vloc_ros.errors import DataError
@@ -140,5 +141,16 @@ def pose_with_covariance_from_ros(message: PoseWithCovarianceStamped) -> tuple[A
 
 def path_to_ros(stamp_ns: int, frame: str, stamps_ns: list[int], poses: list[Array]) -> Path:
     """Path through poses given in ``frame``."""
-    entries = [PoseStamped(header=header(s, frame), pose=pose_to_ros(p)) for s, p in zip(stamps_ns, poses, strict=True)]
+    if len(stamps_ns) != len(poses):
+        raise ValueError(f"a path of {len(poses)} poses needs as many stamps, not {len(stamps_ns)}")
+    if not poses:
+        return Path(header=header(stamp_ns, frame))
+    # All rotations at once: one by one they take most of the time of a long path.
+    every = np.asarray(poses)
+    rotations = np.asarray(Rotation.from_matrix(every[:, :3, :3]).as_quat())
+    rotations = np.where(rotations[:, 3:] < 0.0, -rotations, rotations)
+    entries = []
+    for stamp, (px, py, pz), (x, y, z, w) in zip(stamps_ns, every[:, :3, 3].tolist(), rotations.tolist(), strict=True):
+        pose = Pose(position=Point(x=px, y=py, z=pz), orientation=Quaternion(x=x, y=y, z=z, w=w))
+        entries.append(PoseStamped(header=header(stamp, frame), pose=pose))
     return Path(header=header(stamp_ns, frame), poses=entries)

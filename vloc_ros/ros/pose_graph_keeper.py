@@ -18,6 +18,7 @@ from vloc_ros.mapping import Edge, EdgeKind, KeyframeId, MapStore
 from vloc_ros.pose_graph.closure_book import Closure
 from vloc_ros.pose_graph.growing import GrowingGraph, Snapshot
 from vloc_ros.pose_graph.intake import Candidate, Intake, Rejection
+from vloc_ros.pose_graph.settings import PoseGraphSettings
 from vloc_ros.pose_graph.solver_process import SolveOutcome, SolverProcess
 from vloc_ros.ros import pose_graph_map
 from vloc_ros.ros.pose_graph_map import as_candidate, keyframe_of, number_of
@@ -143,7 +144,8 @@ class GraphKeeper:
         if wanted and self.graph.closures and not self.solver.busy:
             self._forced, self._started = False, self._clock()
             self._in_flight = self.graph.snapshot()
-            self.solver.submit(self._in_flight.graph, self._settings.gnc, self._in_flight.graph.poses, self._in_flight.revision)
+            graph, settings = self._in_flight.graph, PoseGraphSettings(self._settings.gnc, self._settings.labels)
+            self.solver.submit(graph, settings, graph.poses, self._in_flight.revision)
         return changed
 
     def _take(self, outcome: SolveOutcome) -> list[Closure] | None:

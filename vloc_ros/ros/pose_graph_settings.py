@@ -8,6 +8,7 @@ from vloc_ros.config import param, section
 from vloc_ros.mapping.odometry import OdometrySettings
 from vloc_ros.pose_graph.gnc_settings import GncSettings
 from vloc_ros.pose_graph.growing import GrowthSettings
+from vloc_ros.pose_graph.labelling import LabelSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +38,5 @@ class GraphNodeSettings:
     solver: SolverSettings = section(SolverSettings)
     growth: GrowthSettings = section(GrowthSettings)
     gnc: GncSettings = section(GncSettings)
+    labels: LabelSettings = section(LabelSettings)
     odometry: OdometrySettings = section(OdometrySettings)

@@ -4,7 +4,7 @@ ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=realsense map:=s
 ros2 launch vloc_ros teach_repeat.launch.py mode:=repeat camera:=realsense map:=site.vloc rviz:=true
 ros2 launch vloc_ros teach_repeat.launch.py mode:=repeat camera:=realsense map:=site.vloc follow:=true wheel_odometry:=/odom
 ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=kitti map:=site.vloc data:=/path/to/sequence
-ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=realsense map:=site.vloc loop_closures:=true
+ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=realsense map:=site.vloc loop_closures:=false
 """
 
 from dataclasses import dataclass
@@ -142,9 +142,14 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         "loop_closures",
-        default_value="false",
-        choices=["true", "false"],
-        description="Start the nodes that find and judge loop closures.",
+        default_value="auto",
+        choices=["auto", "true", "false"],
+        description="Start the nodes that find and judge loop closures; auto: when a route is taught.",
+    ),
+    DeclareLaunchArgument(
+        "place_recognition_config",
+        default_value="",
+        description="With loop_closures: YAML file that counts more than config/place_recognition.yaml.",
     ),
     DeclareLaunchArgument(
         "pose_graph_config",
@@ -173,8 +178,8 @@ def setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     actions.append(localization(argument, share, sim_time))
     if argument("follow") == "true" and argument("mode") == "repeat":
         actions.append(path_follower(argument, share, sim_time))
-    if argument("loop_closures") == "true":
-        actions += [make(argument, share, sim_time) for make in LOOP_CLOSURE_NODES]
+    if argument("loop_closures") == "true" or (argument("loop_closures") == "auto" and argument("mode") == "teach"):
+        actions += loop_closures(argument, share, sim_time)
     if argument("data"):
         actions.append(player(argument))
     if argument("bag"):
@@ -254,22 +259,24 @@ def path_follower(argument, share: Path, sim_time: bool) -> Node:
     )
 
 
-def pose_graph(argument, share: Path, sim_time: bool) -> Node:
-    parameters: list = [str(share / "config" / "pose_graph.yaml")]
-    if argument("pose_graph_config"):
-        parameters.append(argument("pose_graph_config"))
-    return Node(
-        package=PACKAGE,
-        executable="pose_graph",
-        name="pose_graph",
-        namespace=argument("namespace"),
-        parameters=[*parameters, {"map": argument("map"), "use_sim_time": sim_time}],
-        output="screen",
-    )
-
-
-# What loop_closures:=true starts, in this order. The robot drives on without them: their end ends nothing else.
-LOOP_CLOSURE_NODES = [pose_graph]
+def loop_closures(argument, share: Path, sim_time: bool) -> list[Node]:
+    """The robot drives on without these nodes: their end ends nothing else."""
+    own = {"place_recognition": argument("place_recognition_config"), "pose_graph": argument("pose_graph_config")}
+    return [
+        Node(
+            package=PACKAGE,
+            executable=name,
+            name=name,
+            namespace=argument("namespace"),
+            parameters=[
+                str(share / "config" / f"{name}.yaml"),
+                *([config] if config else []),
+                {"map": argument("map"), "use_sim_time": sim_time},
+            ],
+            output="screen",
+        )
+        for name, config in own.items()
+    ]
 
 
 def mounting(recording: str) -> list[float]:

@@ -20,6 +20,7 @@ from vloc_ros.path_following import FollowerSettings
 from vloc_ros.ros import params
 from vloc_ros.ros.managed_node import ManagedNode
 from vloc_ros.ros.node_settings import FollowerNodeSettings, LocalizationNodeSettings, Mode, PlayerNodeSettings
+from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
 from vloc_ros.ros.pose_graph_settings import GraphNodeSettings
 from vloc_ros.ros.runtime import RosUnavailableError, require_rclpy
 from vloc_ros.ros.simulator_settings import SimulatorNodeSettings
@@ -99,7 +100,11 @@ def test_no_parameter_belongs_to_two_components():
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_configuration_files_hold_known_keys_and_good_values(file):
     flat = dict(flatten(load_yaml(file)))
-    defaults = {"path_follower": FOLLOWER, "pose_graph": (GraphNodeSettings(),)}.get(file.stem, DEFAULTS)
+    defaults = {
+        "path_follower": FOLLOWER,
+        "pose_graph": (GraphNodeSettings(),),
+        "place_recognition": (RecognitionNodeSettings(),),
+    }.get(file.stem, DEFAULTS)
     parts = params.split(flat, defaults)
     from vloc_ros.config import from_dict
 

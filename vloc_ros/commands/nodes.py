@@ -20,7 +20,7 @@ _UP_EXAMPLES = """
   vloc up teach_repeat --mode teach --map site.vloc --data noon/
   vloc up teach_repeat --mode repeat --map site.vloc --data dusk/ --out dusk_run
   vloc up teach_repeat --mode repeat --map site.vloc        (listens to a live camera)
-  vloc up teach_repeat --mode teach --map site.vloc --loop-closures
+  vloc up teach_repeat --mode teach --map site.vloc --no-loop-closures
   vloc up closed_loop --mode teach --map sim.vloc --site 2 --length 80 --lockstep
   vloc up closed_loop --mode repeat --map sim.vloc --condition dusk --lockstep --out dusk_drive"""
 
@@ -37,7 +37,11 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--map", type=Path, required=True, help="map file, *.vloc; teach makes it")
     parser.add_argument("--data", dest="source", type=Path, help="recording to play (default: a live camera)")
     parser.add_argument("--out", type=Path, help="folder for the trajectory and the log of each frame")
-    parser.add_argument("--loop-closures", action="store_true", help="teach_repeat: also find and judge loop closures")
+    parser.add_argument(
+        "--loop-closures",
+        action=argparse.BooleanOptionalAction,
+        help="teach_repeat: find and judge loop closures (default: when a route is taught)",
+    )
     add_settings(parser)
     _add_playback(parser)
     _add_simulation(parser)
@@ -97,7 +101,7 @@ def loop_closure_nodes(map_path: Path, *, sim_time: bool) -> list[NodeSpec]:
     from vloc_ros.processes import NodeSpec
 
     parameters = {"map": str(map_path), "use_sim_time": sim_time}
-    return [NodeSpec(name, name, parameters) for name in ("pose_graph",)]
+    return [NodeSpec(name, name, parameters) for name in ("place_recognition", "pose_graph")]
 
 
 def _play(args: argparse.Namespace) -> int:
@@ -152,7 +156,7 @@ def _up_teach_repeat(args: argparse.Namespace) -> int:
             "localization", "localization", localization_parameters(args.mode, args.map, args.out, settings, args.source, reader)
         )
     ]
-    if args.loop_closures:
+    if args.loop_closures or (args.loop_closures is None and args.mode == "teach"):
         specs += loop_closure_nodes(args.map, sim_time=reader is not None)
     if reader is None:
         return run_nodes(specs)

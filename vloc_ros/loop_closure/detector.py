@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.config import param, section
+from vloc_ros.data.model_card import ModelCard
 from vloc_ros.errors import MapError
 from vloc_ros.loop_closure.verifier import Candidate, LoopVerifier, Rejection, VerificationSettings
 from vloc_ros.mapping import Keyframe, KeyframeId, MapStore
@@ -86,6 +87,16 @@ class LoopDetector:
     def descriptor_name(self) -> str:
         """Name of the global descriptor that proposes."""
         return self._describer.descriptor.name
+
+    @property
+    def card(self) -> ModelCard:
+        """What makes the global descriptors."""
+        return self._describer.descriptor.card
+
+    @property
+    def described(self) -> list[KeyframeId]:
+        """The keyframes of the map that have their global descriptor."""
+        return list(self._index.ids)
 
     def process(self, keyframe: Keyframe) -> Detection:
         """Find the loop that a keyframe of the map closes, if any. Asked again for the same keyframe, it finds nothing new.

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from vloc_ros.data.model_card import ModelCard
 from vloc_ros.errors import ConfigError, VlocError
-from vloc_ros.features import create_extractor
 from vloc_ros.loop_closure import Detection, LoopDetector
+from vloc_ros.loop_closure.search import detector_for
+from vloc_ros.loop_closure.settings import LoopClosureSettings
 from vloc_ros.mapping import KeyframeId, MapStore
-from vloc_ros.mapping.registration import Registrar
-from vloc_ros.retrieval.of_map import MapDescriptor
 from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
 from vloc_ros.ros.statistics import Statistics
 
@@ -114,13 +113,10 @@ class Recognizer:
         keyframes = store.keyframes()
         if len(keyframes) < settings.begin_with:
             return None
-        # Verification only needs the metric of the features, which does not depend on how many there are.
-        metric = create_extractor(store.feature_name, 1).metric
-        registrar = Registrar(store.camera, metric, settings.matching, settings.pnp)
-        describer = MapDescriptor.of(store, settings.loops.descriptor)
-        self._card = describer.descriptor.card
-        described = set(describer.stored(store)[0])
-        self._detector = LoopDetector(store, describer, registrar, settings.loops)
+        loops = LoopClosureSettings(loops=settings.loops, matching=settings.matching, pnp=settings.pnp)
+        self._detector = detector_for(store, loops, live=True)
+        self._card = self._detector.card
+        described = set(self._detector.described)
         missed = [keyframe.id for keyframe in keyframes if keyframe.id not in described and keyframe.id not in self._announced]
         self._waiting.extendleft(reversed(missed))
         self._announced.update(missed)

@@ -15,7 +15,7 @@ from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.estimate import PoseEstimate, RejectReason
 from vloc_ros.geometry.pnp import Landmarks, PnpSettings, estimate_pose
-from vloc_ros.geometry.uncertainty import of_inverse
+from vloc_ros.geometry.uncertainty import isotropic, of_inverse
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.float32]
@@ -35,10 +35,28 @@ class OdometrySettings:
     max_speed: float = param(30.0, "a faster motion is refused", unit="m/s", min=0.1, max=100.0)
     drift_percent: float = param(1.0, "odometry uncertainty per distance (one sigma)", unit="%", min=0.01, max=100.0)
     drift_deg_per_m: float = param(0.05, "heading uncertainty per distance (one sigma)", unit="deg/m", min=0.001, max=90.0)
+    drift_percent_of_turn: float = param(1.0, "heading uncertainty per rotation (one sigma)", unit="%", min=0.0, max=100.0)
+    correlated_m: float = param(10.0, "errors of the odometry are alike over this distance", unit="m", min=0.0, max=1000.0)
+    correlated_rad: float = param(1.0, "and over this much rotation", unit="rad", min=0.0, max=100.0)
 
     def drift(self, distance: float) -> tuple[float, float]:
         """Standard deviations [m], [rad] that odometry collects over a distance [m], beyond the noise of its matches."""
         return distance * self.drift_percent / 100.0, distance * float(np.radians(self.drift_deg_per_m))
+
+    def drift_between(self, distance: float, angle: float) -> Array:
+        """(6, 6) covariance that odometry collects between two keyframes, beyond the noise of its matches.
+
+        Errors of odometry (calibration, rolling distance, depth) persist over some metres or part of a turn. Treated as
+        independent from keyframe to keyframe they would average out, and the more so the denser the keyframes are; so the
+        variance of a short piece is its share of the variance of a piece as long as the errors persist.
+
+        Args:
+            distance: travelled [m].
+            angle: between the two orientations [rad].
+        """
+        metres, radians = self.drift(np.sqrt(distance * max(distance, self.correlated_m)))
+        turned = self.drift_percent_of_turn / 100.0 * np.sqrt(angle * max(angle, self.correlated_rad))
+        return isotropic(metres, float(np.hypot(radians, turned)))
 
 
 @dataclass(frozen=True, slots=True)

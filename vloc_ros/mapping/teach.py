@@ -156,7 +156,8 @@ class Teacher:
         if self._since is not None:
             since = self._since
             map_T_base = se3.normalised(since.keyframe.map_T_base @ since.keyframe_T_base)
-            covariance = since.covariance + isotropic(*self._settings.odometry.drift(since.distance))
+            angle = se3.rotation_angle(since.keyframe_T_base)
+            covariance = since.covariance + self._settings.odometry.drift_between(since.distance, angle)
             id = self._store.next_keyframe_id(self._session)
             edge = Edge(since.keyframe.id, id, EdgeKind.ODOMETRY, since.keyframe_T_base, covariance)
         image = frame.left if self._settings.keyframes.image_quality > 0 else None

@@ -104,7 +104,8 @@ class GraphKeeper:
         if last is None or last[0] >= id.keyframe:
             return None
         a_T_b = se3.between(last[1], map_T_base)
-        covariance = isotropic(*np.maximum(self._settings.odometry.drift(se3.translation_norm(a_T_b)), (1e-3, 1e-4)))
+        drift = self._settings.odometry.drift_between(se3.translation_norm(a_T_b), se3.rotation_angle(a_T_b))
+        covariance = drift + isotropic(1e-3, 1e-4)
         self.odometry_sources["poses"] += 1
         return Edge(KeyframeId(id.session, last[0]), id, EdgeKind.ODOMETRY, a_T_b, covariance)
 

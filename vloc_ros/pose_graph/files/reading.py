@@ -105,7 +105,7 @@ def _take(contents: _Contents, line: Line) -> None:
         return
     if contents.dimension not in (0, kind.dimension):
         raise line.error(
-            0, f"{tag} is {kind.dimension}D, but the lines before are {contents.dimension}D: a graph is one or the other"
+            0, f"{tag} is {kind.dimension}D, but the lines before it are {contents.dimension}D"
         )
     contents.dimension = kind.dimension
     line.expect(kind.fields)

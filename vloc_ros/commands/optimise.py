@@ -42,12 +42,10 @@ def register(subparsers: Subparsers) -> None:
         choices=["tum", "kitti"],
         action="append",
         default=[],
-        help="write the optimised poses as optimised_tum.txt or optimised_kitti.txt too",
+        help="write optimised_tum.txt or optimised_kitti.txt too",
     )
     parser.add_argument("--config", type=Path, help="YAML file with the sections gnc and labels")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting, e.g. gnc.probability=0.999"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, e.g. gnc.probability=0.999")
     add_json(parser)
 
 

@@ -68,6 +68,11 @@ def square_roots(information: Array) -> Array:
     return np.ascontiguousarray(np.linalg.cholesky(swapped).transpose(0, 2, 1))
 
 
+def from_gtsam_tangent(matrix: Array) -> Array:
+    """A (k, k) covariance of gtsam in our order of the tangent; the order is its own inverse."""
+    return matrix[np.ix_(_SWAP, _SWAP)] if len(matrix) == 6 else matrix
+
+
 def between_factor(graph: PoseGraph, edge: int, square_root: Array) -> gtsam.NoiseModelFactor:
     """The factor of one edge with a square root of its (weighted) information."""
     noise = gtsam.noiseModel.Gaussian.SqrtInformation(square_root, False)

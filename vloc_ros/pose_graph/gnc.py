@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ __all__ = ["GncMethod", "GncSettings", "GncSolution", "Optimizer", "chi2_thresho
 
 _log = logging.getLogger(__name__)
 _SMALLEST_MU = 1e-6
+_HOPELESS = 10.0
+"""Closures so many thresholds from the odometry are looked at again only if the solution happens to agree with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +149,21 @@ def _held_back(graph: PoseGraph, settings: GncSettings) -> NDArray[np.bool_]:
 
 
 def _all_rounds(state: WeightedGraph, settings: GncSettings, held: NDArray[np.bool_]) -> _Progress:
-    """Rounds without the closures held back, and again with those of them that the solution agrees with."""
+    """Rounds without the closures held back, and again with those of them that the solution makes plausible."""
     progress = _rounds(state, settings, held, _Progress())
     threshold = chi2_threshold(settings.probability, state.graph.freedoms)
-    while held.any() and progress.rounds < settings.max_iterations:
-        released = held.copy()
-        released[~state.graph.trusted] &= state.closure_chi2() < threshold
+    distance = np.full(len(held), np.inf)
+    distance[held] = odometry_chi2(state.graph)[held]
+    while held.any() and progress.converged and progress.rounds < settings.max_iterations:
+        agrees = np.zeros(len(held), dtype=bool)
+        agrees[~state.graph.trusted] = state.closure_chi2() < threshold
+        near = np.flatnonzero(held & ~agrees & (distance < _HOPELESS * threshold))
+        agrees[near] = state.innovation_chi2(near) < threshold
+        released = held & agrees
         if not released.any():
             break
         held = held & ~released
-        progress = _rounds(state, settings, held, progress)
+        progress = _rounds(state, settings, held, replace(progress, mu=_first_mu(state, settings, released)))
     return progress
 
 

@@ -39,7 +39,7 @@ class GncSettings:
     optimizer: Optimizer = param(Optimizer.GAUSS_NEWTON, "what solves the least squares; falls back to levenberg_marquardt")
     gate: float = param(
         1.0,
-        "closures beyond so many chi-square thresholds from the odometry wait until the others are solved; 0: none does",
+        "closures so many chi-square thresholds from the odometry wait until the others are solved; 0: none does",
         min=0.0,
     )
     mu_step: float = param(1.4, "factor of the control parameter from round to round", min=1.01, max=10.0)

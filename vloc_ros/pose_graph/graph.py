@@ -75,9 +75,8 @@ class PoseGraph:
             broken = ~np.isfinite(matrices).all(axis=(1, 2))
             if broken.any():
                 row = int(np.argmax(broken))
-                raise DataError(
-                    f"{name} {self.ids[row] if name == 'pose' else row} of a pose graph holds a number that is not finite"
-                )
+                which = self.ids[row] if name == "pose" else row
+                raise DataError(f"{name} {which} of a pose graph holds a number that is not finite")
         if len(self.a) == 0:
             return
         # Correlations are judged, so that units do not matter.

@@ -104,7 +104,7 @@ def _ends(graph: PoseGraph) -> NDArray[np.bool_]:
 
 def _runs(graph: PoseGraph, keep: NDArray[np.bool_]) -> list[Run]:
     trusted = np.flatnonzero(graph.trusted)
-    covariances = np.linalg.inv(graph.information[trusted])
+    covariances = np.asarray(np.linalg.inv(graph.information[trusted]), dtype=np.float64)
     return [_composed(graph, rows, edges, covariances, trusted) for rows, edges in _walk(graph, keep, trusted)]
 
 

@@ -36,7 +36,7 @@ def two_laps(keyframes: int, true_closures: int, false_closures: int, seed: int)
         true.
 
     Raises:
-        DataError: fewer than 8 keyframes, or more true closures than the laps can have.
+        DataError: fewer than 8 keyframes, more true closures than the laps can have, or a circuit too small for false ones.
     """
     lap = keyframes // 2
     if keyframes < 8 or not 0 <= true_closures <= lap:
@@ -135,10 +135,14 @@ def _aliasing(count: int, rng: np.random.Generator) -> Array:
 
 def _distant_pairs(positions: Array, count: int, far: float, rng: np.random.Generator) -> NDArray[np.int64]:
     pairs: list[tuple[int, int]] = []
-    while len(pairs) < count:
-        a, b = sorted(rng.choice(len(positions), 2, replace=False))
+    for _ in range(1000 * count):
+        if len(pairs) == count:
+            break
+        a, b = sorted(rng.choice(len(positions), 2, replace=False).tolist())
         if np.linalg.norm(positions[a] - positions[b]) > far:
-            pairs.append((int(a), int(b)))
+            pairs.append((a, b))
+    if len(pairs) < count:
+        raise DataError(f"the map is too small for false closures: hardly any two of its poses are {far:.1f} m apart")
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 

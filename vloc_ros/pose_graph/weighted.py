@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.pose_graph import manifold
-from vloc_ros.pose_graph.factors import between_factor, factor_table, from_values, square_roots, to_values
+from vloc_ros.pose_graph.factors import between_factor, factor_table, from_gtsam_tangent, from_values, square_roots, to_values
 from vloc_ros.pose_graph.gnc_settings import GncSettings, Optimizer
 from vloc_ros.pose_graph.graph import PoseGraph
 
@@ -37,6 +37,29 @@ class WeightedGraph:
         graph = self.graph
         tangents = manifold.residuals(self.poses, graph.a[rows], graph.b[rows], graph.a_T_b[rows])
         return manifold.squared_mahalanobis(tangents, graph.information[rows])
+
+    def innovation_chi2(self, edges: NDArray[np.int64]) -> Array:
+        """(E,) squared Mahalanobis residuals of closures that have no weight, under their covariance and that of the poses.
+
+        This is the test for a measurement that is new to an estimate. Infinite where gtsam finds no covariance of the poses.
+        """
+        graph = self.graph
+        a, b = graph.a[edges], graph.b[edges]
+        tangents = manifold.residuals(self.poses, a, b, graph.a_T_b[edges])
+        carry = manifold.adjoint(manifold.inverse(self.poses[b]) @ self.poses[a])
+        noise = np.linalg.inv(graph.information[edges])
+        try:
+            marginals = gtsam.Marginals(self._table.factors, self._values)
+            joints = [marginals.jointMarginalCovariance([int(i), int(j)]) for i, j in zip(a, b, strict=True)]
+        except RuntimeError as error:
+            _log.debug("the poses have no covariance: %s", str(error).partition("\n")[0])
+            return np.full(len(edges), np.inf)
+        for place, joint in enumerate(joints):
+            i, j = int(a[place]), int(b[place])
+            of_a, of_b, mixed = (from_gtsam_tangent(joint.at(k, m)) for k, m in ((i, i), (j, j), (j, i)))
+            crossed = mixed @ carry[place].T
+            noise[place] += carry[place] @ of_a @ carry[place].T + of_b - crossed - crossed.T
+        return manifold.squared_mahalanobis(tangents, np.linalg.inv(noise))
 
     def cost(self) -> float:
         """Weighted cost, half the sum of the squared Mahalanobis residuals, at the current poses."""

@@ -43,9 +43,8 @@ class Line:
         matches = list(_WORD.finditer(text.partition("#")[0]))
         if not matches:
             return None
-        return cls(
-            path, number, [match.group() for match in matches], [match.start() + 1 for match in matches], matches[-1].end() + 1
-        )
+        words, columns = [match.group() for match in matches], [match.start() + 1 for match in matches]
+        return cls(path, number, words, columns, matches[-1].end() + 1)
 
     def error(self, field: int, problem: str) -> DataError:
         """An error that points at a field (or, past the last one, at the end of the line)."""
@@ -136,7 +135,7 @@ def parse_pose(line: Line, kind: Kind) -> Array:
     first = 3 if kind.edge else 2
     values = line.values(first)
     if kind.dimension == 2:
-        return from_planar(*values[:3, None])[0]
+        return np.asarray(from_planar(*values[:3, None])[0])
     if kind.toro:
         return from_rotation_translation(Rotation.from_euler("xyz", values[3:6]).as_matrix(), values[:3])
     norm = float(np.linalg.norm(values[3:7]))

@@ -104,9 +104,7 @@ def _take(contents: _Contents, line: Line) -> None:
         contents.unknown[tag[:40]] += 1
         return
     if contents.dimension not in (0, kind.dimension):
-        raise line.error(
-            0, f"{tag} is {kind.dimension}D, but the lines before are {contents.dimension}D: a graph is one or the other"
-        )
+        raise line.error(0, f"{tag} is {kind.dimension}D, but the lines before it are {contents.dimension}D")
     contents.dimension = kind.dimension
     line.expect(kind.fields)
     (_take_edge if kind.edge else _take_pose)(contents, line, kind)

@@ -16,8 +16,13 @@ from vloc_ros.ros.conversions import odometry_to_ros
 
 UNSURE = np.diag([1e-2] * 3 + [1e-4] * 3)
 LABELS = ("inliers", "outliers", "undecided")
-# Odometry as unsure as that of the two laps: 0.1 m and 0.01 rad for each metre.
-ODOMETRY = {"odometry.drift_percent": 10.0, "odometry.drift_deg_per_m": 0.573}
+# Odometry as unsure as that of the two laps: 0.1 m and 0.01 rad for each metre, independently.
+ODOMETRY = {
+    "odometry.drift_percent": 10.0,
+    "odometry.drift_deg_per_m": 0.573,
+    "odometry.drift_percent_of_turn": 0.0,
+    "odometry.correlated_m": 0.0,
+}
 
 
 def name(row: int) -> str:
@@ -38,7 +43,7 @@ class GraphPlayer:
 
     def __init__(self, probe: Any) -> None:
         self._publishers = {
-            topic: probe.node.create_publisher(Odometry, topic, qos.reliable(5000))
+            topic: probe.node.create_publisher(Odometry, topic, qos.latched(5000))
             for topic in ("keyframes", "loop_closures/candidates")
         }
         for topic, publisher in self._publishers.items():

@@ -116,7 +116,8 @@ def _only_keys_of(cls: type[Settings], values: dict[str, Any]) -> dict[str, Any]
         "use_sim_time",
         "drive",
         "loops",
-        "graph",
+        "gnc",
+        "labels",
     }
     others -= {field.name for field in fields(cls)}
     return {name: value for name, value in values.items() if name.partition(".")[0] not in others}

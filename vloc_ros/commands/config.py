@@ -19,8 +19,15 @@ def register(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print them."""
+    from dataclasses import dataclass
+
     from vloc_ros.closed_loop.settings import ClosedLoopSettings
     from vloc_ros.config import dump_yaml
+    from vloc_ros.loop_closure.settings import LoopClosureSettings
 
-    sys.stdout.write(dump_yaml(load_settings_as(ClosedLoopSettings, args)))
+    @dataclass(frozen=True)
+    class Everything(LoopClosureSettings, ClosedLoopSettings):
+        """The settings of all commands."""
+
+    sys.stdout.write(dump_yaml(load_settings_as(Everything, args)))
     return 0

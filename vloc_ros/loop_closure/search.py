@@ -104,7 +104,7 @@ def find_loops(store: MapStore, settings: LoopClosureSettings, assets: bytes | N
         descriptor=detector.descriptor_name,
         keyframes=tuple(keyframes),
         odometry=odometry_poses(map_graph.graph),
-        judgement=judge(map_graph, settings.graph, settings.labels, next_revision(store)),
+        judgement=judge(map_graph, settings.gnc, settings.labels, next_revision(store)),
         candidates={(candidate.a, candidate.b): candidate for candidate in candidates},
         rejections=tuple(rejection for detection in found for rejection in detection.rejections),
         counts=detector.counts,

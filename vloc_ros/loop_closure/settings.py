@@ -16,5 +16,5 @@ class LoopClosureSettings(Settings):
     """Settings of teaching, with those of loops and of the pose graph."""
 
     loops: LoopSettings = section(LoopSettings)
-    graph: GncSettings = section(GncSettings)
+    gnc: GncSettings = section(GncSettings)
     labels: LabelSettings = section(LabelSettings)

@@ -29,7 +29,7 @@ from vloc_ros.pose_graph.anchors import odometry_poses
 from vloc_ros.pose_graph.bare import bare_solver
 from vloc_ros.pose_graph.factors import factor_table, from_values, to_values
 from vloc_ros.pose_graph.files import read_graph
-from vloc_ros.pose_graph.odometry_gate import odometry_chi2
+from vloc_ros.pose_graph.odometry_gate import odometry_view
 from vloc_ros.pose_graph.synthetic import two_laps, with_false_closures
 
 Array = NDArray[np.float64]
@@ -89,7 +89,7 @@ def least_squares(graph: PoseGraph) -> Answer:
 def gate(graph: PoseGraph) -> Answer:
     """No optimisation: a closure is believed when it is within the threshold of the odometry, under the drift's covariance."""
     begun = time.perf_counter()
-    believed = odometry_chi2(graph) < chi2_threshold(0.99, graph.freedoms)
+    believed = odometry_view(graph).chi2 < chi2_threshold(0.99, graph.freedoms)
     return Answer(believed, odometry_poses(graph), time.perf_counter() - begun)
 
 

@@ -16,7 +16,7 @@ from vloc_ros.pose_graph import GncMethod, GncSettings, Optimizer, PoseGraph, ch
 from vloc_ros.pose_graph.anchors import odometry_poses
 from vloc_ros.pose_graph.bare import bare_solver
 from vloc_ros.pose_graph.factors import factor_table, from_values, to_values
-from vloc_ros.pose_graph.odometry_gate import odometry_chi2
+from vloc_ros.pose_graph.odometry_gate import odometry_view
 from vloc_ros.pose_graph.reduction import reduce_graph
 from vloc_ros.pose_graph.synthetic import two_laps, with_false_closures
 
@@ -230,7 +230,7 @@ def test_too_few_rounds_are_said():
 def test_gate_alone_does_not_judge():
     """True closures that odometry contradicts (one in a hundred does by chance) come back once the others are solved."""
     graph, _, is_true = two_laps(200, 20, 10, 7)
-    unlucky = ~graph.trusted & is_true & (odometry_chi2(graph) > chi2_threshold(0.99, 6))
+    unlucky = ~graph.trusted & is_true & (odometry_view(graph).chi2 > chi2_threshold(0.99, 6))
     assert unlucky.any()
     solution = solve_gnc(graph, GncSettings(gate=1.0))
     assert (solution.weights[unlucky] > 0.999).all() and (solution.weights[~is_true] < 1e-3).all()
@@ -264,9 +264,9 @@ def test_odometry_chi2_is_that_of_many_drives(dimension):
     found = []
     for _ in range(60):
         noisy = quiet.a_T_b @ manifold.exp(rng.normal(0.0, sigmas, (len(graph.a), k)))
-        found.append(odometry_chi2(replace(quiet, a_T_b=noisy))[~graph.trusted])
+        found.append(odometry_view(replace(quiet, a_T_b=noisy)).chi2[~graph.trusted])
     assert np.mean(found) == pytest.approx(k, rel=0.12)
-    assert (odometry_chi2(quiet)[graph.trusted] == 0.0).all()
+    assert (odometry_view(quiet).chi2[graph.trusted] == 0.0).all()
 
 
 def test_reduction_keeps_the_closures_and_gives_back_least_squares():

@@ -22,7 +22,7 @@ from vloc_ros.pose_graph.anchors import odometry_poses
 from vloc_ros.pose_graph.bare import solve_bare
 from vloc_ros.pose_graph.gnc_settings import GncMethod, GncSettings, Optimizer
 from vloc_ros.pose_graph.graph import PoseGraph
-from vloc_ros.pose_graph.odometry_gate import odometry_chi2
+from vloc_ros.pose_graph.odometry_gate import odometry_view
 from vloc_ros.pose_graph.reduction import reduce_graph
 from vloc_ros.pose_graph.weighted import WeightedGraph
 
@@ -145,7 +145,11 @@ def _held_back(graph: PoseGraph, settings: GncSettings) -> NDArray[np.bool_]:
     """(M,) bool: closures so far from the odometry that they would only drag the first rounds astray."""
     if settings.gate == 0.0:
         return np.zeros(len(graph.a), dtype=bool)
-    return np.asarray(odometry_chi2(graph) > settings.gate * chi2_threshold(settings.probability, graph.freedoms))
+    view, threshold = odometry_view(graph), chi2_threshold(settings.probability, graph.freedoms)
+    # Between one threshold and the gate the covariances are not to be trusted alone: they are often too small for the drift of
+    # a long way, and so large on a short one that odometry can be bent into a loop at little cost.
+    bent = (view.chi2 > threshold) & (view.drift > settings.drift)
+    return np.asarray((view.chi2 > settings.gate * threshold) | bent)
 
 
 def _all_rounds(state: WeightedGraph, settings: GncSettings, held: NDArray[np.bool_]) -> _Progress:
@@ -153,7 +157,7 @@ def _all_rounds(state: WeightedGraph, settings: GncSettings, held: NDArray[np.bo
     progress = _rounds(state, settings, held, _Progress())
     threshold = chi2_threshold(settings.probability, state.graph.freedoms)
     distance = np.full(len(held), np.inf)
-    distance[held] = odometry_chi2(state.graph)[held]
+    distance[held] = odometry_view(state.graph).chi2[held]
     while held.any() and progress.converged and progress.rounds < settings.max_iterations:
         agrees = np.zeros(len(held), dtype=bool)
         agrees[~state.graph.trusted] = state.closure_chi2() < threshold

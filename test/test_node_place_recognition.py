@@ -151,6 +151,7 @@ def test_what_was_missed_is_made_up_for_and_nothing_is_searched_twice(taught: Pa
         assert first >= OUT // 2
         probe.publish("keyframes", messages[-1])
         assert node.end() == 0, node.output
+    assert f"{len(messages)} keyframes searched, {first} candidates, 0 left waiting" in node.output
     with recognition(path, tmp_path) as (probe, node):
         diagnostics, candidates = (
             probe.listen(DiagnosticArray, "/diagnostics"),

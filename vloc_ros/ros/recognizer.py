@@ -40,6 +40,8 @@ class Recognizer:
         self._detector: LoopDetector | None = None
         self._card: ModelCard | None = None
         self.statistics = Statistics()
+        self.counts: Counter[str] = Counter()
+        """Keyframes searched for, candidates, and pairs refused or rejected, by reason."""
         self.left_out: Counter[str] = Counter()
         """Keyframes that were never searched for, by reason."""
         self.last: Detection | None = None
@@ -49,11 +51,6 @@ class Recognizer:
     def waiting(self) -> int:
         """How many keyframes wait."""
         return len(self._waiting)
-
-    @property
-    def counts(self) -> Counter[str]:
-        """Keyframes searched for, candidates, and pairs refused or rejected, by reason."""
-        return Counter() if self._detector is None else self._detector.counts
 
     @property
     def model(self) -> str:
@@ -115,7 +112,7 @@ class Recognizer:
             return None
         loops = LoopClosureSettings(loops=settings.loops, matching=settings.matching, pnp=settings.pnp)
         self._detector = detector_for(store, loops, live=True)
-        self._card = self._detector.card
+        self._card, self.counts = self._detector.card, self._detector.counts
         described = set(self._detector.described)
         missed = [keyframe.id for keyframe in keyframes if keyframe.id not in described and keyframe.id not in self._announced]
         self._waiting.extendleft(reversed(missed))

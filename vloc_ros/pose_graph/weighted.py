@@ -15,8 +15,6 @@ from vloc_ros.pose_graph.graph import PoseGraph
 
 Array = NDArray[np.float64]
 _log = logging.getLogger(__name__)
-_DAMPED_STEPS = 3
-"""Levenberg-Marquardt begins with much damping each time, so that a single step would hardly move."""
 
 
 class WeightedGraph:
@@ -88,7 +86,7 @@ class WeightedGraph:
         if self._settings.optimizer is Optimizer.GAUSS_NEWTON and self._newton(iterations):
             return
         parameters = gtsam.LevenbergMarquardtParams()
-        self._set(parameters, max(iterations, _DAMPED_STEPS))
+        self._set(parameters, max(iterations, 10))
         self._accept(gtsam.LevenbergMarquardtOptimizer(factors, self._values, parameters).optimize())
 
     def _newton(self, iterations: int) -> bool:

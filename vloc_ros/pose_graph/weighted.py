@@ -15,6 +15,8 @@ from vloc_ros.pose_graph.graph import PoseGraph
 
 Array = NDArray[np.float64]
 _log = logging.getLogger(__name__)
+_HALVINGS = 6
+"""How often a step of Gauss-Newton that leads upwards is halved."""
 
 
 class WeightedGraph:
@@ -86,25 +88,32 @@ class WeightedGraph:
         if self._settings.optimizer is Optimizer.GAUSS_NEWTON and self._newton(iterations):
             return
         parameters = gtsam.LevenbergMarquardtParams()
-        self._set(parameters, max(iterations, 10))
+        self._set(parameters, iterations)
         self._accept(gtsam.LevenbergMarquardtOptimizer(factors, self._values, parameters).optimize())
 
     def _newton(self, iterations: int) -> bool:
-        """Gauss-Newton; False, and nothing changed, where its steps lead upwards or its system is too badly conditioned."""
+        """Gauss-Newton with shortened steps; False where no step leads downwards or the system is too badly conditioned."""
         factors = self._table.factors
-        before = factors.error(self._values)
-        parameters = gtsam.GaussNewtonParams()
-        self._set(parameters, iterations)
-        try:
-            values = gtsam.GaussNewtonOptimizer(factors, self._values, parameters).optimize()
-        except RuntimeError as error:
-            # gtsam's way to say that a pivot is not positive, or four thousand times smaller than its neighbour.
-            _log.debug("Gauss-Newton: %s; Levenberg-Marquardt takes this round", str(error).partition("\n")[0])
-            return False
-        after = factors.error(values)
-        if not after <= before * (1.0 + 1e-9) + 1e-9:
-            _log.debug("Gauss-Newton made the cost grow from %g to %g: Levenberg-Marquardt takes this round", before, after)
-            return False
+        values, cost = self._values, factors.error(self._values)
+        for _ in range(iterations):
+            try:
+                step = factors.linearize(values).optimize(self._ordering)
+            except RuntimeError as error:
+                # gtsam's way to say that a pivot is not positive, or four thousand times smaller than its neighbour.
+                _log.debug("Gauss-Newton: %s; Levenberg-Marquardt takes over", str(error).partition("\n")[0])
+                return False
+            candidate, reached = values, np.inf
+            for halvings in range(_HALVINGS):
+                candidate = values.retract(step.scale(0.5**halvings))
+                reached = factors.error(candidate)
+                if reached <= cost * (1.0 + 1e-9) + 1e-9:
+                    break
+            else:
+                _log.debug("Gauss-Newton finds no way down from %g: Levenberg-Marquardt takes over", cost)
+                return False
+            gain, values, cost = cost - reached, candidate, reached
+            if gain <= self._settings.relative_cost_tolerance * max(cost, 1e-5):
+                break
         self._accept(values)
         return True
 

@@ -60,6 +60,7 @@ class GraphKeeper:
         self._started = self._keyframe_at = -np.inf
         self._forced = self._unwritten = False
         self._store: MapStore | None = None
+        self._read: set[KeyframeId] = set()
         self.solver = SolverProcess(settings.solver.deadline, settings.solver.niceness)
         try:
             self._read_map()
@@ -75,12 +76,16 @@ class GraphKeeper:
         odometry = {edge.b: edge for edge in edges if edge.kind is EdgeKind.ODOMETRY}
         for keyframe in self._store.keyframes():
             self._add(keyframe.id, keyframe.stamp_ns, keyframe.map_T_base, odometry.get(keyframe.id))
+            self._read.add(keyframe.id)
         for candidate in pose_graph_map.candidates_of(edges):
             self.graph.add_candidate(candidate)
 
     def keyframe(self, id: KeyframeId, stamp_ns: int, map_T_base: Array) -> Rejection | None:
         """A keyframe that has just been taught; why it was not taken."""
         self._keyframe_at = self._clock()
+        if id in self._read:  # The topic repeats to late subscribers what the map has told already.
+            self._read.remove(id)
+            return None
         edge = self._odometry_in_map(id) or self._odometry_of_poses(id, map_T_base)
         return self._add(id, stamp_ns, map_T_base, edge)
 

@@ -7,13 +7,14 @@ import sys
 import traceback
 from concurrent.futures import Future
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 
 from vloc_ros.errors import VlocError
 from vloc_ros.loop_closure import Candidate
 from vloc_ros.mapping import KeyframeId
-from vloc_ros.ros.conversions import header, odometry_to_ros
+from vloc_ros.ros.conversions import odometry_to_ros
+from vloc_ros.ros.diagnostics import of_one_status
 from vloc_ros.ros.managed_node import ManagedNode
 from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
 from vloc_ros.ros.problems import Problem, Problems
@@ -101,16 +102,10 @@ class PlaceRecognitionNode(ManagedNode):
         self._candidates.publish(odometry_to_ros(stamp_ns, str(found.a), str(found.b), found.a_T_b, found.covariance))
 
     def _report(self) -> None:
-        values = report(self._recognizer)
-        problems = self._problems.active
-        values |= {f"problem_{problem.name.lower()}": text for problem, text in problems.items()}
-        level = DiagnosticStatus.WARN if problems else DiagnosticStatus.OK
-        message = "; ".join(problem.value for problem in problems) or "searching"
-        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
         name = f"{self.get_fully_qualified_name()}: place recognition"
-        status = DiagnosticStatus(level=level, name=name, message=message, hardware_id="", values=pairs)
         stamp_ns = self.get_clock().now().nanoseconds
-        self._diagnostics.publish(DiagnosticArray(header=header(stamp_ns, ""), status=[status]))
+        values = report(self._recognizer)
+        self._diagnostics.publish(of_one_status(name, stamp_ns, values, self._problems.active, "searching"))
 
     def _reported(self, outcome: Future[None]) -> None:
         error = outcome.exception()

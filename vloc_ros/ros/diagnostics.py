@@ -25,6 +25,14 @@ def diagnostics(
     return DiagnosticArray(header=header(stamp_ns, ""), status=statuses)
 
 
+def of_one_status(name: str, stamp_ns: int, values: dict[str, str], problems: dict[Problem, str], healthy: str) -> DiagnosticArray:
+    """One status: its keys and values with what is wrong; ``healthy`` is its message when nothing is."""
+    values = values | {f"problem_{problem.name.lower()}": text for problem, text in problems.items()}
+    level = DiagnosticStatus.WARN if problems else DiagnosticStatus.OK
+    message = "; ".join(problem.value for problem in problems) or healthy
+    return DiagnosticArray(header=header(stamp_ns, ""), status=[_status(name, level, message, values)])
+
+
 def _input(
     name: str, statistics: Statistics, problems: dict[Problem, str], sync: SyncCounts | None, extra: dict[str, str]
 ) -> DiagnosticStatus:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from nav_msgs.msg import Odometry, Path
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from vloc_ros.pose_graph import Label
 from vloc_ros.pose_graph.closure_book import Closure
 from vloc_ros.ros.conversions import header, odometry_to_ros, path_to_ros
+from vloc_ros.ros.diagnostics import of_one_status
 from vloc_ros.ros.pose_graph_keeper import GraphKeeper
 from vloc_ros.ros.pose_graph_map import keyframe_of
 from vloc_ros.ros.pose_graph_settings import GraphNodeSettings
@@ -92,12 +93,7 @@ class GraphOutputs:
 
     def diagnostics(self, stamp_ns: int, values: dict[str, str], problems: dict[Problem, str]) -> None:
         """Publish the state of the graph, and what is wrong."""
-        values = values | {f"problem_{problem.name.lower()}": text for problem, text in problems.items()}
-        level = DiagnosticStatus.WARN if problems else DiagnosticStatus.OK
-        message = "; ".join(problem.value for problem in problems) or "labelling"
-        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
-        status = DiagnosticStatus(level=level, name=f"{self._name}: graph", message=message, hardware_id="", values=pairs)
-        self._diagnostics.publish(DiagnosticArray(header=header(stamp_ns, ""), status=[status]))
+        self._diagnostics.publish(of_one_status(f"{self._name}: graph", stamp_ns, values, problems, "labelling"))
 
     def close(self) -> None:
         """Take the topics away."""

@@ -43,7 +43,9 @@ def text_files() -> list[Path]:
 
 
 def needs_torch(path: Path) -> bool:
-    """Whether a file is of the room that may import torch, and does more than say which networks there are."""
+    """Whether a file may import torch: those of the networks that do more than say which there are, and of their training."""
+    if path.parent == PACKAGE / "training":
+        return path.name != "__init__.py"
     return path.parent == PACKAGE / "networks" and path.name not in {
         "__init__.py",
         "availability.py",

@@ -1,0 +1,111 @@
+"""A small U-Net of local features for CPUs: the family of U with grey input, half resolution inside, and one decoder."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vloc_ros.networks.local import LocalMaps, LocalNetwork
+
+_CONTRAST_CELL = 8  # [px] side of the cells whose mean and deviation are taken away
+_NOISE = 2.0 / 255.0  # deviation below which contrast is noise and not enlarged further
+
+
+class CompactUNet(LocalNetwork):
+    """Encoder and one decoder on the image in blocks of 2 x 2 pixels; descriptors are a projection of five maps.
+
+    What differs from U, and why: colour says little at night and infra-red cameras have none (grey input); headlights and
+    shadows are taken away before the first layer (local contrast); the layers of full resolution, most of the cost of U, are
+    folded to half; detector and score share one decoder.
+
+    Attributes:
+        width: channels at a quarter of the resolution, a multiple of 3; 24 is the one that is shipped.
+    """
+
+    architecture: ClassVar[str] = "compact_unet"
+    colours: ClassVar[int] = 1
+    multiple: ClassVar[int] = 32
+    strides: ClassVar[tuple[int, ...]] = (4, 8, 16, 32, 8)
+    through_pixels: ClassVar[bool] = False
+
+    def __init__(self, width: int = 24, descriptor_size: int = 128) -> None:
+        """Build it with random weights.
+
+        Args:
+            width: see above.
+            descriptor_size: length of a descriptor.
+        """
+        super().__init__()
+        self.width = width
+        w0, w1, w2, w3, w4 = width // 3, width, width * 2, width * 8 // 3, width * 4
+        self.encoder = nn.ModuleList(
+            [
+                _conv(8, w0),
+                nn.Sequential(_conv(w0, w1, 2), _conv(w1, w1)),
+                nn.Sequential(_conv(w1, w2, 2), _conv(w2, w2)),
+                nn.Sequential(_conv(w2, w3, 2), _conv(w3, w3)),
+                nn.Sequential(_conv(w3, w4, 2), _conv(w4, w4)),
+            ]
+        )
+        self.decoder = nn.ModuleList([_conv(w4 + w3, w2), _conv(w2 + w2, w2), _conv(w2 + w1, w1), _conv(w1 + w0, w0)])
+        self.head = nn.Conv2d(w0, 8, 3, padding=1)
+        self._map_channels = (w1, w2, w3, w4, w2)
+        self.project = nn.Linear(sum(self._map_channels), descriptor_size, bias=False)
+
+    @property
+    def map_channels(self) -> tuple[int, ...]:
+        """As the contract says."""
+        return self._map_channels
+
+    @property
+    def descriptor_size(self) -> int:
+        """As the contract says."""
+        return int(self.project.out_features)
+
+    @property
+    def projection(self) -> Tensor | None:
+        """As the contract says."""
+        return self.project.weight
+
+    def forward(self, images: Tensor) -> LocalMaps:
+        """As the contract says."""
+        down: list[Tensor] = []
+        x = folded(images)
+        for block in self.encoder:
+            x = block(x)
+            down.append(x)
+        up: list[Tensor] = []
+        for block, skipped in zip(self.decoder, reversed(down[:-1]), strict=True):
+            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = block(torch.cat([skipped, x], 1))
+            up.append(x)
+        logits, scores = functional.pixel_shuffle(self.head(x), 2).split(1, 1)
+        return LocalMaps(logits, torch.sigmoid(scores), (down[1], down[2], down[3], down[4], up[1]))
+
+
+def folded(images: Tensor) -> Tensor:
+    """(B, 8, H/2, W/2) of (B, 1, H, W) grey images: each block of 2 x 2 pixels, with its contrast made even.
+
+    The first four channels are without the mean and deviation of the whole image, the others without those of the
+    neighbourhood, which are means of cells, smoothed and interpolated.
+    """
+    mean = images.mean((2, 3), keepdim=True)
+    blocks = functional.pixel_unshuffle(images, 2) - mean
+    cells = functional.avg_pool2d(blocks, _CONTRAST_CELL // 2).mean(1, keepdim=True)
+    squares = functional.avg_pool2d(blocks * blocks, _CONTRAST_CELL // 2).mean(1, keepdim=True)
+    whole = torch.rsqrt(squares.mean((2, 3), keepdim=True) + _NOISE**2)
+    smooth = functional.avg_pool2d(torch.cat([cells, squares], 1), 5, stride=1, padding=2, count_include_pad=False)
+    local_mean, local_square = smooth.split(1, 1)
+    gain = torch.rsqrt((local_square - local_mean * local_mean).clamp(min=0.0) + _NOISE**2)
+    near = functional.interpolate(
+        torch.cat([local_mean, gain], 1), scale_factor=_CONTRAST_CELL / 2.0, mode="bilinear", align_corners=False
+    )
+    local_mean, gain = near.split(1, 1)
+    return torch.cat([blocks * whole, (blocks - local_mean) * gain], 1)
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))

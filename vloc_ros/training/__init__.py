@@ -1,0 +1,1 @@
+"""Training of networks: pairs to learn from, objectives, the loop. Imports torch; nothing else needs this package."""

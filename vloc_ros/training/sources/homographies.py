@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.config import param
 from vloc_ros.data.frame import Image
-from vloc_ros.training.sources.warp import contains, pixel_grid, through_homography
+from vloc_ros.training.sources.warp import warp_through
 
 Array = NDArray[np.float64]
 
@@ -78,8 +78,4 @@ def look(image: Image, homography: Array, settings: HomographySettings) -> Image
 
 def warp_between(a_H_image: Array, b_H_image: Array, size: tuple[int, int], settings: HomographySettings) -> NDArray[np.float32]:
     """(H, W, 2) positions in view b of the pixels of view a [px]; NaN where b does not show them, or beyond the image."""
-    grid = pixel_grid(settings.width, settings.height)
-    in_image = through_homography(np.linalg.inv(a_H_image), grid)
-    in_b = through_homography(b_H_image, in_image)
-    known = contains(in_image, *size) & contains(in_b, settings.width, settings.height)
-    return np.where(known[..., None], in_b, np.nan).astype(np.float32)
+    return warp_through(b_H_image @ np.linalg.inv(a_H_image), a_H_image, size, (settings.width, settings.height))

@@ -84,8 +84,8 @@ class SetPlan:
             raise ConfigError(f"each group of always = {self.always} needs names, all of them among the conditions of the set")
         if self.places < 1 or self.views < 1 or not len(self.always) <= self.per_view <= len(self.conditions):
             raise ConfigError(
-                f"{self.places} places, {self.views} views and {self.per_view} conditions per view make no set: give 1 or more, and "
-                f"{len(self.always)} to {len(self.conditions)} conditions per view"
+                f"{self.places} places, {self.views} views and {self.per_view} conditions per view make no set: give 1 or more "
+                f"places and views, and {len(self.always)} to {len(self.conditions)} conditions per view"
             )
         if not 0.0 <= self.across_m <= MAX_DEVIATION_M:
             raise ConfigError(f"across_m = {self.across_m} must lie between 0 and {MAX_DEVIATION_M}, where nothing is in the way")

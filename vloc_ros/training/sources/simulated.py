@@ -123,16 +123,15 @@ class SimulatedPairs(PairSource):
         return image
 
     def _inverse_depth(self, file: Path) -> NDArray[np.float32]:
-        steps = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        steps = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)  # read_depth would take the file for depth
         if steps is None or steps.dtype != np.uint16 or steps.shape != (self.camera.height, self.camera.width):
-            raise DataError(
-                f"{file} is missing or no depth of {self.camera.width}x{self.camera.height} px and 16 bits; render it again"
-            )
-        return steps.astype(np.float32) / np.float32(INVERSE_DEPTH_STEPS)
+            size = f"{self.camera.width}x{self.camera.height}"
+            raise DataError(f"{file} is missing or no depth image of {size} px and 16 bits; render it again")
+        return np.asarray(steps / np.float32(INVERSE_DEPTH_STEPS), dtype=np.float32)
 
     def _disparity(self, inverse: NDArray[np.float32]) -> NDArray[np.float32]:
         scale = np.float32(self.camera.fx * self.camera.baseline)
-        return np.where(inverse > 0.0, inverse * scale, np.float32(np.nan))
+        return np.where(inverse > 0.0, inverse * scale, np.float32(np.nan)).astype(np.float32)
 
 
 @lru_cache(maxsize=16)

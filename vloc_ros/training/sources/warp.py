@@ -140,4 +140,4 @@ def positions_at(warp: Map, keypoints: NDArray[np.floating[Any]]) -> Array:
     nearest = np.rint(keypoints).astype(np.intp)
     rows, columns = np.clip(nearest[:, 1], 0, height - 1), np.clip(nearest[:, 0], 0, width - 1)
     beside = warp[rows, columns] + (keypoints - nearest)
-    return np.where(np.isfinite(between), between, beside).astype(np.float64)
+    return np.asarray(np.where(np.isfinite(between), between, beside), dtype=np.float64)

@@ -50,7 +50,7 @@ def shifted_pairs(count: int = 2, shift: tuple[int, int] = (5, -3), gain: float 
 def network(seed: int = 0) -> CompactUNet:
     """An untrained small network."""
     torch.manual_seed(seed)
-    return CompactUNet(24, 64)
+    return CompactUNet(16, 64)
 
 
 def test_the_small_network_has_the_shapes_it_says() -> None:

@@ -75,9 +75,9 @@ def _visible(u: float, v: float, expected: float, inverse_b: Map, slack: float) 
     for down in range(2):
         for right in range(2):
             near = inverse_b[top + down, left + right]
-            if abs(near - expected) <= tolerance:
-                return True
             share = (right_share if right == 1 else 1.0 - right_share) * (down_share if down == 1 else 1.0 - down_share)
+            if share > 1e-3 and abs(near - expected) <= tolerance:
+                return True
             between += share * near
     return abs(between - expected) <= tolerance
 

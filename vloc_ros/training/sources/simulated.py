@@ -80,7 +80,8 @@ class SimulatedPairs(PairSource):
             if len(partners := [other for other in place if other != number and self._wanted(views[number], views[other])]) > 0
         ]
         if not self._partners:
-            raise DataError(f"{folder} has no two images of one place in the conditions that are asked for: {between or 'any'}")
+            asked = "any condition" if between is None else ", ".join(f"{a}>{b}" for a, b in between)
+            raise DataError(f"{folder} has no two images of one place in {asked}; render more views or conditions")
 
     def _wanted(self, a: View, b: View) -> bool:
         if self._moved_only and np.array_equal(a.world_T_camera, b.world_T_camera):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -154,8 +155,8 @@ def _localised(tag: str, stereo: StereoTruth, a: Features, b: Features, right: i
     difference = se3.between(estimate.a_T_b, stereo.b_T_a)
     error_m, error_rad = se3.translation_norm(difference), se3.rotation_angle(difference)
     inliers = int(np.count_nonzero(estimate.inliers))
-    solved = inliers >= settings.localization.min_inliers and error_m <= settings.max_error_m
-    solved = solved and error_rad <= np.deg2rad(settings.max_error_deg)
+    close = error_m <= settings.max_error_m and error_rad <= math.radians(settings.max_error_deg)
+    solved = inliers >= settings.localization.min_inliers and close
     return Verdict(tag, solved, len(a), right, inliers, error_m, error_rad)
 
 

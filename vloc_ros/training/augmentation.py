@@ -111,7 +111,7 @@ def vignette(light: FloatArray, rng: np.random.Generator, strength: float) -> Fl
     height, width = light.shape[:2]
     tangent = strength * rng.uniform(0.2, 0.9) * 2.0 / width
     v, u = np.ogrid[:height, :width]
-    squares = np.asarray((u - 0.5 * width) ** 2 + (v - 0.5 * height) ** 2, dtype=np.float32) * tangent**2
+    squares = ((u - 0.5 * width) ** 2 + (v - 0.5 * height) ** 2) * tangent**2
     return np.asarray(light * _wide(np.asarray(1.0 / (1.0 + squares) ** 2, dtype=np.float32), light), dtype=np.float32)
 
 

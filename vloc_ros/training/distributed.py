@@ -69,6 +69,8 @@ class Group:
             return content
         length = torch.tensor([len(content)], dtype=torch.int64, device=self.device)
         torch.distributed.broadcast(length, 0)
+        if int(length) == 0:
+            return b""
         if self.first:
             data = torch.frombuffer(bytearray(content), dtype=torch.uint8).to(self.device)
         else:

@@ -1,6 +1,6 @@
 """Local features: the extractor contract, its implementations, matching and stereo."""
 
-from vloc_ros.features import orb, sift
+from vloc_ros.features import learned, orb, sift
 from vloc_ros.features.contract import FeatureExtractor, Features, Matches, Metric, create_extractor, extractors, require_known
 from vloc_ros.features.learned_settings import Detection, LearnedSettings
 from vloc_ros.features.matching import MatchSettings, match
@@ -19,6 +19,7 @@ __all__ = [
     "create_extractor",
     "dense_disparity",
     "extractors",
+    "learned",
     "match",
     "match_stereo",
     "orb",

@@ -87,7 +87,8 @@ def shadow(light: FloatArray, rng: np.random.Generator, strength: float) -> Floa
     if rng.random() < 0.5:
         soft = 1.0 - soft
     dark = float(np.exp(-strength * rng.uniform(0.3, 1.8)))
-    return np.asarray(light * _wide(1.0 - (1.0 - dark) * soft, light), dtype=np.float32)
+    left = np.asarray(1.0 - (1.0 - dark) * soft, dtype=np.float32)
+    return np.asarray(light * _wide(left, light), dtype=np.float32)
 
 
 def lamps(light: FloatArray, rng: np.random.Generator, strength: float) -> FloatArray:
@@ -97,13 +98,16 @@ def lamps(light: FloatArray, rng: np.random.Generator, strength: float) -> Float
     for _ in range(int(rng.integers(1, 4))):
         u0, v0 = rng.uniform(0.0, width), rng.uniform(0.2, 1.0) * height
         across, along = rng.uniform(0.1, 0.5, 2) * max(width, height)
-        u = ((np.arange(width) - u0) / across)[None, :]
-        v = ((np.arange(height) - v0) / along)[:, None]
-        glow += np.exp(-0.5 * (u * u + v * v)).astype(np.float32)
+        v, u = np.ogrid[:height, :width]
+        squares = ((u - u0) / across) ** 2 + ((v - v0) / along) ** 2
+        glow += np.exp(-0.5 * np.asarray(squares, dtype=np.float32))
     if rng.random() < 0.6:
         ambient = float(np.exp(-strength * rng.uniform(0.5, 3.0)))
-        return np.asarray(light * _wide(ambient + (1.0 - ambient) * np.minimum(glow, 1.5), light), dtype=np.float32)
-    return np.asarray(light + _wide(float(strength * rng.uniform(0.05, 0.5)) * glow, light), dtype=np.float32)
+        lit = np.asarray(ambient + (1.0 - ambient) * np.minimum(glow, 1.5), dtype=np.float32)
+        return np.asarray(light * _wide(lit, light), dtype=np.float32)
+    return np.asarray(
+        light + _wide(np.asarray(strength * rng.uniform(0.05, 0.5) * glow, dtype=np.float32), light), dtype=np.float32
+    )
 
 
 def vignette(light: FloatArray, rng: np.random.Generator, strength: float) -> FloatArray:

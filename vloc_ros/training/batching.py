@@ -193,7 +193,11 @@ class PairFeed(Feed[PairBatch]):
             multiprocessing_context="fork" if workers else None,  # sources may hold what cannot be sent to another process
             pin_memory=group.device.type == "cuda",
         )
+        # OpenCV's threads do not live on in a forked process, which would wait for them: it is forked while there are none.
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
         batches = iter(loader)
+        cv2.setNumThreads(threads)
         while True:
             try:
                 made = next(batches, None)
@@ -210,10 +214,9 @@ class PairFeed(Feed[PairBatch]):
 
 
 def _quiet_worker(_: int) -> None:
-    """Ctrl-C is for the loop, which ends its workers; and each worker gets one core."""
+    """Ctrl-C is for the loop, which ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    cv2.setNumThreads(1)
 
 
 def _collated(pairs: list[TrainingPair | VlocError]) -> tuple[PairBatch, tuple[str, ...]] | VlocError:

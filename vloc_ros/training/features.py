@@ -10,15 +10,19 @@ from typing import Any
 
 import torch
 
-from vloc_ros.config import keys
+from vloc_ros.config import keys, replace
 from vloc_ros.errors import ConfigError
+from vloc_ros.features.contract import FeatureExtractor
+from vloc_ros.features.learned import load_features
 from vloc_ros.networks.local import LocalNetwork
 from vloc_ros.networks.local_files import build_network, load_local_network, save_local_network
 from vloc_ros.training.batching import PairFeed, Weighted
 from vloc_ros.training.distributed import Group, joined
 from vloc_ros.training.loop import Outcome, Progress, Training, Validator
+from vloc_ros.training.pairs import PairSource
 from vloc_ros.training.registry import DataSpec, make_objective, needs_stereo, open_source
 from vloc_ros.training.run_folder import RunFolder
+from vloc_ros.training.validation import Validation, for_networks
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,14 @@ def train_features(job: FeatureJob, out: Path, on_step: Callable[[Progress], Non
         with folder.claimed(group):
             validator = None if not watched else _validator(job, [entry.source for entry in watched])
             training: Training[Any, Any] = Training(
-                network, make_objective(job.objective, settings.objective), feed, settings.training, folder, group, validator, on_step
+                network,
+                make_objective(job.objective, settings.objective),
+                feed,
+                settings.training,
+                folder,
+                group,
+                validator,
+                on_step,
             )
             return training.run(), group
 
@@ -121,3 +132,18 @@ def _folder(job: FeatureJob, out: Path, network: LocalNetwork, parent: str, data
         save_local_network(path, best, words, parent, job.licence)
 
     return RunFolder(out, described, save, learned_from)
+
+
+def _validator(job: FeatureJob, sources: Sequence[PairSource]) -> Validator[LocalNetwork]:
+    """Localisation with features of the network, by the path of the run time, from a file of weights onwards."""
+    settings = job.settings
+
+    def extractor_of(network: LocalNetwork) -> FeatureExtractor:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "validated.safetensors"
+            save_local_network(path, network, "")
+            # The engine sets torch's threads for the whole process: to what they are.
+            engine = {"engine": "torch", "threads": torch.get_num_threads()}
+            return load_features(path, settings.features.max_features, replace(settings.features.learned, engine))
+
+    return for_networks(Validation(sources, settings.validation), extractor_of)

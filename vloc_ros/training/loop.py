@@ -240,7 +240,9 @@ class Training(Generic[N, B]):
         if group.first and ((epoch + 1) % settings.validate_every == 0 or last):
             row |= self._validated(epoch)
             task = row.get("task")
-            if task is not None and np.isfinite(task) and (state.best is None or task > state.best):
+            if task is None:
+                self._folder.save_best(self.network, None, epoch)  # nothing to choose by: the newest
+            elif np.isfinite(task) and (state.best is None or task > state.best):
                 state.best, state.best_epoch = task, epoch
                 row["best"] = True
                 self._folder.save_best(self.network, task, epoch)
@@ -267,7 +269,7 @@ class Training(Generic[N, B]):
                 judged = self._validator(self.network)
                 if "task" not in judged:
                     raise ConfigError(f"the validator gives no 'task' but {', '.join(judged) or 'nothing'}")
-                found |= judged
+                found |= {name: float(value) for name, value in judged.items()}
             elif "validation_loss" in found:
                 found["task"] = -found["validation_loss"]
         self.network.train()

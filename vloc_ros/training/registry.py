@@ -11,6 +11,7 @@ from typing import Any
 
 from vloc_ros.config import param, section
 from vloc_ros.errors import ConfigError
+from vloc_ros.features.frontend import FeatureSettings
 from vloc_ros.training.augmentation import AugmentationSettings
 from vloc_ros.training.batching import PUBLISHED_IMAGES, ImageSettings
 from vloc_ros.training.objective import Objective
@@ -18,6 +19,7 @@ from vloc_ros.training.pairs import PairSource
 from vloc_ros.training.settings import PUBLISHED, TrainingSettings
 from vloc_ros.training.sources.homographies import HomographySettings
 from vloc_ros.training.utias_settings import UtiasSettings
+from vloc_ros.training.validation import ValidationSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ def settings_class(objective: str) -> type[Any]:
         "homography": HomographySettings,
         "static": StaticSettings,
         "utias": UtiasSettings,
+        "validation": ValidationSettings,
+        "features": FeatureSettings,
     }
     return make_dataclass("FeatureTraining", [(key, cls, section(cls)) for key, cls in parts.items()], frozen=True)
 

@@ -101,13 +101,14 @@ class RunFolder(Generic[N]):
         """
         files.write(self.path, self._checkpoint(network, optimizer, state))
 
-    def save_best(self, network: N, task: float, epoch: int) -> None:
+    def save_best(self, network: N, task: float | None, epoch: int) -> None:
         """Write the best weights and their card.
 
         Raises:
             DataError: they cannot be written.
         """
-        self._save_best(self.path / BEST_NAME, network, f"{self._learned_from}; epoch {epoch + 1}, task {task:.4f}")
+        judged = "not validated" if task is None else f"task {task:.4f}"
+        self._save_best(self.path / BEST_NAME, network, f"{self._learned_from}; epoch {epoch + 1}, {judged}")
 
     def show(self, state: RunState, finished: bool) -> None:
         """Write history and curves, and the last row for TensorBoard.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +137,6 @@ class SimulatedPairs(PairSource):
         return np.where(inverse > 0.0, inverse * scale, np.float32(np.nan)).astype(np.float32)
 
 
-@lru_cache(maxsize=16)
 def _read_json(file: Path) -> Any:
     with naming(file):
         try:

@@ -44,6 +44,16 @@ class ShiftSource(PairSource):
         return shifted(index)
 
 
+class SparseSource(ShiftSource):
+    """Half of the pairs teach nothing."""
+
+    def pair(self, index: int, rng: np.random.Generator) -> TrainingPair:
+        pair = shifted(index)
+        if index % 2:
+            pair.warp[:] = np.nan
+        return pair
+
+
 class NearestObjective(Objective):
     """Descriptors on a fixed grid must be nearest to their like: no random numbers, a mean over pairs."""
 
@@ -94,4 +104,5 @@ def train_toy(
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    train_toy(Path(sys.argv[1]), parse_assignments(sys.argv[2:]))
+    words = [word for word in sys.argv[2:] if word != "sparse"]
+    train_toy(Path(sys.argv[1]), parse_assignments(words), source=SparseSource() if "sparse" in sys.argv else None)

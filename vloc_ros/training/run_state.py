@@ -109,7 +109,8 @@ def only_writer(folder: Path) -> Iterator[None]:
         raise DataError(f"cannot make the folder {folder}: {error.strerror or error}") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A lock of this process alone: one of flock() would live on in its workers when it is killed.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise TrainingError(f"another training writes to {folder}: wait for its end, or name another folder") from error
         yield

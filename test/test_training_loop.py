@@ -53,7 +53,7 @@ def test_it_learns(tmp_path):
     rows = history(tmp_path)
     assert outcome.steps == 30 and len(rows) == 10
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
-    assert rows[-1]["validation_right"] > 0.8 > 0.3 > rows[0]["validation_right"]
+    assert rows[-1]["validation_right"] > 0.6 > 0.3 > rows[0]["validation_right"]
     assert outcome.best == max(row["task"] for row in rows)
     assert {"best.safetensors", "curves.png", files.FILE_NAME, files.PREVIOUS_NAME} <= {path.name for path in tmp_path.iterdir()}
 

@@ -57,7 +57,7 @@ def register(subparsers: Subparsers) -> None:
     sub.add_argument("--licence", default="", help="of the weights, for their card")
     sub.add_argument("--config", type=Path, help="YAML file of settings (--show-settings prints all keys)")
     sub.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting, e.g. training.learning_rate=1e-4"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting, e.g. training.learning_rate=0.0001"
     )
     sub.add_argument("--show-settings", action="store_true", help="print the effective settings as YAML, and do nothing else")
     add_json(sub)

@@ -184,14 +184,16 @@ class Training(Generic[N, B]):
         before = [buffer.clone() for buffer in self.network.buffers()] if settings.bad_steps else []
         with self._outputs.watched(group.size > 1):
             loss, terms = self._objective(self.network, portion.content, step // settings.steps_per_epoch)
-        weight = float(terms.pop(WEIGHT, portion.count))
+        # What has no gradient teaches nothing and weighs nothing, in however many processes.
+        weight = float(terms.pop(WEIGHT, portion.count)) if loss.requires_grad else 0.0
         told = group.told({_LOSS: float(loss.detach()), _WEIGHT: weight, _STOP: float(interrupted)} | terms)
         total = sum(values[_WEIGHT] for values in told)
         mean = sum(values[_LOSS] * values[_WEIGHT] for values in told) / total if total > 0.0 else 0.0
         self._backward(loss * (weight / total if total > 0.0 else 0.0))
         norm = self._gradient_norm()
         if np.isfinite(mean) and np.isfinite(norm):
-            self._optimizer.step()
+            if total > 0.0:
+                self._optimizer.step()
             for values in told:
                 self.state.add({name: (value, values[_WEIGHT]) for name, value in values.items() if name not in (_WEIGHT, _STOP)})
         else:

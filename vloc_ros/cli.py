@@ -23,6 +23,7 @@ from vloc_ros.commands import (
     repeat,
     retrieve,
     teach,
+    train,
     vocabulary,
     weights,
 )
@@ -54,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         *(demo, teach, repeat, drive, autonomy, odometry),
         *(loops, optimise, retrieve, evaluate, vocabulary),
-        *(maps, weights, nodes, convert, config),
+        *(train, maps, weights, nodes, convert, config),
     ):
         command.register(subparsers)
     return parser

@@ -23,3 +23,7 @@ class WeightsError(VlocError):
 
 class MapError(VlocError):
     """A map cannot be opened, is damaged, or was made with another camera, feature type or schema."""
+
+
+class TrainingError(VlocError):
+    """A training cannot go on: a loss or gradient is not finite, a process was lost, or another run writes to the folder."""

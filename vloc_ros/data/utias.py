@@ -36,7 +36,7 @@ GRIZZLY_BASE_T_CAMERA = normalised(inverse(normalised(_T_sv)))
 
 _RUN = re.compile(r"run_(\d{6})")
 _IMAGES = Path("images")
-_Vertex = tuple[int, int]
+Vertex = tuple[int, int]
 
 
 @register
@@ -75,7 +75,12 @@ class UtiasReader(DatasetReader):
     @property
     def run(self) -> int:
         """Number of the run."""
-        return _run_number(self._run)
+        return run_number(self._run)
+
+    @property
+    def vertices(self) -> list[int]:
+        """Number of the vertex of each frame."""
+        return list(self._vertices)
 
     @property
     def camera(self) -> StereoCamera:
@@ -146,7 +151,7 @@ def _is_run(path: Path) -> bool:
 def _choose_run(path: Path) -> Path:
     if _is_run(path):
         return path
-    runs = sorted((child for child in path.glob("run_*") if _is_run(child)), key=_run_number) if path.is_dir() else []
+    runs = run_folders(path)
     if not runs:
         raise DataError(f"{path} is no UTIAS run: neither it nor a folder run_NNNNNN in it holds images/left and images/right")
     if len(runs) > 1:
@@ -154,7 +159,13 @@ def _choose_run(path: Path) -> Path:
     return runs[0]
 
 
-def _run_number(run: Path) -> int:
+def run_folders(path: Path) -> list[Path]:
+    """The runs with images of a path, by number."""
+    return sorted((child for child in path.glob("run_*") if _is_run(child)), key=run_number) if path.is_dir() else []
+
+
+def run_number(run: Path) -> int:
+    """Number of a run, of the name of its folder."""
     match = _RUN.fullmatch(run.resolve().name)
     assert match is not None
     return int(match[1])
@@ -166,17 +177,17 @@ def _vertex_number(image: Path) -> int:
     return int(image.stem)
 
 
-def _vertex_poses(run: Path) -> dict[_Vertex, NDArray[np.float64]]:
+def _vertex_poses(run: Path) -> dict[Vertex, NDArray[np.float64]]:
     """world_T_vehicle of every vertex of the teach run and of ``run``."""
-    number = _run_number(run)
+    number = run_number(run)
     temporal = run / "transforms_temporal.txt"
     spatial = run / "transforms_spatial.txt"
     if not temporal.is_file():
         temporal = run.parent / "run_000000" / "transforms_temporal.txt"
     if not temporal.is_file():
         return {}
-    poses: dict[_Vertex, NDArray[np.float64]] = {}
-    for this, following, next_T_this in _read_transforms(temporal):
+    poses: dict[Vertex, NDArray[np.float64]] = {}
+    for this, following, next_T_this in read_transforms(temporal):
         if not poses:
             poses[this] = np.eye(4)
         if this not in poses:
@@ -184,13 +195,13 @@ def _vertex_poses(run: Path) -> dict[_Vertex, NDArray[np.float64]]:
         # The last transform closes the loop of a closed path; the pose of its target is known already.
         poses.setdefault(following, normalised(poses[this] @ inverse(next_T_this)))
     if spatial.is_file():
-        for this, teach, teach_T_this in _read_transforms(spatial):
+        for this, teach, teach_T_this in read_transforms(spatial):
             if this[0] == number and teach in poses:
                 poses[this] = poses[teach] @ teach_T_this
     return poses
 
 
-def _read_transforms(path: Path) -> list[tuple[_Vertex, _Vertex, NDArray[np.float64]]]:
+def read_transforms(path: Path) -> list[tuple[Vertex, Vertex, NDArray[np.float64]]]:
     """Rows (vertex, next vertex, next_T_vertex) of a transform file: run, pose, next run, next pose, 3x4 or 4x4 by rows."""
     result = []
     for line, fields in read_rows(path, ","):

@@ -1,0 +1,128 @@
+"""The folder of a run: check points, history, the best weights. The first process alone writes it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import nn
+
+from vloc_ros.errors import TrainingError, VlocError
+from vloc_ros.training import checkpoint as files
+from vloc_ros.training.checkpoint import Checkpoint
+from vloc_ros.training.distributed import Group
+from vloc_ros.training.events import EventFile
+from vloc_ros.training.history import write_curves, write_history
+from vloc_ros.training.run_state import RunState, only_writer, require_same
+
+N = TypeVar("N", bound=nn.Module)
+_DRAW_EVERY_S = 30.0
+BEST_NAME = "best.safetensors"
+SaveBest = Callable[[Path, N, str], Any]
+"""Writes a network and its card to a file, with what it has learned from, in words."""
+
+
+class RunFolder(Generic[N]):
+    """See the module."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], save_best: SaveBest[N], learned_from: str) -> None:
+        """Name it; nothing is read or written yet.
+
+        Args:
+            path: the folder, which is made.
+            settings: everything that decides what is learned, by dotted keys with values that JSON has.
+            save_best: writes the best network.
+            learned_from: for its card: the data, in words.
+        """
+        self.path = path
+        self._settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
+        self._save_best, self._learned_from = save_best, learned_from
+        self._events: EventFile | None = None
+        self._drawn = -math.inf
+
+    @contextmanager
+    def claimed(self, group: Group) -> Iterator[None]:
+        """Make the folder and keep others out.
+
+        Raises:
+            TrainingError: another training writes there.
+            DataError: it cannot be made.
+        """
+        if not group.first:
+            yield
+            return
+        with only_writer(self.path):
+            yield
+
+    def open(self, network: nn.Module, optimizer: torch.optim.Optimizer, group: Group) -> Checkpoint:
+        """The check point to go on from, the same in all processes: the last of the run here, else of this very moment.
+
+        Raises:
+            ConfigError: the folder holds a run with other settings.
+            TrainingError: its check points are damaged.
+        """
+        problem, content = "", b""
+        if group.first:
+            try:
+                content = self._found(network, optimizer).to_bytes()
+            except VlocError as error:
+                if group.size == 1:
+                    raise
+                problem = f"{error}"
+        problem = group.broadcast(problem.encode()).decode() if group.size > 1 else ""
+        if problem:
+            raise TrainingError(problem)
+        found = Checkpoint.from_bytes(group.broadcast(content))
+        return Checkpoint(found.tensors, found.state["run"])
+
+    def _found(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Checkpoint:
+        found = files.read(self.path)
+        if found is None:
+            return self._checkpoint(network, optimizer, RunState())
+        if "settings" not in found.state or "run" not in found.state:
+            raise TrainingError(f"{self.path / files.FILE_NAME} is of another release of vloc_ros: name another folder")
+        require_same(self.path, found.state["settings"], self._settings)
+        return found
+
+    def _checkpoint(self, network: nn.Module, optimizer: torch.optim.Optimizer, state: RunState) -> Checkpoint:
+        return files.collect(network, optimizer, {"settings": self._settings, "run": state.to_dict()})
+
+    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, state: RunState) -> None:
+        """Write a check point.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        files.write(self.path, self._checkpoint(network, optimizer, state))
+
+    def save_best(self, network: N, task: float | None, epoch: int) -> None:
+        """Write the best weights and their card.
+
+        Raises:
+            DataError: they cannot be written.
+        """
+        judged = "not validated" if task is None else f"task {task:.4f}"
+        self._save_best(self.path / BEST_NAME, network, f"{self._learned_from}; epoch {epoch + 1}, {judged}")
+
+    def show(self, state: RunState, finished: bool) -> None:
+        """Write history and curves, and the last row for TensorBoard.
+
+        Raises:
+            DataError: they cannot be written.
+        """
+        write_history(self.path, state.history)
+        now = time.monotonic()
+        if finished or now - self._drawn > _DRAW_EVERY_S:
+            self._drawn = now
+            write_curves(self.path, state.history, self.path.resolve().name)
+        if self._events is None:
+            self._events = EventFile(self.path)
+        row = state.history[-1]
+        shown = {name: float(value) for name, value in row.items() if isinstance(value, float) and name != "seconds"}
+        self._events.write(row["step"], shown)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, unique
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -110,6 +112,8 @@ class FeatureExtractor(ABC):
 
 
 _EXTRACTORS: dict[str, type[FeatureExtractor]] = {}
+Opener = Callable[[Path, int], FeatureExtractor]
+_OPENERS: dict[str, Opener] = {}
 
 
 def register(extractor: type[FeatureExtractor]) -> type[FeatureExtractor]:
@@ -123,12 +127,25 @@ def extractors() -> list[str]:
     return sorted(_EXTRACTORS)
 
 
+def register_file(suffix: str) -> Callable[[Opener], Opener]:
+    """Decorator of what builds an extractor from a file of weights with this suffix (``.onnx``) and the largest count."""
+
+    def remember(opener: Opener) -> Opener:
+        _OPENERS[suffix] = opener
+        return opener
+
+    return remember
+
+
 def create_extractor(name: str, max_features: int) -> FeatureExtractor:
-    """Build an extractor by name.
+    """Build an extractor by name, or from a file of weights.
 
     Raises:
         ConfigError: the name is not registered.
+        WeightsError: a file of weights is missing or not of a network that is known.
     """
+    if Path(name).suffix in _OPENERS:
+        return _OPENERS[Path(name).suffix](Path(name), max_features)
     if name not in _EXTRACTORS:
         raise ConfigError(f"unknown features '{name}'; known: {', '.join(extractors())}")
     return _EXTRACTORS[name](max_features)

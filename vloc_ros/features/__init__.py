@@ -1,6 +1,6 @@
 """Local features: the extractor contract, its implementations, matching and stereo."""
 
-from vloc_ros.features import orb, sift
+from vloc_ros.features import alike, orb, sift, xfeat
 from vloc_ros.features.contract import FeatureExtractor, Features, Matches, Metric, create_extractor, extractors
 from vloc_ros.features.matching import MatchSettings, match
 from vloc_ros.features.stereo import StereoMethod, StereoSettings, dense_disparity, match_stereo
@@ -13,6 +13,7 @@ __all__ = [
     "Metric",
     "StereoMethod",
     "StereoSettings",
+    "alike",
     "create_extractor",
     "dense_disparity",
     "extractors",
@@ -20,4 +21,5 @@ __all__ = [
     "match_stereo",
     "orb",
     "sift",
+    "xfeat",
 ]

@@ -117,6 +117,7 @@ class FeatureSummary:
         nearest_right: right among mutual nearest neighbours without thresholds.
         nearest_share: mean over pairs of their share [%].
         nearest_score: mean over pairs of them / key points that both images show [%].
+        nearest_enough_share: pairs with at least 15 of them [%].
     """
 
     pairs: int
@@ -131,6 +132,7 @@ class FeatureSummary:
     nearest_right: float
     nearest_share: float
     nearest_score: float
+    nearest_enough_share: float
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -158,6 +160,7 @@ def summarise(scores: Sequence[PairScore]) -> FeatureSummary:
         nearest_right=float(nearest.mean()),
         nearest_share=_percent(nearest, found),
         nearest_score=_percent(nearest, visible),
+        nearest_enough_share=100.0 * float((nearest >= ENOUGH).mean()),
     )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from vloc_ros.evaluation.feature_run import FeatureEvaluation
 from vloc_ros.evaluation.feature_scores import ENOUGH, TOLERANCE_PX, FeatureSummary
 
-_COUNTS = ("pairs", "points", "matches", "right", "right %", "score %", f">={ENOUGH} %", "repeated %", "NN right", "NN right %")
-HEAD = ("data", "condition", "features", *_COUNTS, "failed")
+_THRESHOLDS = ("matches", "right", "right %", "score %", f">={ENOUGH} %")
+_NEAREST = ("NN right", "NN right %", "NN score %", f"NN >={ENOUGH} %")
+HEAD = ("data", "condition", "features", "pairs", "points", *_THRESHOLDS, "repeated %", *_NEAREST, "failed")
 TIME_HEAD = ("features", "extract ms", "match ms", "bytes")
 
 
@@ -54,7 +55,7 @@ def _cells(summary: FeatureSummary) -> tuple[str, ...]:
         *(f"{share:.1f}" for share in shares),
         again,
         f"{summary.nearest_right:.1f}",
-        f"{summary.nearest_share:.1f}",
+        *(f"{share:.1f}" for share in (summary.nearest_share, summary.nearest_score, summary.nearest_enough_share)),
         str(summary.failed),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vloc_ros.data.frame import Image
 from vloc_ros.data.places import Picture
 from vloc_ros.errors import DataError
 
@@ -124,6 +125,26 @@ class JudgedPair:
     def name(self) -> str:
         """Of both pictures, for people."""
         return f"{self.group}: {self.image_a.name} and {self.image_b.name}"
+
+
+def warped_pair(
+    images: tuple[Image, Image], warp: NDArray[np.float32], data: str, group: str, condition: str, name: str = ""
+) -> JudgedPair:
+    """A pair of images in memory with a warp, as training pairs have it.
+
+    Args:
+        images: (H, W) grey or (H, W, 3) RGB uint8.
+        warp: (H, W, 2) positions (u, v) [px] in the second of the pixels of the first, NaN where unknown.
+        data: kind of data.
+        group: of pairs that share images.
+        condition: what differs.
+        name: of the pair, for people.
+    """
+    first, second = images
+    truth = WarpTruth(warp, (second.shape[1], second.shape[0]))
+    return JudgedPair(
+        Picture(f"{name} a".strip(), lambda: first), Picture(f"{name} b".strip(), lambda: second), truth, data, group, condition
+    )
 
 
 def _through(matrix: NDArray[np.float64], points: Points) -> NDArray[np.float64]:

@@ -301,7 +301,7 @@ def test_command(camera: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--features", "nothing", "--static", "."], "unknown features 'nothing'"),
         (["--features", "orb,orb", "--static", "."], "names 'orb' twice"),
         (["--features", "orb", "--static", ".", "--max-features", "0"], "at least 1"),
-        (["--features", "absent.onnx", "--static", "."], "absent.onnx"),
+        (["--features", "absent.safetensors", "--static", "."], "absent.safetensors"),
     ],
 )
 def test_command_refuses(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:

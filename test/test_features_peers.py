@@ -119,12 +119,12 @@ def test_alike_has_the_published_number_of_weights() -> None:
 
 @needs_onnxruntime
 def test_what_is_not_xfeat(tmp_path: Path) -> None:
-    damaged = tmp_path / "damaged.onnx"
+    damaged = tmp_path / "damaged_xfeat.onnx"
     damaged.write_bytes(b"not a network")
     with pytest.raises(WeightsError, match="damaged"):
         create_extractor(str(damaged), 10)
     with pytest.raises(WeightsError, match="cannot read"):
-        create_extractor(str(tmp_path / "absent.onnx"), 10)
+        create_extractor(str(tmp_path / "absent_xfeat.onnx"), 10)
 
 
 @needs_torch
@@ -137,7 +137,7 @@ def test_what_is_not_alike(tmp_path: Path) -> None:
     without = {name: tensor for name, tensor in good.items() if name != "block2.bn1.bias"}
     shape = good | {"block3.conv2.weight": torch.zeros(3, 3, 3, 3)}
     more = good | {"block9.weight": torch.zeros(3)}
-    path = tmp_path / "other.pth"
+    path = tmp_path / "other_alike-t.pth"
     for state, text in (({"weight": torch.zeros(3)}, "one head"), (without, "block2.bn1.bias"), (shape, "shape"), (more, "block9")):
         torch.save(state, path)
         with pytest.raises(WeightsError, match=text):

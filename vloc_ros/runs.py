@@ -14,7 +14,6 @@ from vloc_ros.data import DatasetReader, Trajectory
 from vloc_ros.data.trajectory import increasing, interpolate, read_tum, write_tum
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation import MatchPicture, ReportRun, Run, draw_matches, pick_fixes, read_run, to_base
-from vloc_ros.features import create_extractor
 from vloc_ros.features.frontend import FrontEnd
 from vloc_ros.geometry import se3
 from vloc_ros.localization import Localizer
@@ -46,7 +45,7 @@ def new_map(path: Path, reader: DatasetReader, settings: Settings) -> MapStore:
     Raises:
         MapError: the file exists, or cannot be made.
     """
-    extractor = create_extractor(settings.features.name, settings.features.max_features)
+    extractor = settings.features.create()
     return MapStore.create(path, reader.camera, reader.base_T_camera, extractor.name, extractor.fingerprint)
 
 

@@ -14,7 +14,6 @@ from vloc_ros.closed_loop.teaching import Teaching
 from vloc_ros.data.reader import Trajectory
 from vloc_ros.data.trajectory import interpolate, read_tum, write_tum
 from vloc_ros.errors import DataError, MapError
-from vloc_ros.features import create_extractor
 from vloc_ros.localization import Localizer
 from vloc_ros.mapping import MapStore
 from vloc_ros.path_following import TaughtPath
@@ -70,8 +69,7 @@ class Course:
         Raises:
             MapError: the file exists, or cannot be made.
         """
-        features = self.settings.features
-        extractor = create_extractor(features.name, features.max_features)
+        extractor = self.settings.features.create()
         store = MapStore.create(path, rig.camera, rig.base_T_camera, extractor.name, extractor.fingerprint)
         simulator = self._simulator(site, condition, rig, self.seed)
         wander = Wander(_TEACHING_WANDER_M, self.seed)

@@ -42,13 +42,12 @@ def run(args: argparse.Namespace) -> int:
     """Drive what is missing, then print and plot the table."""
     from vloc_ros.closed_loop import autonomy_table, inliers_of, write_autonomy_report
     from vloc_ros.closed_loop.autonomy import Autonomy, judged, tasks
-    from vloc_ros.features import extractors
+    from vloc_ros.features import require_known
     from vloc_ros.simulation import CONDITIONS, StereoRig, condition_sheet, named_condition
 
     names = (args.features or "sift_fast").split(",")
     for name in names:
-        if name not in extractors():
-            raise ConfigError(f"unknown features '{name}'; known: {', '.join(extractors())}")
+        require_known(name)
     if args.routes < 1 or args.jobs < 1:
         raise ConfigError("--routes and --jobs must be 1 or more")
     args.features = None

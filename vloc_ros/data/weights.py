@@ -21,6 +21,8 @@ from vloc_ros.data.output import write_bytes, write_text
 from vloc_ros.errors import DataError, WeightsError
 
 SUFFIX = ".safetensors"
+LOCAL_NETWORKS = ("unet", "compact_unet")
+"""Architectures of local features, as model cards name them."""
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
@@ -30,14 +32,16 @@ class WeightsCard:
 
     Attributes:
         name: name of the model, under which maps keep its descriptors.
-        network: kind of network, ``netvlad`` or ``gem``.
-        backbone: what is below it, ``vgg16`` or ``mobilenetv3``.
+        network: kind of network: ``netvlad`` or ``gem``, or one of :data:`LOCAL_NETWORKS`.
+        backbone: what is below it, ``vgg16`` or ``mobilenetv3``; of local features how wide it is, ``width 24``.
         dimension: length of its descriptors.
         sha256: hash of the weights, of :func:`hash_of`.
         preprocessing: how images are prepared for it.
         trained_on: what it has learned from, in words.
         parent: hash of the weights it was made from, empty when there were none.
         licence: under which the weights were published, empty when unknown.
+        results: how good it is, measured by what, in words.
+        notes: anything else, for example how long it was trained.
     """
 
     name: str
@@ -49,6 +53,8 @@ class WeightsCard:
     trained_on: str
     parent: str = ""
     licence: str = ""
+    results: str = ""
+    notes: str = ""
 
     @property
     def model_card(self) -> ModelCard:

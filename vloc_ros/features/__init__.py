@@ -1,13 +1,16 @@
 """Local features: the extractor contract, its implementations, matching and stereo."""
 
-from vloc_ros.features import alike, orb, sift, xfeat
-from vloc_ros.features.contract import FeatureExtractor, Features, Matches, Metric, create_extractor, extractors
+from vloc_ros.features import alike, learned, orb, sift, xfeat
+from vloc_ros.features.contract import FeatureExtractor, Features, Matches, Metric, create_extractor, extractors, require_known
+from vloc_ros.features.learned_settings import Detection, LearnedSettings
 from vloc_ros.features.matching import MatchSettings, match
 from vloc_ros.features.stereo import StereoMethod, StereoSettings, dense_disparity, match_stereo
 
 __all__ = [
+    "Detection",
     "FeatureExtractor",
     "Features",
+    "LearnedSettings",
     "MatchSettings",
     "Matches",
     "Metric",
@@ -17,9 +20,11 @@ __all__ = [
     "create_extractor",
     "dense_disparity",
     "extractors",
+    "learned",
     "match",
     "match_stereo",
     "orb",
+    "require_known",
     "sift",
     "xfeat",
 ]

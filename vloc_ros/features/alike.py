@@ -9,6 +9,7 @@ import numpy as np
 from vloc_ros.data.frame import Image
 from vloc_ros.data.weights import hash_of
 from vloc_ros.features.contract import FeatureExtractor, Features, Metric, register_file
+from vloc_ros.features.learned_settings import LearnedSettings
 from vloc_ros.networks.availability import require_torch
 
 _SIZE_PX = 16.0  # nominal; the network states none
@@ -21,12 +22,12 @@ class Alike(FeatureExtractor):
     name = "alike"
     metric = Metric.COSINE
 
-    def __init__(self, max_features: int, path: Path) -> None:
+    def __init__(self, path: Path, max_features: int) -> None:
         """Load the network.
 
         Args:
-            max_features: at most so many key points.
             path: of the published check point.
+            max_features: at most so many key points.
 
         Raises:
             ConfigError: torch is not installed.
@@ -65,7 +66,9 @@ class Alike(FeatureExtractor):
         )
 
 
-@register_file(".pth")
-def open_alike(path: Path, max_features: int) -> FeatureExtractor:
-    """ALIKE of a published check point, see :class:`Alike`."""
-    return Alike(max_features, path)
+@register_file("alike-t.pth")
+@register_file("alike-s.pth")
+@register_file("alike-n.pth")
+def open_alike(path: Path, max_features: int, settings: LearnedSettings) -> FeatureExtractor:
+    """ALIKE of a published check point, see :class:`Alike`; of the settings none applies to it."""
+    return Alike(path, max_features)

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, unique
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
+from vloc_ros.data.models import shipped_features
 from vloc_ros.errors import ConfigError
+from vloc_ros.features.learned_settings import LearnedSettings
 
 
 @unique
@@ -46,6 +48,11 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.keypoints)
+
+    @property
+    def metric(self) -> Metric:
+        """How the descriptors are compared, which their type says."""
+        return Metric.HAMMING if self.descriptors.dtype == np.uint8 else Metric.COSINE
 
     @classmethod
     def none(cls, metric: Metric, descriptor_size: int) -> Features:
@@ -83,18 +90,19 @@ class Matches:
 
 
 class FeatureExtractor(ABC):
-    """Finds and describes key points in one image. Deterministic; keeps no state between images."""
+    """Finds and describes key points in one image. Deterministic; keeps no state between images.
 
-    name: ClassVar[str]
-    metric: ClassVar[Metric]
+    Attributes:
+        name: under which maps keep its features; never a path.
+        metric: how its descriptors are compared.
+    """
+
+    name: str
+    metric: Metric
 
     def nothing(self) -> Features:
         """The empty set of features of this extractor."""
         return Features.none(self.metric, self.descriptor_size)
-
-    @abstractmethod
-    def __init__(self, max_features: int) -> None:
-        """Build an extractor that returns the best ``max_features`` key points."""
 
     @property
     @abstractmethod
@@ -111,41 +119,79 @@ class FeatureExtractor(ABC):
         """Features of an (H, W) grey or (H, W, 3) RGB uint8 image, disparity all NaN, best score first."""
 
 
-_EXTRACTORS: dict[str, type[FeatureExtractor]] = {}
-Opener = Callable[[Path, int], FeatureExtractor]
-_OPENERS: dict[str, Opener] = {}
+Maker = Callable[[int], FeatureExtractor]
+FileMaker = Callable[[Path, int, LearnedSettings], FeatureExtractor]
+M = TypeVar("M", bound=Maker)
+F = TypeVar("F", bound=FileMaker)
+
+_MAKERS: dict[str, Maker] = {}
+_FILE_MAKERS: dict[str, FileMaker] = {}
 
 
-def register(extractor: type[FeatureExtractor]) -> type[FeatureExtractor]:
-    """Class decorator that makes an extractor known by its ``name``."""
-    _EXTRACTORS[extractor.name] = extractor
-    return extractor
+def register(name: str) -> Callable[[M], M]:
+    """Decorator that makes a class or function, called with the number of features wanted, known as the maker of an extractor."""
+
+    def known(maker: M) -> M:
+        _MAKERS[name] = maker
+        return maker
+
+    return known
+
+
+def register_file(ending: str) -> Callable[[F], F]:
+    """Decorator that makes a function known as the maker of extractors from files whose names end so.
+
+    It is called with the path, the number of features wanted and the settings of learned features. Where several endings fit,
+    the longest wins: ``xfeat.onnx`` before ``.onnx``.
+    """
+
+    def known(maker: F) -> F:
+        _FILE_MAKERS[ending] = maker
+        return maker
+
+    return known
 
 
 def extractors() -> list[str]:
-    """Names of the registered extractors."""
-    return sorted(_EXTRACTORS)
+    """Names of the extractors that are there: those that need no weights, and those whose weights are shipped."""
+    return sorted({*_MAKERS, *shipped_features()})
 
 
-def register_file(suffix: str) -> Callable[[Opener], Opener]:
-    """Decorator of what builds an extractor from a file of weights with this suffix (``.onnx``) and the largest count."""
-
-    def remember(opener: Opener) -> Opener:
-        _OPENERS[suffix] = opener
-        return opener
-
-    return remember
-
-
-def create_extractor(name: str, max_features: int) -> FeatureExtractor:
-    """Build an extractor by name, or from a file of weights.
+def require_known(name: str) -> None:
+    """Make sure that an extractor of this name can be asked for; whether its file can be read is seen when it is built.
 
     Raises:
-        ConfigError: the name is not registered.
-        WeightsError: a file of weights is missing or not of a network that is known.
+        ConfigError: it is neither a known name nor a file of weights of a known kind.
     """
-    if Path(name).suffix in _OPENERS:
-        return _OPENERS[Path(name).suffix](Path(name), max_features)
-    if name not in _EXTRACTORS:
-        raise ConfigError(f"unknown features '{name}'; known: {', '.join(extractors())}")
-    return _EXTRACTORS[name](max_features)
+    if name not in extractors() and _file_maker(name) is None:
+        raise ConfigError(f"unknown features '{name}'; known: {', '.join(extractors())}, or a file of weights ({_endings()})")
+
+
+def create_extractor(name: str, max_features: int, learned: LearnedSettings | None = None) -> FeatureExtractor:
+    """Build an extractor by name, or from the file of a network's weights, as in ``models/site.safetensors``.
+
+    Args:
+        name: one of :func:`extractors`, or the path of a file of weights.
+        max_features: it returns so many key points at most.
+        learned: how networks run; a hand-made extractor has no use for it. By default the default settings.
+
+    Raises:
+        ConfigError: the name is not known, or what it needs is not installed.
+        WeightsError: the file of weights, or its card, is missing, damaged or of another network.
+    """
+    require_known(name)
+    if name in _MAKERS:
+        return _MAKERS[name](max_features)
+    path = shipped_features().get(name) or Path(name).expanduser()
+    maker = _file_maker(path.name)
+    assert maker is not None  # require_known has looked, and what is shipped is of a known kind
+    return maker(path, max_features, learned or LearnedSettings())
+
+
+def _file_maker(name: str) -> FileMaker | None:
+    fitting = [ending for ending in _FILE_MAKERS if name.endswith(ending)]
+    return _FILE_MAKERS[max(fitting, key=len)] if fitting else None
+
+
+def _endings() -> str:
+    return ", ".join(f"*{ending}" for ending in sorted(_FILE_MAKERS))

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.config import param
+from vloc_ros.config import param, section
 from vloc_ros.data.frame import Image, StereoFrame
 from vloc_ros.errors import CalibrationError
 from vloc_ros.features.contract import FeatureExtractor, Features, create_extractor
+from vloc_ros.features.learned_settings import LearnedSettings
 from vloc_ros.features.spread import spread_evenly
 from vloc_ros.features.stereo import StereoSettings, dense_disparity, match_stereo
 from vloc_ros.geometry.camera import StereoCamera
@@ -23,11 +24,21 @@ from vloc_ros.geometry.estimate import RejectReason
 class FeatureSettings:
     """Local features."""
 
-    name: str = param("sift_fast", "feature extractor: sift, sift_fast or orb")
+    name: str = param("sift_fast", "feature extractor: sift, sift_fast, orb, unet, or a file of weights")
     max_features: int = param(1000, "at most so many key points per image", min=50, max=20000)
     min_features: int = param(40, "an image with fewer key points is refused", min=10, max=10000)
     max_corners: int = param(600, "at most so many corners are tracked from frame to frame", min=50, max=20000)
     min_contrast: float = param(4.0, "an image whose grey values deviate less (one sigma) is blank", min=0.0, max=100.0)
+    learned: LearnedSettings = section(LearnedSettings)
+
+    def create(self) -> FeatureExtractor:
+        """The extractor of these settings.
+
+        Raises:
+            ConfigError: it is not known, or what it needs is not installed.
+            WeightsError: its file of weights is missing, damaged or of another network.
+        """
+        return create_extractor(self.name, self.max_features, self.learned)
 
 
 class FrontEnd:
@@ -37,7 +48,7 @@ class FrontEnd:
         self.camera = camera
         self.settings = features
         self.stereo = stereo
-        self.extractor: FeatureExtractor = create_extractor(features.name, features.max_features)
+        self.extractor = features.create()
         self.corners = cv2.FastFeatureDetector_create(threshold=7)
 
     def observe(self, frame: StereoFrame) -> Observation:

@@ -13,7 +13,7 @@ _EDGE_PX = 19
 """Margin of the image without key points, which the descriptors' patches reach into [px]."""
 
 
-@register
+@register("orb")
 class Orb(FeatureExtractor):
     """FAST corners on eight scales with rotated BRIEF descriptors of 256 bits."""
 

@@ -56,7 +56,7 @@ class _Sift(FeatureExtractor):
         )
 
 
-@register
+@register("sift")
 class Sift(_Sift):
     """SIFT with Lowe's doubled first octave: most key points, slowest."""
 
@@ -64,7 +64,7 @@ class Sift(_Sift):
     halved = False
 
 
-@register
+@register("sift_fast")
 class FastSift(_Sift):
     """SIFT from the recorded resolution upwards: about four times faster, fewer and coarser key points."""
 

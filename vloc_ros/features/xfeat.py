@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from vloc_ros.data.frame import Image
 from vloc_ros.errors import ConfigError, WeightsError
 from vloc_ros.features.contract import FeatureExtractor, Features, Metric, register_file
+from vloc_ros.features.learned_settings import LearnedSettings
 
 _CELL = 8
 _DESCRIPTOR = 64
@@ -52,19 +53,20 @@ class XFeat(FeatureExtractor):
     name = "xfeat"
     metric = Metric.COSINE
 
-    def __init__(self, max_features: int, path: Path) -> None:
+    def __init__(self, path: Path, max_features: int, threads: int) -> None:
         """Load the network.
 
         Args:
-            max_features: at most so many key points.
             path: of the ONNX file.
+            max_features: at most so many key points.
+            threads: cores to use.
 
         Raises:
             ConfigError: onnxruntime is not installed.
             WeightsError: the file cannot be read or is not this network.
         """
         self._max_features = max_features
-        self._session, self._digest = _session(path)
+        self._session, self._digest = _session(path, threads)
         entry = self._session.get_inputs()[0]
         self._entry, self._side = str(entry.name), (int(entry.shape[3]), int(entry.shape[2]))
         self._outputs = _outputs_by_channels(self._session, path)
@@ -116,10 +118,10 @@ class XFeat(FeatureExtractor):
         return _unit(whole[0]), whole[1], whole[2][:, :, 0]
 
 
-@register_file(".onnx")
-def open_xfeat(path: Path, max_features: int) -> FeatureExtractor:
+@register_file("xfeat.onnx")
+def open_xfeat(path: Path, max_features: int, settings: LearnedSettings) -> FeatureExtractor:
     """XFeat of an ONNX file, see :class:`XFeat`."""
-    return XFeat(max_features, path)
+    return XFeat(path, max_features, settings.threads)
 
 
 def tiles(length: int, side: int) -> list[_Tile]:
@@ -178,10 +180,10 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vectors / lengths, dtype=np.float32)
 
 
-def _session(path: Path) -> tuple[Any, str]:
+def _session(path: Path, threads: int) -> tuple[Any, str]:
     """A session of onnxruntime, and the hash of the file."""
     if importlib.util.find_spec("onnxruntime") is None:
-        raise ConfigError(f"{path} needs onnxruntime, which is not installed")
+        raise ConfigError(f"{path} needs onnxruntime, which is not installed: do what requirements/engines.txt says")
     import onnxruntime
 
     try:
@@ -189,6 +191,8 @@ def _session(path: Path) -> tuple[Any, str]:
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors; they are raised as well
     # threads that spin between images would take the time of everything else
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.features import create_extractor
 from vloc_ros.loop_closure.detector import Detection, LoopDetector
 from vloc_ros.loop_closure.judgement import Judgement, judge, next_revision
 from vloc_ros.loop_closure.map_graph import graph_of_map
@@ -72,8 +71,8 @@ def detector_for(store: MapStore, settings: LoopClosureSettings, assets: bytes |
         ConfigError: the descriptor is unknown, or has no weights.
         MapError: the map is damaged, or holds descriptors of another model of that name.
     """
-    metric = create_extractor(store.feature_name, settings.features.max_features).metric
-    registrar = Registrar(store.camera, metric, settings.matching, settings.pnp)
+    # What made the features is not needed, nor need it be installed here: their type says how they are compared.
+    registrar = Registrar(store.camera, None, settings.matching, settings.pnp)
     describer = MapDescriptor.of(store, settings.loops.descriptor, assets)
     return LoopDetector(store, describer, registrar, settings.loops, live=live)
 

@@ -55,10 +55,17 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Registrar:
-    """Matches two sets of features of one camera and solves for the relative pose."""
+    """Matches two sets of features of one camera and solves for the relative pose.
+
+    Attributes:
+        camera: of both.
+        metric: how descriptors are compared; None to do as their type says.
+        matching: thresholds of matching.
+        pnp: of the pose.
+    """
 
     camera: StereoCamera
-    metric: Metric
+    metric: Metric | None
     matching: MatchSettings
     pnp: PnpSettings
 
@@ -76,7 +83,7 @@ class Registrar:
                 taken from about the same pose.
         """
         predicted = None if np.isinf(window_px) else a.keypoints
-        pairs = match(a, b, self.metric, self.matching, predicted, window_px).indices
+        pairs = match(a, b, self.metric or a.metric, self.matching, predicted, window_px).indices
         deep = np.isfinite(a.disparity[pairs[:, 0]]), np.isfinite(b.disparity[pairs[:, 1]])
         swapped = int(np.count_nonzero(deep[1])) > int(np.count_nonzero(deep[0]))
         views, known = ((b, a), deep[::-1]) if swapped else ((a, b), deep)

@@ -72,6 +72,17 @@ def require_fit(network: PlaceNetwork, tensors: Mapping[str, NDArray[np.float32]
     """
     what = f"{network.kind.value} on {network.backbone.value}"
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    require_tensors(shapes, tensors, path, what)
+
+
+def require_tensors(
+    shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, NDArray[np.float32]], path: Path, what: str
+) -> None:
+    """Make sure that tensors are all those of ``what``, of these shapes, and no others.
+
+    Raises:
+        WeightsError: they are not; the text names the first few that are wrong.
+    """
     missing = [name for name in shapes if name not in tensors]
     if missing:
         raise WeightsError(f"{path} lacks {len(missing)} of {len(shapes)} weights of {what}: {some(missing)}")

@@ -13,7 +13,6 @@ from vloc_ros.config import dump_yaml
 from vloc_ros.data.frame import Image, StereoFrame
 from vloc_ros.errors import ConfigError, MapError, VlocError
 from vloc_ros.evaluation import RunLog
-from vloc_ros.features import create_extractor
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.motion import Motion
 from vloc_ros.geometry.se3 import BASE_T_OPTICAL
@@ -97,10 +96,9 @@ class Pipeline:
             self._localizer = Localizer(camera, self._store, self._settings)
             return
         if self._store is None:
-            features = self._settings.features
-            fingerprint = create_extractor(features.name, features.max_features).fingerprint
+            extractor = self._settings.features.create()
             path = Path(self._node.map).expanduser()
-            self._store = MapStore.create(path, camera, self._base_T_camera, features.name, fingerprint)
+            self._store = MapStore.create(path, camera, self._base_T_camera, extractor.name, extractor.fingerprint)
         self._teacher = Teacher(camera, self._store, self._settings, self._node.source)
 
     def process(self, frame: StereoFrame, motion: Motion | None) -> FrameResult:

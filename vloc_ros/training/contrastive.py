@@ -38,7 +38,7 @@ class ContrastiveSettings:
     temperature: float = param(0.05, "of the softmax over descriptor similarities", min=0.001, max=1.0)
     near: float = param(6.0, "descriptors closer than this are neither right nor wrong", unit="px", min=1.0, max=64.0)
     corner_hint: float = param(0.5, "weight of corners in the choice of key points; 0 leaves it to the network", min=0.0, max=10.0)
-    detector: float = param(0.5, "weight of the detector's loss", min=0.0, max=100.0)
+    detector: float = param(1.0, "weight of the detector's loss", min=0.0, max=100.0)
     descriptor: float = param(1.0, "weight of the descriptors' loss", min=0.0, max=100.0)
     score: float = param(0.5, "weight of the scores' loss", min=0.0, max=100.0)
 

@@ -1,0 +1,41 @@
+"""ONNX Runtime, https://onnxruntime.ai."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from vloc_ros.data.local_model import LocalModel
+from vloc_ros.errors import WeightsError
+from vloc_ros.features.engines.contract import Array, Engine
+
+
+class OnnxRuntimeEngine(Engine):
+    """A session of ONNX Runtime on the CPU; images of all sizes share it."""
+
+    name = "onnxruntime"
+
+    def __init__(self, model: LocalModel, network: bytes, threads: int) -> None:
+        """Load a network.
+
+        Raises:
+            WeightsError: the ONNX file cannot be used.
+        """
+        import onnxruntime
+
+        super().__init__(model)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Threads that wait in a loop for the next image take the cores from the matching in between.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # of types of its own that it does not document
+            raise WeightsError(f"ONNX Runtime cannot use the network: {str(error).splitlines()[0]}") from error
+
+    def _compute(self, image: Array) -> list[NDArray[Any]]:
+        made: list[NDArray[Any]] = self._session.run(None, {"image": image})
+        return made

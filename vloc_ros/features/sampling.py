@@ -1,0 +1,74 @@
+"""Descriptors at key points from the maps of a network, as :mod:`vloc_ros.networks.local` computes them, in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+def sample_columns(
+    maps: Sequence[Array], strides: Sequence[int], keypoints: Array, size: tuple[int, int], through_pixels: bool
+) -> Array:
+    """(C, N) values of all maps, one above the other, at key points; see ``networks.local.sample_maps`` for the two ways.
+
+    Args:
+        maps: each (C_i, h, w).
+        strides: pixels of the image from one element of each to the next.
+        keypoints: (N, 2) positions (u, v) in the image [px].
+        size: (width, height) of the image [px].
+        through_pixels: read the maps as if they were enlarged to the size of the image.
+    """
+    if not through_pixels:
+        return _columns(maps, strides, keypoints)
+    base = np.floor(keypoints)
+    u, v = (keypoints - base).T
+    limit = np.array(size, dtype=np.float32) - 1
+    total: Array | None = None
+    for du, dv, weight in ((0, 0, (1 - u) * (1 - v)), (1, 0, u * (1 - v)), (0, 1, (1 - u) * v), (1, 1, u * v)):
+        corner = np.clip(base + np.array([du, dv], dtype=np.float32), 0, limit)
+        part = _columns(maps, strides, corner)
+        part *= weight
+        total = part if total is None else np.add(total, part, out=total)
+    assert total is not None  # four terms
+    return total
+
+
+def descriptors_of(columns: Array, projection: Array | None) -> Array:
+    """(N, D) descriptors of unit length from (C, N) samples: projected by a (D, C) matrix, or without their mean."""
+    rows = np.ascontiguousarray((columns - columns.mean(axis=0) if projection is None else projection @ columns).T)
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    rows /= np.maximum(lengths, np.float32(1e-6))[:, None]
+    return rows
+
+
+def _columns(maps: Sequence[Array], strides: Sequence[int], keypoints: Array) -> Array:
+    result = np.empty((sum(len(one) for one in maps), len(keypoints)), dtype=np.float32)
+    row = 0
+    for one, stride in zip(maps, strides, strict=True):
+        _sample(one, (keypoints + np.float32(0.5)) / np.float32(stride) - np.float32(0.5), result[row : row + len(one)])
+        row += len(one)
+    return result
+
+
+def _sample(one: Array, points: Array, out: Array) -> None:
+    """Bilinear samples of a (C, h, w) map at (N, 2) points into a (C, N) array; the border is continued outwards."""
+    channels, height, width = one.shape
+    u, v = np.clip(points[:, 0], 0, width - 1), np.clip(points[:, 1], 0, height - 1)
+    left, top = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
+    right, below = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    du, dv = (u - left).astype(np.float32), (v - top).astype(np.float32)
+    flat = one.reshape(channels, height * width)
+    # Channel by channel, not point by point: the planes of the fine maps, but not the maps, fit into the cache.
+    np.multiply(flat.take(top * width + left, axis=1), (1 - du) * (1 - dv), out=out)
+    for at, weight in (
+        (top * width + right, du * (1 - dv)),
+        (below * width + left, (1 - du) * dv),
+        (below * width + right, du * dv),
+    ):
+        corner = flat.take(at, axis=1)
+        corner *= weight
+        out += corner

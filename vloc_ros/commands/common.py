@@ -139,11 +139,11 @@ def open_source(args: argparse.Namespace) -> DatasetReader:
     return reader
 
 
-def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+def progress(items: Iterable[T], total: int, label: str, unit: str = "frame") -> Iterator[T]:
     """The items with a progress bar on stderr; without one when stderr is not a terminal."""
     from tqdm import tqdm
 
-    bar: Iterator[T] = iter(tqdm(items, total=total, desc=label, unit="frame", file=sys.stderr, disable=None, leave=True))
+    bar: Iterator[T] = iter(tqdm(items, total=total, desc=label, unit=unit, file=sys.stderr, disable=None, leave=True))
     return bar
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, progress
+from vloc_ros.commands.evaluate_features import register_features
 from vloc_ros.commands.places import add_assets, add_extractor, add_places, assets_of, extractor_of, places_of
 from vloc_ros.errors import ConfigError
 
@@ -20,8 +21,9 @@ _EXAMPLES = """
 def register(subparsers: Subparsers) -> None:
     """Describe the command; what can be evaluated are commands below it."""
     parser = add_command(subparsers, "evaluate", "compare methods on data with known truth", _EXAMPLES, None)
-    subjects = parser.add_subparsers(dest="subject", required=True, metavar="retrieval")
+    subjects = parser.add_subparsers(dest="subject", required=True, metavar="retrieval|features")
     _register_retrieval(subjects)
+    register_features(subjects)
 
 
 def _register_retrieval(subjects: Subparsers) -> None:

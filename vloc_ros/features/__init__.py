@@ -1,6 +1,6 @@
 """Local features: the extractor contract, its implementations, matching and stereo."""
 
-from vloc_ros.features import learned, orb, sift
+from vloc_ros.features import alike, learned, orb, sift, xfeat
 from vloc_ros.features.contract import FeatureExtractor, Features, Matches, Metric, create_extractor, extractors, require_known
 from vloc_ros.features.learned_settings import Detection, LearnedSettings
 from vloc_ros.features.matching import MatchSettings, match
@@ -16,6 +16,7 @@ __all__ = [
     "Metric",
     "StereoMethod",
     "StereoSettings",
+    "alike",
     "create_extractor",
     "dense_disparity",
     "extractors",
@@ -25,4 +26,5 @@ __all__ = [
     "orb",
     "require_known",
     "sift",
+    "xfeat",
 ]

@@ -65,7 +65,7 @@ def test_contract(weights):
     assert all(array.dtype == np.float32 for array in (features.keypoints, features.scores, features.sizes, features.descriptors))
     assert np.allclose(np.linalg.norm(features.descriptors, axis=1), 1.0, atol=1e-4)
     assert np.isnan(features.disparity).all() and (np.diff(features.scores) <= 0).all()
-    assert (features.keypoints >= 0).all() and (features.keypoints <= [319, 239]).all()
+    assert (features.keypoints >= 0).all() and (features.keypoints <= [223, 159]).all()
     again = create_extractor(str(weights), 300, TORCH).extract(np.repeat(image[..., None], 3, axis=2))
     assert np.array_equal(again.keypoints, features.keypoints), "deterministic, and the same for grey and RGB"
 
@@ -73,8 +73,8 @@ def test_contract(weights):
 def test_a_shift_of_the_image_shifts_the_key_points(weights):
     """Pixel centres: no hidden half-pixel offset. By 32 px, after which even a random network sees the same."""
     extractor = create_extractor(str(weights), 300, TORCH)
-    image = texture(1, (320, 416))
-    a, b = extractor.extract(image[64:288, 64:384].copy()), extractor.extract(image[32:256, 32:352].copy())
+    image = texture(1, (256, 320))
+    a, b = extractor.extract(image[64:224, 64:288].copy()), extractor.extract(image[32:192, 32:256].copy())
     matches = match(a, b, extractor.metric, MatchSettings())
     shift = np.median(b.keypoints[matches.indices[:, 1]] - a.keypoints[matches.indices[:, 0]], axis=0)
     assert len(matches) > 50 and np.allclose(shift, [32.0, 32.0], atol=0.1)
@@ -95,9 +95,9 @@ def test_images_with_nothing_in_them(weights, image):
 
 
 def test_a_large_image_is_scaled_down(weights):
-    image = texture(0, (240, 320))
-    large = cv2.resize(image, (960, 720), interpolation=cv2.INTER_CUBIC)
-    small = create_extractor(str(weights), 300, LearnedSettings(engine=EngineKind.TORCH, max_pixels=240 * 320))
+    image = texture()
+    large = cv2.resize(image, (672, 480), interpolation=cv2.INTER_CUBIC)
+    small = create_extractor(str(weights), 300, LearnedSettings(engine=EngineKind.TORCH, max_pixels=160 * 224))
     a, b = small.extract(image), small.extract(large)
     matches = match(a, b, Metric.COSINE, MatchSettings())
     difference = b.keypoints[matches.indices[:, 1]] - (3.0 * a.keypoints[matches.indices[:, 0]] + 1.0)
@@ -108,7 +108,7 @@ def test_a_large_image_is_scaled_down(weights):
 def test_window_detection(weights):
     settings = LearnedSettings(engine=EngineKind.TORCH, detection=Detection.WINDOW, window=16)
     features = create_extractor(str(weights), 1000, settings).extract(texture())
-    assert len(features) == (240 // 16) * (320 // 16)
+    assert len(features) == (160 // 16) * (224 // 16)
 
 
 def test_descriptors_are_those_of_torch(weights):
@@ -119,7 +119,7 @@ def test_descriptors_are_those_of_torch(weights):
 
     network, image = random_network(), texture()
     features = create_extractor(str(weights), 300, TORCH).extract(image)
-    padded = np.pad(image, ((0, -240 % network.multiple), (0, -320 % network.multiple)), mode="edge")
+    padded = np.pad(image, ((0, -160 % network.multiple), (0, -224 % network.multiple)), mode="edge")
     with torch.inference_mode():
         maps = network(torch.from_numpy(padded)[None, None].float() / 255.0)
         sampled = sample_maps(maps, network, torch.from_numpy(features.keypoints)[None])
@@ -132,7 +132,7 @@ def test_engines_agree(weights, kind):
     expected = create_extractor(str(weights), 300, TORCH)
     extractor = create_extractor(str(weights), 300, engine_settings(kind))
     assert extractor.fingerprint == expected.fingerprint and extractor.engine.name == kind.value
-    for size in ((240, 320), (100, 130), (240, 320)):
+    for size in ((96, 128), (50, 65), (96, 128)):
         image = texture(3, size).astype(np.float32)[None, None] / 255.0
         made, wanted = extractor.engine.run(image), expected.engine.run(image)
         assert made.logits.shape == made.scores.shape == size

@@ -10,7 +10,7 @@ Layouts that are understood, each with or without the ``module.`` of parallel tr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,8 +113,12 @@ def renamed(tensors: Mapping[str, NDArray[np.float32]], backbone: Backbone) -> d
     return result
 
 
-def read_checkpoint(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_checkpoint(path: Path, inert: Sequence[tuple[type, str]] = ()) -> dict[str, NDArray[np.float32]]:
     """The float tensors of a file of ``torch.save`` or of safetensors, by the names they have there.
+
+    Args:
+        path: the file; tensors may lie in an entry ``state_dict`` or ``model_state_dict`` of it.
+        inert: classes without code of their own, each with the name of the class it stands for in files of that publisher.
 
     Raises:
         WeightsError: it cannot be read, would run code, or holds no tensors.
@@ -124,12 +128,13 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[np.float32]]:
     if not path.is_file():
         raise WeightsError(f"cannot read {path}: there is no such file")
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
+        with torch.serialization.safe_globals([*_HARMLESS, *inert]):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch documents no types
         raise WeightsError(f"{path} {_refusal(str(error))}") from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    for entry in ("state_dict", "model_state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
+            content = content[entry]
     tensors = content if isinstance(content, Mapping) else {}
     floats = {
         str(name): tensor.float().numpy()

@@ -78,7 +78,7 @@ class _ForVtr3(nn.Module):
 
 def _expected_positions(logits: Tensor, side: int) -> Tensor:
     """(B, 2, N) positions (u, v), row by row; windows that do not fit into the image as a whole are left out."""
-    height, width = logits.shape[-2:]
+    width = logits.shape[-1]
     patches = functional.unfold(logits, side, stride=side)
     weights = torch.softmax(patches, 1)
     inside = torch.arange(side, device=logits.device, dtype=logits.dtype)
@@ -100,4 +100,4 @@ def torchscript_of(network: LocalNetwork, window: int, height: int, width: int) 
     image = torch.rand(1, 3, height, width)
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore")  # on what is fixed to the size of the image
-        return torch.jit.trace(for_vtr3(network, window), image)
+        return torch.jit.trace(for_vtr3(network, window), image, check_trace=False)

@@ -330,4 +330,6 @@ def test_the_onnx_file_is_of_these_weights_or_not_used(tmp_path, cache, caplog):
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch, weights):
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert create_extractor(str(weights), 10, LearnedSettings(engine=EngineKind.ONNXRUNTIME, threads=1)).engine.name == "onnxruntime"
+    assert (
+        create_extractor(str(weights), 10, LearnedSettings(engine=EngineKind.ONNXRUNTIME, threads=1)).engine.name == "onnxruntime"
+    )

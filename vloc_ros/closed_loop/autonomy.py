@@ -49,12 +49,17 @@ class Task:
     @property
     def map_path(self) -> Path:
         """The map that is taught once for each site and extractor."""
-        return self.out / "maps" / f"{self.site.name}_{self.features}.vloc"
+        return self.out / "maps" / f"{self.site.name}_{self.label}.vloc"
 
     @property
     def folder(self) -> Path:
         """Where the drive is recorded."""
-        return self.out / "drives" / f"{self.site.name}_{self.condition.name}_{self.features}"
+        return self.out / "drives" / f"{self.site.name}_{self.condition.name}_{self.label}"
+
+    @property
+    def label(self) -> str:
+        """What the features are called in tables and names of files: a file of weights by its own name, without its folder."""
+        return Path(self.features).stem
 
 
 def tasks(sites: Sequence[Site], features: Sequence[str], conditions: Sequence[Condition], out: Path) -> list[Task]:
@@ -168,7 +173,7 @@ def _drive(course: Course, task: Task, signature: str) -> DriveSummary:
     """Drive a task, judge it, and keep the numbers beside the record."""
     if task.folder.exists():
         shutil.rmtree(task.folder)
-    info = {"site": task.site.name, "condition": task.condition.name, "features": task.features}
+    info = {"site": task.site.name, "condition": task.condition.name, "features": task.label}
     with MapStore.open(task.map_path, read_only=True) as store:
         loop = course.loop(store, task.condition, DrivePlan())
         with DriveLog(task.folder, course.settings, info) as log:

@@ -13,8 +13,8 @@ from vloc_ros.networks.local import LocalMaps, sample, sample_maps  # noqa: E402
 from vloc_ros.training.contrastive import (  # noqa: E402
     ContrastiveObjective,
     ContrastiveSettings,
-    corner_hint,
-    peakiness,
+    cornerness,
+    detection,
 )
 from vloc_ros.training.objective import PairBatch  # noqa: E402
 
@@ -91,44 +91,62 @@ def test_sampling_at_a_pixel_gives_its_value_and_past_the_border_the_last_one() 
     assert sample(image, points)[0, :, 0].tolist() == pytest.approx([0.0, 11.0, 5.5, 0.0, 11.0], abs=1e-5)
 
 
-def test_peakiness_is_the_softmax_of_the_neighbourhood() -> None:
-    torch.manual_seed(0)
-    logits = torch.randn(1, 1, 20, 20)
-    log_p = peakiness(logits, 5)
-    around = logits[0, 0, 8:13, 8:13]
-    assert float(log_p[0, 0, 10, 10]) == pytest.approx(float(torch.log_softmax(around.reshape(-1), 0)[12]), abs=1e-4)
-    assert float(peakiness(logits + 100.0, 5)[0, 0, 10, 10]) == pytest.approx(float(log_p[0, 0, 10, 10]), abs=1e-4)
-
-
-def test_a_corner_is_more_of_a_corner_than_an_edge() -> None:
+def test_a_corner_is_more_of_a_corner_than_an_edge_whatever_the_gain() -> None:
     image = torch.zeros(1, 1, 40, 40)
     image[..., 20:, 20:] = 1.0
-    hint = corner_hint(image, 9)
-    assert float(hint[0, 0, 20, 20]) > 0.5
-    assert float(hint[0, 0, 20, 20]) > float(hint[0, 0, 20, 35]) + 0.5
+    bright, dim = cornerness(image)[0, 0], cornerness(0.1 * image + 0.3)[0, 0]
+    assert float(bright[20, 20]) > float(bright[20, 35]) + 1.0
+    assert float(dim[20, 20]) > float(dim[20, 35]) + 1.0
+
+
+def choose(peaks_a: torch.Tensor, peaks_b: torch.Tensor, **settings: float) -> torch.Tensor | None:
+    """The key points chosen between two images that show the same, by the detector's opinion alone."""
+    height, width = peaks_a.shape[-2:]
+    v, u = torch.meshgrid(torch.arange(float(height)), torch.arange(float(width)), indexing="ij")
+    corners = torch.zeros(1, 1, height, width)
+    objective = ContrastiveObjective(ContrastiveSettings(corners=0.0, opinion=1.0, others=0, **settings))
+    points = objective._choose(peaks_a, peaks_b, corners, corners, torch.stack([u, v], -1))
+    return None if points is None else points.a[points.chosen]
 
 
 def test_key_points_are_chosen_where_both_images_agree() -> None:
-    objective = ContrastiveObjective(ContrastiveSettings(cell=8, corner_hint=0.0, others=0))
-    warp = torch.full((64, 64, 2), float("nan"))
-    v, u = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
-    warp[...] = torch.stack([u, v], -1)
-    peaks_a, peaks_b = torch.full((1, 1, 64, 64), -4.0), torch.full((1, 1, 64, 64), -4.0)
-    peaks_a[0, 0, 4::8, 4::8], peaks_b[0, 0, 4::8, 4::8] = -0.1, -0.1
-    peaks_a[0, 0, 6::8, 6::8] = 0.0  # a peak of one image only
-    hints = torch.zeros(1, 1, 64, 64)
+    both, one = torch.full((1, 1, 64, 64), -4.0), torch.full((1, 1, 64, 64), -4.0)
+    both[0, 0, 4::8, 4::8] = one[0, 0, 4::8, 4::8] = 2.0
+    one[0, 0, 8::8, 8::8] = 4.0  # of one image only
+    found = choose(one, both, area=64.0)
+    if found is None:
+        pytest.fail("no key points were chosen")
+    assert len(found) == 56  # one in 64 of the 60 x 60 pixels that are not at the border
+    assert (found % 8 == 4).all()
+
+
+def test_key_points_keep_their_distance() -> None:
     torch.manual_seed(0)
-    points = objective._choose(peaks_a, peaks_b, hints, hints, warp)
-    if points is None:  # a grid whose last cells fall outside has fewer than 16
-        pytest.fail("no points were chosen")
-    assert (points.a % 8 == 4).all()
+    noise = torch.randn(1, 1, 64, 64)
+    found = choose(noise, noise, area=10.0, radius=4)
+    if found is None:
+        pytest.fail("no key points were chosen")
+    apart = torch.cdist(found, found, p=float("inf")) + 99.0 * torch.eye(len(found))
+    assert float(apart.min()) > 4.0
+
+
+def test_the_detector_is_told_where_key_points_are_and_where_not() -> None:
+    targets, seen = torch.tensor([[10.0, 20.0], [25.2, 7.9]]), torch.ones(32, 32, dtype=torch.bool)
+    right = torch.full((1, 1, 32, 32), -6.0)
+    right[0, 0, 20, 10] = right[0, 0, 8, 25] = 6.0
+    moved = torch.full((1, 1, 32, 32), -6.0)
+    moved[0, 0, 10, 20] = moved[0, 0, 25, 8] = 6.0
+    everywhere = torch.full((1, 1, 32, 32), 6.0)
+    losses = [float(detection(logits, targets, seen)) for logits in (right, moved, everywhere)]
+    assert losses[0] < 0.01 < losses[1] < losses[2]
+    assert float(detection(moved, targets, torch.zeros(32, 32, dtype=torch.bool))) == 0.0
 
 
 def test_nothing_to_learn_from_gives_a_loss_of_zero() -> None:
     pairs = shifted_pairs()
     nowhere = PairBatch(pairs.images_a, pairs.images_b, torch.full_like(pairs.warp, float("nan")), None)
     loss, terms = ContrastiveObjective(ContrastiveSettings())(network(), nowhere, 0)
-    assert float(loss) == 0.0
+    assert float(loss.detach()) == 0.0
     assert terms["matched"] == 0.0
 
 
@@ -143,7 +161,7 @@ def test_the_loss_depends_on_the_generator_alone() -> None:
 
 def test_it_learns_to_match_a_moved_and_darkened_image() -> None:
     net, pairs = network().train(), shifted_pairs()
-    objective = ContrastiveObjective(ContrastiveSettings(points=128, others=32))
+    objective = ContrastiveObjective(ContrastiveSettings(area=60.0, others=32))
     optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
     history = []
     for _ in range(25):

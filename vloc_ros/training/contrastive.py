@@ -2,12 +2,12 @@
 
 Per pair, without any label but the warp between its images:
 
-- *where*: in each cell of a randomly placed grid, the pixel on which both images agree most (the detector's own log
-  probabilities at the two ends of the warp, with corners of either image as a hint that gets the training started) becomes
-  the target of the detector in both. The grid is drawn anew each time, so that key points cannot learn one.
+- *where*: the pixels on which both images agree most, by how much of a corner each of them is and by the detector's own
+  opinion at the two ends of the warp, are the targets of the detector in both; all other pixels are not (focal loss, with the
+  penalty around a target reduced: Lin et al. 2017, Zhou et al. 2019). Nothing depends on a grid.
 - *what*: descriptors at these pixels and at random ones must be nearest to their like, in both directions, among those of the
   pair (InfoNCE, van den Oord et al. 2018), not counting neighbours.
-- *how good*: the score of a pixel is the probability that its descriptor is the mutual nearest neighbour of the right one.
+- *how good*: the score of a key point is the probability that its descriptor is the mutual nearest neighbour of the right one.
 """
 
 from __future__ import annotations
@@ -24,31 +24,44 @@ from vloc_ros.networks.local import LocalMaps, LocalNetwork, sample, sample_maps
 from vloc_ros.training.objective import Objective, PairBatch
 
 _FAR = -1e4  # in place of minus infinity, which makes gradients that are not numbers
-_TEXTURE = 1e-5  # corner response below which there is no corner, of images from 0 to 1
+_TEXTURE = 0.01  # corner response below which there is none, of images of unit deviation
+_SPREAD = 1.0  # [px] deviation of the bell around a target inside which the penalty is reduced
 
 
 @dataclass(frozen=True)
 class ContrastiveSettings:
     """Contrastive training of key points and descriptors."""
 
-    cell: int = param(8, "side of the cells that get one key point each", unit="px", min=4, max=32)
-    window: int = param(9, "side of the neighbourhood in which a key point must stand out; odd", unit="px", min=3, max=33)
-    points: int = param(512, "at most so many key points of a pair are compared", min=16, max=4096)
-    others: int = param(128, "so many random pixels are compared besides", min=0, max=4096)
+    radius: int = param(3, "key points are no closer than this", unit="px", min=1, max=16)
+    area: float = param(
+        150.0, "one key point is wanted in so many pixels that both images show", unit="px^2", min=10.0, max=10000.0
+    )
+    others: int = param(128, "descriptors of so many random pixels are compared besides", min=0, max=4096)
     temperature: float = param(0.05, "of the softmax over descriptor similarities", min=0.001, max=1.0)
     near: float = param(6.0, "descriptors closer than this are neither right nor wrong", unit="px", min=1.0, max=64.0)
-    corner_hint: float = param(0.5, "weight of corners in the choice of key points; 0 leaves it to the network", min=0.0, max=10.0)
+    corners: float = param(1.0, "weight of corners in the choice of key points", min=0.0, max=10.0)
+    opinion: float = param(0.5, "weight of the detector's own opinion in the choice of key points", min=0.0, max=10.0)
     detector: float = param(1.0, "weight of the detector's loss", min=0.0, max=100.0)
     descriptor: float = param(1.0, "weight of the descriptors' loss", min=0.0, max=100.0)
     score: float = param(0.5, "weight of the scores' loss", min=0.0, max=100.0)
 
 
 class _Points(NamedTuple):
-    """Of one pair: (N, 2) integer pixels of a, their (N, 2) places in b [px], and (N,) which of them are key points."""
+    """Of one pair.
+
+    Attributes:
+        a: (N, 2) integer pixels of a.
+        b: (N, 2) their places in b [px].
+        chosen: (N,) which of them are key points; the others are random.
+        seen_a: (H, W) which pixels of a are in b.
+        seen_b: (H, W) which pixels of b are in a.
+    """
 
     a: Tensor
     b: Tensor
     chosen: Tensor
+    seen_a: Tensor
+    seen_b: Tensor
 
 
 class ContrastiveObjective(Objective):
@@ -63,18 +76,18 @@ class ContrastiveObjective(Objective):
         count = len(batch.warp)
         maps = network(torch.cat([batch.images_a, batch.images_b]))
         each = _one_by_one(maps)
-        peaks = peakiness(maps.logits, self.settings.window).split(1)
-        hints = corner_hint(torch.cat([batch.images_a, batch.images_b]), self.settings.window).split(1)
+        corners = cornerness(torch.cat([batch.images_a, batch.images_b])).split(1)
         total = maps.logits.sum() * 0.0
         terms: dict[str, list[float]] = {"detector": [], "descriptor": [], "score": [], "matched": []}
         for i in range(count):
             j = count + i
             with torch.no_grad():
-                points = self._choose(peaks[i], peaks[j], hints[i], hints[j], batch.warp[i])
+                points = self._choose(each[i].logits, each[j].logits, corners[i], corners[j], batch.warp[i])
             if points is None:
                 continue
             descriptor, right = self._describe(network, each[i], each[j], points)
-            detector = self._detect(peaks[i], peaks[j], points, right)
+            detector = detection(each[i].logits, points.a[points.chosen], points.seen_a)
+            detector = detector + detection(each[j].logits, points.b[points.chosen], points.seen_b)
             score = self._rate(each[i], each[j], points, right)
             s = self.settings
             total = total + (s.detector * detector + s.descriptor * descriptor + s.score * score) / count
@@ -82,82 +95,89 @@ class ContrastiveObjective(Objective):
                 terms[name].append(float(value.detach()))
         return total, {name: sum(values) / max(len(values), 1) for name, values in terms.items()}
 
-    def _choose(self, peaks_a: Tensor, peaks_b: Tensor, hint_a: Tensor, hint_b: Tensor, warp: Tensor) -> _Points | None:
-        """The pixel of each cell on which both images agree most, and some at random; None when too few are in both."""
-        cell, (height, width) = self.settings.cell, peaks_a.shape[-2:]
-        valid = torch.isfinite(warp).all(-1)
-        inside = (warp >= 2.0) & (warp <= warp.new_tensor([width - 3.0, height - 3.0]))
-        valid &= torch.where(valid, inside.all(-1), False)
-        target = torch.where(valid.unsqueeze(-1), warp, 0.0)
-        there = sample(torch.cat([peaks_b, hint_b], 1), target.reshape(1, -1, 2))[0].T.reshape(2, height, width)
-        agreed = peaks_a[0, 0] + there[0] + self.settings.corner_hint * (hint_a[0, 0] + there[1])
-        agreed = torch.where(valid, agreed, _FAR)
-        v0, u0 = (int(x) for x in torch.randint(0, cell, (2,)))
-        rows, columns = (height - v0) // cell, (width - u0) // cell
-        cells = agreed[v0 : v0 + rows * cell, u0 : u0 + columns * cell].reshape(rows, cell, columns, cell)
-        best, index = cells.permute(0, 2, 1, 3).reshape(rows * columns, -1).max(1)
-        number = torch.arange(rows * columns)
-        v = v0 + number // columns * cell + index // cell
-        u = u0 + number % columns * cell + index % cell
-        kept = torch.nonzero(best > 0.5 * _FAR)[:, 0]
-        kept = kept[torch.randperm(len(kept))[: self.settings.points]]
-        if len(kept) < 16:
+    def _choose(self, logits_a: Tensor, logits_b: Tensor, corners_a: Tensor, corners_b: Tensor, warp: Tensor) -> _Points | None:
+        """The pixels on which both images agree most, and some at random; None when too few are in both."""
+        s, (height, width) = self.settings, logits_a.shape[-2:]
+        limit = warp.new_tensor([width - 3.0, height - 3.0])
+        seen = torch.isfinite(warp).all(-1)
+        target = torch.where(seen.unsqueeze(-1), warp, -1.0)
+        seen &= ((target >= 2.0) & (target <= limit)).all(-1)
+        if int(seen.sum()) < 16 * s.area:
             return None
-        others = torch.nonzero(valid)[torch.randint(0, int(valid.sum()), (self.settings.others,))]
-        v, u = torch.cat([v[kept], others[:, 0]]), torch.cat([u[kept], others[:, 1]])
-        return _Points(torch.stack([u, v], 1).to(warp.dtype), warp[v, u], torch.arange(len(v)) < len(kept))
+        worth_a, worth_b = (
+            s.corners * corners + s.opinion * functional.logsigmoid(logits)
+            for corners, logits in ((corners_a, logits_a), (corners_b, logits_b))
+        )
+        there = sample(worth_b, target.reshape(1, -1, 2)).reshape(1, 1, height, width)
+        worth = torch.where(seen, worth_a + there, _FAR)
+        highest = functional.max_pool2d(worth, 2 * s.radius + 1, stride=1, padding=s.radius)
+        v, u = torch.nonzero((worth == highest)[0, 0] & seen, as_tuple=True)
+        best = worth[0, 0, v, u].argsort(descending=True)[: int(seen.sum() / s.area)]
+        others = torch.nonzero(seen)[torch.randint(0, int(seen.sum()), (s.others,), device=seen.device)]
+        v, u = torch.cat([v[best], others[:, 0]]), torch.cat([u[best], others[:, 1]])
+        chosen = torch.arange(len(v), device=v.device) < len(best)
+        return _Points(torch.stack([u, v], 1).to(warp.dtype), warp[v, u], chosen, seen, _reached(target[seen], height, width))
 
     def _describe(self, network: LocalNetwork, a: LocalMaps, b: LocalMaps, points: _Points) -> tuple[Tensor, Tensor]:
         """The loss of the descriptors, and (N,) 1.0 where the right one is the mutual nearest neighbour."""
         of_a = network.describe(sample_maps(a, network, points.a.unsqueeze(0)))[0]
         of_b = network.describe(sample_maps(b, network, points.b.unsqueeze(0)))[0]
         similarity = of_a @ of_b.T
-        same = torch.eye(len(similarity), dtype=torch.bool)
+        same = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
         near = (torch.cdist(points.b, points.b) < self.settings.near) | (torch.cdist(points.a, points.a) < self.settings.near)
         similarity = torch.where(near & ~same, _FAR, similarity)
-        number = torch.arange(len(similarity))
+        number = torch.arange(len(similarity), device=similarity.device)
         logits = similarity / self.settings.temperature
         loss = 0.5 * (functional.cross_entropy(logits, number) + functional.cross_entropy(logits.T, number))
         right = (similarity.argmax(1) == number) & (similarity.argmax(0) == number)
         return loss, right.to(loss.dtype)
 
-    def _detect(self, peaks_a: Tensor, peaks_b: Tensor, points: _Points, right: Tensor) -> Tensor:
-        """The chosen pixels must stand out in both images; those that can be matched count most."""
-        weight = 0.2 + right[points.chosen]
-        at_a = sample(peaks_a, points.a[points.chosen].unsqueeze(0))[0, :, 0]
-        at_b = sample(peaks_b, points.b[points.chosen].round().unsqueeze(0))[0, :, 0]
-        return -(weight * (at_a + at_b)).sum() / weight.sum()
-
     def _rate(self, a: LocalMaps, b: LocalMaps, points: _Points, right: Tensor) -> Tensor:
-        at_a = sample(a.scores, points.a.unsqueeze(0))[0, :, 0]
-        at_b = sample(b.scores, points.b.unsqueeze(0))[0, :, 0]
-        rated = torch.cat([at_a, at_b]).clamp(1e-6, 1.0 - 1e-6)
-        return functional.binary_cross_entropy(rated, torch.cat([right, right]))
+        key = points.chosen
+        at_a, at_b = (
+            sample(m.scores, p[key].unsqueeze(0))[0, :, 0].clamp(1e-6, 1.0 - 1e-6) for m, p in ((a, points.a), (b, points.b))
+        )
+        return functional.binary_cross_entropy(torch.cat([at_a, at_b]), torch.cat([right[key], right[key]]))
 
 
-def peakiness(logits: Tensor, window: int) -> Tensor:
-    """(B, 1, H, W) log probability of each pixel in the softmax over the window x window pixels around it."""
-    # The largest logit of a neighbourhood differs from that of the next one, so the sums are made relative to the largest of
-    # the whole image and the difference is bounded, which keeps the exponentials in range.
-    level = logits.detach().amax((2, 3), keepdim=True)
-    relative = torch.exp((logits - level).clamp(min=-60.0))
-    total = functional.avg_pool2d(relative, window, stride=1, padding=window // 2, count_include_pad=True) * float(window**2)
-    return logits - level - torch.log(total + 1e-28)
+def detection(logits: Tensor, targets: Tensor, seen: Tensor) -> Tensor:
+    """Focal loss of (1, 1, H, W) logits against (N, 2) key points, over the pixels that both images show."""
+    height, width = logits.shape[-2:]
+    wanted = logits.new_zeros(1, 1, height, width)
+    u, v = targets.round().long().unbind(1)
+    wanted[0, 0, v.clamp(0, height - 1), u.clamp(0, width - 1)] = 1.0
+    offset = torch.arange(-2, 3, dtype=logits.dtype, device=logits.device)
+    bell = torch.exp(-(offset[:, None] ** 2 + offset[None, :] ** 2) / (2.0 * _SPREAD**2))
+    near = functional.max_pool2d(wanted, 5, stride=1, padding=2)
+    around = functional.conv2d(wanted, bell[None, None], padding=2).clamp(max=1.0) * near
+    probability = torch.sigmoid(logits)
+    hit = wanted * (1.0 - probability) ** 2 * functional.logsigmoid(logits)
+    miss = (1.0 - wanted) * (1.0 - around) ** 4 * probability**2 * functional.logsigmoid(-logits)
+    return -((hit + miss)[0, 0] * seen).sum() / max(len(targets), 1)
 
 
-def corner_hint(images: Tensor, window: int) -> Tensor:
-    """(B, 1, H, W) how much each pixel of grey images is more of a corner than its neighbourhood, -3 to 3.
+def cornerness(images: Tensor) -> Tensor:
+    """(B, 1, H, W) logarithm of how much of a corner each pixel of grey images is, whatever their gain.
 
-    The logarithm of the smaller eigenvalue of the structure tensor (Shi and Tomasi 1994), relative to its mean in the window.
+    The smaller eigenvalue of the structure tensor (Shi and Tomasi 1994) of the smoothed image of unit deviation.
     """
     grey = images.mean(1, keepdim=True)
+    grey = functional.avg_pool2d(functional.avg_pool2d(grey, 3, 1, 1, count_include_pad=False), 3, 1, 1, count_include_pad=False)
+    grey = grey / (grey.std((2, 3), keepdim=True) + 0.01)
     along_u = functional.pad(grey[..., :, 2:] - grey[..., :, :-2], (1, 1, 0, 0))
     along_v = functional.pad(grey[..., 2:, :] - grey[..., :-2, :], (0, 0, 1, 1))
     products = torch.cat([along_u * along_u, along_v * along_v, along_u * along_v], 1)
     uu, vv, uv = functional.avg_pool2d(products, 5, stride=1, padding=2).split(1, 1)
-    response = 0.5 * (uu + vv - torch.sqrt((uu - vv) ** 2 + 4.0 * uv * uv))
-    mean = functional.avg_pool2d(response, window, stride=1, padding=window // 2)
-    return torch.log((response.clamp(min=0.0) + _TEXTURE) / (mean.clamp(min=0.0) + _TEXTURE)).clamp(-3.0, 3.0)
+    smaller = 0.5 * (uu + vv - torch.sqrt((uu - vv) ** 2 + 4.0 * uv * uv))
+    return torch.log(smaller.clamp(min=0.0) + _TEXTURE)
+
+
+def _reached(places: Tensor, height: int, width: int) -> Tensor:
+    """(H, W) which pixels are within one pixel of any of (N, 2) places."""
+    hit = places.new_zeros(1, 1, height, width)
+    u, v = places.round().long().unbind(1)
+    hit[0, 0, v, u] = 1.0
+    return functional.max_pool2d(hit, 3, stride=1, padding=1)[0, 0] > 0.0
 
 
 def _one_by_one(maps: LocalMaps) -> list[LocalMaps]:

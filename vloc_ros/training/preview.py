@@ -51,7 +51,7 @@ def random_pairs(source: PairSource, count: int, seed: int = 0) -> list[Training
 
 def _tile(pair: TrainingPair, points: int) -> Image:
     a, b = (np.stack([image] * 3, axis=2) if image.ndim == 2 else image.copy() for image in (pair.image_a, pair.image_b))
-    known = np.isfinite(pair.warp).all(axis=2)
+    known: NDArray[np.bool_] = np.isfinite(pair.warp[..., 0])
     a[~known] = (0.5 * a[~known] + 0.5 * _UNKNOWN).astype(np.uint8)
     for number, (u, v) in enumerate(_corners(to_grey(pair.image_a), known, points)):
         colour = _colour(number, points)

@@ -2,6 +2,7 @@
 
 from vloc_ros.training.sources.homographies import HomographySettings
 from vloc_ros.training.sources.homography import HomographyPairs
+from vloc_ros.training.sources.recordings import RecordingPairs, RecordingSettings
 from vloc_ros.training.sources.rendering import (
     FIRST_TRAINING_SEED,
     FIRST_VALIDATION_SEED,
@@ -16,6 +17,8 @@ __all__ = [
     "FIRST_VALIDATION_SEED",
     "HomographyPairs",
     "HomographySettings",
+    "RecordingPairs",
+    "RecordingSettings",
     "SetPlan",
     "SimulatedPairs",
     "StaticPairs",

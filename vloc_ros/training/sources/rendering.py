@@ -15,7 +15,6 @@ those from FIRST_VALIDATION_SEED on.
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -44,7 +43,6 @@ FORMAT = "vloc simulated views 1"
 FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED = 1000, 2000
 INVERSE_DEPTH_STEPS = 16384.0
 """Steps per 1/m: the nearest depth is 0.25 m, and the UTIAS camera's disparity is right to 0.003 px."""
-_log = logging.getLogger(__name__)
 _SCHEME = 90
 """Keeps the random numbers of this file apart from others of the same seed."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +51,13 @@ class SimulatedPairs(PairSource):
     Image a is that of the index, image b any other one of the same place that the generator picks.
     """
 
-    def __init__(self, folder: Path, between: Collection[tuple[str, str]] | None = None) -> None:
+    def __init__(self, folder: Path, between: Collection[tuple[str, str]] | None = None, *, moved_only: bool = False) -> None:
         """Open a set; sites that are not complete yet are left out.
 
         Args:
             folder: of the set.
             between: the pairs (condition of a, condition of b) that are wanted; by default all.
+            moved_only: leave out pairs of one pose, which flatter a detector that repeats its own grid.
 
         Raises:
             DataError: the folder is no set, is damaged, or has no pair that is wanted; the text names the file.
@@ -69,6 +69,7 @@ class SimulatedPairs(PairSource):
             raise DataError(f"{folder} holds no complete site; render a set into it first")
         self.views = views
         self._between = None if between is None else frozenset(between)
+        self._moved_only = moved_only
         places: dict[tuple[str, int], list[int]] = {}
         for number, view in enumerate(views):
             places.setdefault((view.site, view.place), []).append(number)
@@ -79,9 +80,12 @@ class SimulatedPairs(PairSource):
             if len(partners := [other for other in place if other != number and self._wanted(views[number], views[other])]) > 0
         ]
         if not self._partners:
-            raise DataError(f"{folder} has no two images of one place in the conditions that are asked for: {between or 'any'}")
+            asked = "any condition" if between is None else ", ".join(f"{a}>{b}" for a, b in between)
+            raise DataError(f"{folder} has no two images of one place in {asked}; render more views or conditions")
 
     def _wanted(self, a: View, b: View) -> bool:
+        if self._moved_only and np.array_equal(a.world_T_camera, b.world_T_camera):
+            return False
         return self._between is None or (a.condition, b.condition) in self._between
 
     def __len__(self) -> int:
@@ -134,7 +138,6 @@ class SimulatedPairs(PairSource):
         return np.where(inverse > 0.0, inverse * scale, np.float32(np.nan)).astype(np.float32)
 
 
-@lru_cache(maxsize=16)
 def _read_json(file: Path) -> Any:
     with naming(file):
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,22 +12,23 @@ from vloc_ros.simulation.jit import jit_exact
 
 Array = NDArray[np.float64]
 Map = NDArray[np.float32]
-_RELATIVE, _ABSOLUTE_PER_M = 0.02, 5e-4
-"""Tolerance of the depth test, of the inverse depth: beyond, the pixel shows something else."""
+_RELATIVE, _EXACT_PER_M = 0.02, 5e-4
+"""Tolerance of the depth test, of the inverse depth and absolute: beyond, the pixel shows something else."""
 
 
-def warp_by_depth(camera: StereoCamera, inverse_a: Map, inverse_b: Map, b_T_a: Array) -> Map:
+def warp_by_depth(camera: StereoCamera, inverse_a: Map, inverse_b: Map, b_T_a: Array, slack_per_m: float = _EXACT_PER_M) -> Map:
     """Where b shows what the pixels of a show.
 
-    A point is visible in b when b's inverse depth there is its own, within 2 %. Inverse depth is linear in the image of a plane,
-    so that interpolating it is exact on the ground even where that is seen at a grazing angle; at the edge of an object one of the
-    four pixels around is enough.
+    A point is visible in b when b's inverse depth there is its own, within 2 % and the slack. Inverse depth is linear in the image
+    of a plane, so that interpolating it is exact on the ground even where that is seen at a grazing angle; at the edge of an
+    object one of the four pixels around is enough.
 
     Args:
         camera: of both images.
         inverse_a: (H, W) inverse depth of a [1/m]; 0, negative or NaN where unknown or in the sky.
         inverse_b: likewise, of b.
         b_T_a: (4, 4) pose of camera a in camera b.
+        slack_per_m: how far inverse depths of one point may differ besides [1/m]; more for measured depth than for exact one.
 
     Returns:
         (H, W, 2) positions (u, v) in b [px], NaN where unknown, out of view or hidden.
@@ -36,12 +36,12 @@ def warp_by_depth(camera: StereoCamera, inverse_a: Map, inverse_b: Map, b_T_a: A
     # A homogeneous point divided by its depth in a is R ray + t / depth.
     projection = camera.matrix @ b_T_a[:3, :3] @ np.linalg.inv(camera.matrix)
     warp = np.full((*inverse_a.shape, 2), np.nan, dtype=np.float32)
-    _project(projection, camera.matrix @ b_T_a[:3, 3], inverse_a, inverse_b, warp)
+    _project(projection, camera.matrix @ b_T_a[:3, 3], inverse_a, inverse_b, slack_per_m, warp)
     return warp
 
 
 @jit_exact
-def _project(projection: Array, shift: Array, inverse_a: Map, inverse_b: Map, warp: Map) -> None:
+def _project(projection: Array, shift: Array, inverse_a: Map, inverse_b: Map, slack: float, warp: Map) -> None:
     """Fill in the positions that are known; the rest of ``warp`` stays as it is."""
     height, width = inverse_b.shape
     for row in range(inverse_a.shape[0]):
@@ -59,25 +59,25 @@ def _project(projection: Array, shift: Array, inverse_a: Map, inverse_b: Map, wa
             if u < -1e-3 or v < -1e-3 or u > width - 1 + 1e-3 or v > height - 1 + 1e-3:
                 continue
             u, v = min(max(u, 0.0), width - 1.0), min(max(v, 0.0), height - 1.0)
-            if _visible(u, v, inverse / z, inverse_b):
+            if _visible(u, v, inverse / z, inverse_b, slack):
                 warp[row, column, 0] = u
                 warp[row, column, 1] = v
 
 
 @jit_exact
-def _visible(u: float, v: float, expected: float, inverse_b: Map) -> bool:
+def _visible(u: float, v: float, expected: float, inverse_b: Map, slack: float) -> bool:
     """Whether the inverse depth at a position in b, or at a pixel next to it, is about the expected one."""
     height, width = inverse_b.shape
     left, top = min(int(u), width - 2), min(int(v), height - 2)
     right_share, down_share = u - left, v - top
-    tolerance = _RELATIVE * expected + _ABSOLUTE_PER_M
+    tolerance = _RELATIVE * expected + slack
     between = 0.0
     for down in range(2):
         for right in range(2):
             near = inverse_b[top + down, left + right]
-            if abs(near - expected) <= tolerance:
-                return True
             share = (right_share if right == 1 else 1.0 - right_share) * (down_share if down == 1 else 1.0 - down_share)
+            if share > 1e-3 and abs(near - expected) <= tolerance:
+                return True
             between += share * near
     return abs(between - expected) <= tolerance
 
@@ -128,6 +128,23 @@ def _mapped(homography: Array, u: float, v: float, width: int, height: int) -> t
     return x, y, 0.0 <= x <= width - 1 and 0.0 <= y <= height - 1
 
 
+def there_and_back(warp_ab: Map, warp_ba: Map, limit_px: float) -> Map:
+    """The warp from a to b where that from b takes a pixel home within a limit; NaN elsewhere.
+
+    Args:
+        warp_ab: (H, W, 2) positions in b of the pixels of a [px].
+        warp_ba: (H, W, 2) positions in a of the pixels of b [px].
+        limit_px: how far from home it may end [px].
+    """
+    height, width = warp_ab.shape[:2]
+    rows, columns = np.nonzero(np.isfinite(warp_ab[..., 0]))
+    home = np.stack([columns, rows], axis=1)
+    error = np.linalg.norm(positions_at(warp_ba, warp_ab[rows, columns]) - home, axis=1)
+    good = np.zeros((height, width), dtype=np.bool_)
+    good[rows, columns] = error <= limit_px
+    return np.where(good[..., None], warp_ab, np.float32(np.nan)).astype(np.float32)
+
+
 def positions_at(warp: Map, keypoints: NDArray[np.floating[Any]]) -> Array:
     """(N, 2) where b shows (N, 2) key points of a [px], NaN where unknown.
 
@@ -135,9 +152,15 @@ def positions_at(warp: Map, keypoints: NDArray[np.floating[Any]]) -> Array:
     over, which loses no key point at the edge of what is known.
     """
     height, width = warp.shape[:2]
-    u, v = (np.ascontiguousarray(keypoints[:, k], dtype=np.float32).reshape(-1, 1) for k in (0, 1))
-    between = cv2.remap(warp, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 2)
-    nearest = np.rint(keypoints).astype(np.intp)
-    rows, columns = np.clip(nearest[:, 1], 0, height - 1), np.clip(nearest[:, 0], 0, width - 1)
-    beside = warp[rows, columns] + (keypoints - nearest)
+    limit = np.array([width - 1, height - 1])
+    corner = np.clip(np.floor(keypoints).astype(np.intp), 0, np.maximum(limit - 1, 0))
+    share = np.clip(keypoints - corner, 0.0, 1.0)
+    between = np.zeros((len(keypoints), 2))
+    for right in (0, 1):
+        for down in (0, 1):
+            weight = (share[:, 0] if right else 1.0 - share[:, 0]) * (share[:, 1] if down else 1.0 - share[:, 1])
+            columns, rows = np.minimum(corner + np.array([right, down]), limit).T
+            between += weight[:, None] * warp[rows, columns]
+    nearest = np.clip(np.rint(keypoints).astype(np.intp), 0, limit)
+    beside = warp[nearest[:, 1], nearest[:, 0]] + (keypoints - nearest)
     return np.asarray(np.where(np.isfinite(between), between, beside), dtype=np.float64)

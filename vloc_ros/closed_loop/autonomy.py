@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -22,6 +23,7 @@ from vloc_ros.closed_loop.judge import DriveSummary, JudgedDrive, judge
 from vloc_ros.closed_loop.record import DriveLog, read_drive
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation.output import write_whole
+from vloc_ros.features.frontend import FeatureSettings
 from vloc_ros.mapping import MapStore
 from vloc_ros.simulation import Condition, Site, StereoRig, named_condition
 
@@ -139,11 +141,18 @@ class Autonomy:
         return _digest(self._map_signature(task), repr(task.condition))
 
 
+@functools.cache
+def _fingerprint(features: FeatureSettings) -> str:
+    """Of the extractor: a file of weights keeps its name when it is trained further."""
+    return features.create().fingerprint
+
+
 def _map_signature(course: Course, task: Task, scale: float) -> str:
     """Of everything that a map depends on."""
     return _digest(
         config.dump_yaml(course.settings),
         describe(task.site),
+        _fingerprint(course.settings.features),
         f"{course.seed} {course.detail} {scale}",
     )
 

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONDITION ?= night
 demo: OUT ?= demo
 drive: OUT ?= drive
-INSTALLED_BY := setup.py setup.cfg pyproject.toml requirements/make_venv.py requirements/torch.txt
+INSTALLED_BY := setup.py setup.cfg pyproject.toml requirements/make_venv.py requirements/torch.txt requirements/engines.txt
 
 # A terminal with a ROS 2 installation sourced would put that rclpy, built for another Python, before the one in $(VENV).
 ifneq ($(AMENT_PREFIX_PATH),)

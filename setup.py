@@ -64,8 +64,8 @@ setup(
         "scipy",
         "tqdm",
     ],
-    # The networks; everything else works without.
-    extras_require={"networks": ["torch"]},
+    # The networks, and what computes those of local features without torch, faster; everything else works without.
+    extras_require={"networks": ["torch"], "engines": ["onnxruntime"], "openvino": ["openvino"]},
     entry_points={
         "console_scripts": [
             "vloc = vloc_ros.cli:main",

@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
 TORCH = REQUIREMENTS / "torch.txt"
+ENGINES = REQUIREMENTS / "engines.txt"
 SUPPORTED = ((3, 11), (3, 13))
 MINIMUM_GLIBC = (2, 28)
 # Wheels only, so that no compiler is needed; empy alone is published as a source archive (of pure Python).
@@ -168,8 +169,29 @@ def add_torch(pip: list[str], lock: Path, index: str, log: Path, say: Callable[[
     run([*pip, *PIP_OPTIONS, "-r", str(lock)], log)
 
 
+def add_engines(pip: list[str], lock: Path, log: Path, say: Callable[[str], None]) -> None:
+    """Install what computes networks fast; where pip does not find it, say so: torch takes its place.
+
+    Args:
+        pip: the command that installs.
+        lock: file of the pins.
+        log: file for the output.
+        say: where to tell the user.
+
+    Raises:
+        SetupError: the step failed for another reason.
+    """
+    say(f"Installing onnxruntime and what it needs, about 50 MB, of {lock.name} ...\n")
+    try:
+        run([*pip, *PIP_OPTIONS, "-r", str(lock)], log)
+    except SetupError as error:
+        if NOT_FOUND not in str(error):
+            raise
+        say(f"vloc_ros: pip does not find all of {lock.name}, so learned features run with torch, slower, where that is there.\n")
+
+
 def make(venv: Path, lock: Path, torch_index: str, say: Callable[[str], None]) -> None:
-    """Create the environment if it is not there, install the pinned packages, torch where it is found, and vloc_ros itself.
+    """Create the environment if it is not there; install the pinned packages, vloc_ros itself, and engines and torch where found.
 
     Raises:
         SetupError: a step failed.
@@ -185,6 +207,7 @@ def make(venv: Path, lock: Path, torch_index: str, say: Callable[[str], None]) -
     run([*pip, *(pin for pin in wanted if pin.startswith("setuptools=="))], log)
     run([*pip, *PIP_OPTIONS, "-r", str(lock)], log, progress(len(wanted), sys.stdout.isatty(), say))
     run([*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], log)
+    add_engines(pip, ENGINES, log, say)
     add_torch(pip, TORCH, torch_index, log, say)
 
 

@@ -28,15 +28,16 @@ import vloc_ros
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
-LOCKS = ("run.txt", "dev.txt", "torch.txt", "ros.txt")
+ON_TOP = ("torch.txt", "engines.txt", "openvino.txt")  # what only networks need
+LOCKS = ("run.txt", "dev.txt", *ON_TOP, "ros.txt")
 # Distributions whose modules are called otherwise.
 DISTRIBUTIONS = {"faiss": "faiss-cpu", "cv2": "opencv-python-headless", "yaml": "PyYAML"}
 # rosdep's keys for the system packages, where they are not python3-<module>.
 ROSDEP_KEYS = {"cv2": "python3-opencv"}
-# The wheel of gtsam declares the runner of its own tests, which nothing needs to run.
-DECLARED_IN_ERROR = {("gtsam", "pytest")}
-# Installed by requirements/ros.txt and torch.txt instead, as rosdep has no key for them, or only one that calls pip.
-BY_PIP = {"faiss", "gtsam", "poselib", "rosbags", "safetensors", "torch"}
+# The wheel of gtsam declares the runner of its own tests, that of openvino a reporter of its use: nothing needs them to run.
+DECLARED_IN_ERROR = {("gtsam", "pytest"), ("openvino", "openvino-telemetry")}
+# Installed by requirements/ros.txt, torch.txt and so on instead, as rosdep has no key for them, or only one that calls pip.
+BY_PIP = {"faiss", "gtsam", "onnxruntime", "openvino", "poselib", "rosbags", "safetensors", "torch"}
 # What `ros/` uses in a ROS installation and does without elsewhere; none of them is on PyPI.
 ROS_ONLY = {"cv_bridge", "message_filters", "tf2_msgs", "tf2_ros", "tf2_py", "tf_transformations", "launch", "launch_ros"}
 SHARED = {"launch": "*.launch.py", "config": "*.yaml", "rviz": "*.rviz", "models": "*"}
@@ -129,11 +130,12 @@ def test_a_loose_pin_is_seen(line):
     assert not is_exact(line)
 
 
-@pytest.mark.parametrize("lock", ["run.txt", "dev.txt", "torch.txt"])
+@pytest.mark.parametrize("lock", ["run.txt", "dev.txt", *ON_TOP])
 def test_pins_are_complete_and_agree(lock):
     """Everything a pinned distribution declares is pinned too, in a version it accepts: --no-deps leaves nothing out."""
-    pins, problems, checked = pinned(lock), [], 0
-    for name, version in pins.items():
+    own, problems, checked = pinned(lock), [], 0
+    pins = pinned("run.txt") | own
+    for name, version in own.items():
         try:
             distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
@@ -148,13 +150,13 @@ def test_pins_are_complete_and_agree(lock):
                 found = pins.get(canonicalize_name(requirement.name))
                 if found is None or not requirement.specifier.contains(found, prereleases=True):
                     problems.append(f"{name} needs {requirement}, pinned: {found}")
-    if checked < len(pins) // 2:
+    if checked < (len(own) + 1) // 2:
         pytest.skip(f"this environment was not made from requirements/{lock}")
     assert problems == []
 
 
 def test_every_import_is_pinned():
-    pins = direct("run.txt") | direct("torch.txt")
+    pins = direct("run.txt").union(*map(direct, ON_TOP))
     missing = {name for name in foreign_imports("vloc_ros") - ROS_ONLY if not is_ros(name)}
     assert {name for name in missing if canonicalize_name(DISTRIBUTIONS.get(name, name)) not in pins} == set()
     ros = {name for name in foreign_imports("vloc_ros") - ROS_ONLY if is_ros(name)}
@@ -165,13 +167,16 @@ def test_nothing_is_pinned_for_nobody():
     modules = {name for folder in ("vloc_ros", "benchmarks", "test") for name in foreign_imports(folder)}
     used = {canonicalize_name(DISTRIBUTIONS.get(name, f"ros-{name}" if is_ros(name) else name)) for name in modules}
     # the middleware is loaded by name, setuptools is the builder
-    assert (direct("run.txt") | direct("torch.txt")) - used - {"ros-rmw-fastrtps-cpp"} == set()
+    assert direct("run.txt").union(*map(direct, ON_TOP)) - used - {"ros-rmw-fastrtps-cpp"} == set()
 
 
 def test_setup_declares_what_is_pinned(setup_arguments):
     declared = {canonicalize_name(name) for name in setup_arguments["install_requires"]}
     assert declared == {name for name in direct("run.txt") if not name.startswith("ros-")}
-    assert set(setup_arguments["extras_require"]["networks"]) == direct("torch.txt")
+    extras = {"networks": "torch.txt", "engines": "engines.txt", "openvino": "openvino.txt"}
+    assert {name: set(wanted) for name, wanted in setup_arguments["extras_require"].items()} == {
+        name: direct(lock) for name, lock in extras.items()
+    }
 
 
 # --- package.xml
@@ -207,15 +212,16 @@ def test_package_xml_names_nothing_else(package_xml):
 
 def test_pip_fills_what_rosdep_lacks():
     wanted = {canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in BY_PIP & foreign_imports("vloc_ros")}
-    assert wanted <= set(pinned("ros.txt")) | set(pinned("torch.txt"))
+    assert wanted <= set(pinned("ros.txt")).union(*map(pinned, ON_TOP))
 
 
-def test_both_files_agree_where_both_are_installed():
-    """What torch.txt pins must not change what run.txt or ros.txt has put there."""
-    torch = pinned("torch.txt")
-    for lock in ("dev.txt", "ros.txt"):
+@pytest.mark.parametrize("added", ON_TOP)
+def test_both_files_agree_where_both_are_installed(added):
+    """What is put on top must not change what run.txt, ros.txt or another on top has put there."""
+    new = pinned(added)
+    for lock in ("dev.txt", "ros.txt", *ON_TOP):
         both = pinned(lock)
-        assert {name: version for name, version in torch.items() if both.get(name, version) != version} == {}, lock
+        assert {name: version for name, version in new.items() if both.get(name, version) != version} == {}, lock
 
 
 def test_torch_is_never_the_build_with_cuda():

@@ -15,6 +15,7 @@ from vloc_ros.commands import (
     demo,
     drive,
     evaluate,
+    export,
     loops,
     maps,
     nodes,
@@ -55,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         *(demo, teach, repeat, drive, autonomy, odometry),
         *(loops, optimise, retrieve, evaluate, vocabulary),
-        *(train, maps, weights, nodes, convert, config),
+        *(train, maps, weights, export, nodes, convert, config),
     ):
         command.register(subparsers)
     return parser

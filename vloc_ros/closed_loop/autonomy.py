@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -22,6 +23,7 @@ from vloc_ros.closed_loop.judge import DriveSummary, JudgedDrive, judge
 from vloc_ros.closed_loop.record import DriveLog, read_drive
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation.output import write_whole
+from vloc_ros.features.frontend import FeatureSettings
 from vloc_ros.mapping import MapStore
 from vloc_ros.simulation import Condition, Site, StereoRig, named_condition
 
@@ -49,12 +51,17 @@ class Task:
     @property
     def map_path(self) -> Path:
         """The map that is taught once for each site and extractor."""
-        return self.out / "maps" / f"{self.site.name}_{self.features}.vloc"
+        return self.out / "maps" / f"{self.site.name}_{self.label}.vloc"
 
     @property
     def folder(self) -> Path:
         """Where the drive is recorded."""
-        return self.out / "drives" / f"{self.site.name}_{self.condition.name}_{self.features}"
+        return self.out / "drives" / f"{self.site.name}_{self.condition.name}_{self.label}"
+
+    @property
+    def label(self) -> str:
+        """What the features are called in tables and names of files: a file of weights by its own name, without its folder."""
+        return Path(self.features).stem
 
 
 def tasks(sites: Sequence[Site], features: Sequence[str], conditions: Sequence[Condition], out: Path) -> list[Task]:
@@ -134,11 +141,18 @@ class Autonomy:
         return _digest(self._map_signature(task), repr(task.condition))
 
 
+@functools.cache
+def _fingerprint(features: FeatureSettings) -> str:
+    """Of the extractor: a file of weights keeps its name when it is trained further."""
+    return features.create().fingerprint
+
+
 def _map_signature(course: Course, task: Task, scale: float) -> str:
     """Of everything that a map depends on."""
     return _digest(
         config.dump_yaml(course.settings),
         describe(task.site),
+        _fingerprint(course.settings.features),
         f"{course.seed} {course.detail} {scale}",
     )
 
@@ -168,7 +182,7 @@ def _drive(course: Course, task: Task, signature: str) -> DriveSummary:
     """Drive a task, judge it, and keep the numbers beside the record."""
     if task.folder.exists():
         shutil.rmtree(task.folder)
-    info = {"site": task.site.name, "condition": task.condition.name, "features": task.features}
+    info = {"site": task.site.name, "condition": task.condition.name, "features": task.label}
     with MapStore.open(task.map_path, read_only=True) as store:
         loop = course.loop(store, task.condition, DrivePlan())
         with DriveLog(task.folder, course.settings, info) as log:

@@ -16,6 +16,7 @@ _EXAMPLES = """
   vloc weights list models/
   vloc weights info models/pitts.safetensors
   vloc weights import checkpoint.pth.tar --as netvlad --backbone vgg16 --out models/pitts.safetensors
+  vloc weights import network_multiseason_layer16.pth --as unet --out models/utias16.safetensors
   vloc weights init netvlad --images site.vloc --out models/site.safetensors
   vloc weights init netvlad --from models/pitts.safetensors --images photos/ --pca 256 --out models/pitts_256.safetensors"""
 _KINDS = ["netvlad", "gem"]
@@ -43,8 +44,8 @@ def _action(actions: Subparsers, name: str, summary: str, run: object) -> argpar
 
 def _add_import(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("file", type=Path, metavar="FILE", help="check point of torch.save, or *.safetensors")
-    sub.add_argument("--as", dest="kind", required=True, choices=_KINDS, help="which network to make of it")
-    sub.add_argument("--backbone", choices=_BACKBONES, default="vgg16", help="what is in it (default: vgg16)")
+    sub.add_argument("--as", dest="kind", required=True, choices=[*_KINDS, "unet"], help="which network to make of it")
+    sub.add_argument("--backbone", choices=_BACKBONES, default="vgg16", help="what is in it, not for unet (default: vgg16)")
     sub.add_argument("--out", type=Path, required=True, help="file to write, *.safetensors; the card is put beside it")
     sub.add_argument("--trained-on", default="", help="what it was trained on, for its card")
     sub.add_argument("--licence", default="", help="under which it was published, for its card")
@@ -63,7 +64,7 @@ def _add_init(sub: argparse.ArgumentParser) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from vloc_ros.data.weights import SUFFIX, load_card
+    from vloc_ros.data.weights import LOCAL_NETWORKS, SUFFIX, load_card
     from vloc_ros.errors import DataError, WeightsError
 
     if not args.folder.is_dir():
@@ -74,7 +75,8 @@ def _list(args: argparse.Namespace) -> int:
         try:
             card = load_card(path)
             found.append({"file": str(path), **asdict(card)})
-            lines.append((path.name, f"{card.network} on {card.backbone}, {card.dimension} elements, trained on {card.trained_on}"))
+            what = f"{card.network} {'of' if card.network in LOCAL_NETWORKS else 'on'} {card.backbone}"
+            lines.append((path.name, f"{what}, {card.dimension} elements, trained on {card.trained_on}"))
         except WeightsError as error:
             found.append({"file": str(path), "problem": str(error)})
             lines.append((path.name, str(error)))
@@ -94,6 +96,8 @@ def _import(args: argparse.Namespace) -> int:
     from vloc_ros.networks.availability import require_torch
 
     require_torch("vloc weights import")
+    if args.kind == "unet":
+        return _import_unet(args)
     from vloc_ros.networks import Backbone, NetworkKind
     from vloc_ros.networks.checkpoint import import_checkpoint
     from vloc_ros.networks.files import save_network
@@ -104,6 +108,17 @@ def _import(args: argparse.Namespace) -> int:
         trained_on += f"; random: {', '.join(imported.random)}"
     card = save_network(args.out, imported.network, trained_on, licence=args.licence)
     _show(args, args.out, card, sum(tensor.numel() for tensor in imported.network.state_dict().values()))
+    return 0
+
+
+def _import_unet(args: argparse.Namespace) -> int:
+    from vloc_ros.networks.local_files import save_local_network
+    from vloc_ros.networks.unet_checkpoint import import_unet
+
+    network = import_unet(args.file)
+    trained_on = args.trained_on or f"unknown, imported from {args.file.name}"
+    card = save_local_network(args.out, network, trained_on, licence=args.licence)
+    _show(args, args.out, card, sum(parameter.numel() for parameter in network.parameters()))
     return 0
 
 

@@ -13,6 +13,7 @@ Map = NDArray[np.float32]
 MARGIN_PX = 8
 """Rows and columns along the border of an image where :func:`local_maxima` finds nothing: what lies outside is not known."""
 _LOG_RANGE = 60.0  # of one pass in single precision, whose exp() ends at -87
+_LOG_FLOOR = -3000.0  # below the highest logit; what is lower counts as this, so that the passes come to an end
 _PEAK = 1.5  # times the probability in a flat neighbourhood: less is no maximum
 
 
@@ -70,18 +71,21 @@ def local_maxima(logits: Map, scores: Map, neighbourhood: int, radius: int) -> K
     found = cv2.findNonZero(inner.view(np.uint8))
     at = np.zeros((0, 2), dtype=np.int64) if found is None else found.reshape(-1, 2).astype(np.int64) + MARGIN_PX
     values = response[at[:, 1], at[:, 0]]
-    at, values = at[values > 0.0], values[values > 0.0]
-    pixels = np.stack([at[:, 0] + _peak(response, at, 0, 1), at[:, 1] + _peak(response, at, 1, 0)], axis=1)
+    kept = _without_twins(at, values, radius)
+    at, values = at[kept], values[kept]
+    pixels = np.stack([at[:, 0] + _peak(response, at, 1, 0), at[:, 1] + _peak(response, at, 0, 1)], axis=1)
     return KeyPoints(pixels.astype(np.float32), values)
 
 
 def softmax_of_centre(logits: Map, side: int) -> Map:
     """(H, W) probability of each pixel under a softmax over the ``side`` x ``side`` pixels around it; less of them at the border.
 
-    Exact for logits of any magnitude: neighbourhoods are computed by the magnitude of their maximum, in passes of which nearly
-    always one is enough. Sums are not running sums, in which a large logit would drown all that follow it.
+    Exact for logits within 3000 of each other: neighbourhoods are computed by the magnitude of their maximum, in passes of
+    which nearly always one is enough. Sums are not running sums, in which a large logit would drown all that follow it.
     """
     ones = np.ones(side, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        logits = np.maximum(logits - logits.max(), np.float32(_LOG_FLOOR))
     highest = cv2.dilate(logits, np.ones((side, side), np.uint8))
     top, low = float(highest.max()), float(highest.min())
     result: Map | None = None
@@ -90,7 +94,8 @@ def softmax_of_centre(logits: Map, side: int) -> Map:
         if result is not None:
             np.minimum(powers, 0.0, out=powers)
         cv2.exp(powers, dst=powers)
-        found = powers / cv2.sepFilter2D(powers, -1, ones, ones, borderType=cv2.BORDER_CONSTANT)
+        sums = cv2.sepFilter2D(powers, -1, ones, ones, borderType=cv2.BORDER_CONSTANT)
+        found = powers / np.maximum(sums, np.finfo(np.float32).tiny)
         if result is None:
             result = found
         else:
@@ -110,6 +115,21 @@ def bilinear(image: Map, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     upper = image[top, left] * (1 - du) + image[top, right] * du
     lower = image[below, left] * (1 - du) + image[below, right] * du
     return np.asarray(upper * (1 - dv) + lower * dv, dtype=np.float32)
+
+
+def _without_twins(at: NDArray[np.int64], values: NDArray[np.float32], radius: int) -> NDArray[np.int64]:
+    """Indices of the positive maxima; of those within the radius that are equal to the last bit, only the first."""
+    order = np.argsort(values, kind="stable")
+    dropped = set(np.flatnonzero(values <= 0.0).tolist())
+    twins = np.flatnonzero(np.diff(values[order]) == 0.0)  # next to none, but on a roof of several equal pixels
+    for first in twins.tolist():
+        a = int(order[first])
+        for b in order[first + 1 :].tolist():
+            if values[b] != values[a] or a in dropped:
+                break
+            if np.abs(at[b] - at[a]).max() <= radius:
+                dropped.add(b)
+    return np.array([index for index in range(len(values)) if index not in dropped], dtype=np.int64)
 
 
 def _peak(response: Map, at: NDArray[np.int64], du: int, dv: int) -> NDArray[np.float32]:

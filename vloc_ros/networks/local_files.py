@@ -17,12 +17,14 @@ from vloc_ros.networks.compact import CompactUNet
 from vloc_ros.networks.files import require_tensors
 from vloc_ros.networks.local import LocalNetwork
 from vloc_ros.networks.network import tensors_of
+from vloc_ros.networks.unet import UNet
 
 _BUILDERS: dict[str, Callable[[int, int], LocalNetwork]] = {
     CompactUNet.architecture: CompactUNet,
+    UNet.architecture: lambda width, _: UNet(width),
 }
 _COUNTER = "num_batches_tracked"  # of batch normalisation: only training has a use for it
-_LARGEST = 1024
+_WIDEST, _LONGEST = 64, 1024
 
 
 def build_network(architecture: str, width: int, descriptor_size: int = 128) -> LocalNetwork:
@@ -38,7 +40,7 @@ def build_network(architecture: str, width: int, descriptor_size: int = 128) -> 
     """
     if architecture not in _BUILDERS:
         raise WeightsError(f"'{architecture}' is not one of the networks of local features: {', '.join(_BUILDERS)}")
-    if not (1 <= width <= _LARGEST and 1 <= descriptor_size <= _LARGEST):
+    if not (1 <= width <= _WIDEST and 1 <= descriptor_size <= _LONGEST):
         raise WeightsError(f"a network of width {width} with descriptors of {descriptor_size} elements cannot be")
     return _BUILDERS[architecture](width, descriptor_size)
 

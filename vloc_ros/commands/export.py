@@ -1,0 +1,51 @@
+"""``vloc export``: a network of local features for those who run it without this program."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, rows
+from vloc_ros.errors import ConfigError
+
+_EXAMPLES = """
+  vloc export unet --to onnx --out unet.onnx
+  vloc export models/site.safetensors --to onnx             beside the weights: those who lack torch can use them then
+  vloc export unet --to openvino --out unet.xml
+  vloc export utias.safetensors --to torchscript --size 512x384 --out utias.pt      as VT&R3 loads it"""
+_KINDS = ["onnx", "openvino", "torchscript"]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Describe the command."""
+    parser = add_command(subparsers, "export", "write a network of local features as ONNX, OpenVINO or TorchScript", _EXAMPLES, run)
+    parser.add_argument("weights", metavar="FILE", help="*.safetensors, or the name of shipped weights")
+    parser.add_argument("--to", required=True, choices=_KINDS, help="the format")
+    parser.add_argument("--out", type=Path, help="file to write (default: beside the weights, under their name)")
+    parser.add_argument("--size", default="512x384", help="of images, which TorchScript is fixed to (default: 512x384)")
+    parser.add_argument("--window", type=int, default=16, help="side of the windows of TorchScript's key points (default: 16)")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, and say how well it was done."""
+    from vloc_ros.data.models import shipped_features
+    from vloc_ros.networks.availability import require_torch
+
+    size = re.fullmatch(r"(\d{1,5})x(\d{1,5})", args.size)
+    if size is None:
+        raise ConfigError(f"--size {args.size} is not of the form WIDTHxHEIGHT, for example 512x384")
+    if not 2 <= args.window <= 256:
+        raise ConfigError(f"--window {args.window} must be from 2 to 256")
+    require_torch("vloc export")
+    from vloc_ros.networks.export_files import ExportKind, export
+
+    kind = ExportKind(args.to)
+    path = shipped_features().get(args.weights) or Path(args.weights)
+    out = args.out or path.with_suffix(kind.suffix)
+    difference = export(path, kind, out, (int(size[1]), int(size[2])), args.window)
+    length = out.stat().st_size
+    text = [("file", str(out)), ("size", f"{length / 1e6:.1f} MB"), ("difference from torch", f"{difference:.1e}")]
+    emit(args, {"file": str(out), "bytes": length, "difference": difference}, rows(text))
+    return 0

@@ -1,0 +1,123 @@
+"""Files for those who run a network of local features without our code, each checked against torch after it was written."""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vloc_ros.data.local_model import LocalModel
+from vloc_ros.data.onnx_file import METADATA
+from vloc_ros.data.output import write_bytes
+from vloc_ros.errors import ConfigError, DataError, WeightsError
+from vloc_ros.features.engines.choice import is_installed
+from vloc_ros.networks.export import for_vtr3, onnx_of, torchscript_of
+from vloc_ros.networks.local import LocalNetwork
+from vloc_ros.networks.local_files import load_local_network, model_of
+
+_TOLERANCE = 1e-3  # of the largest value of an output: rounding, in another order of sums
+
+
+@unique
+class ExportKind(Enum):
+    """Formats that a network can be exported to."""
+
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    TORCHSCRIPT = "torchscript"
+
+    @property
+    def suffix(self) -> str:
+        """How the names of its files end."""
+        return {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".pt"}[self.value]
+
+
+def export(path: Path, kind: ExportKind, out: Path, size: tuple[int, int], window: int) -> float:
+    """Export a file of weights.
+
+    Args:
+        path: the file of weights.
+        kind: to which format.
+        out: file to write; OpenVINO puts its weights beside it, as ``.bin``.
+        size: (width, height) [px] of the images: TorchScript is for these alone, the others are checked with it.
+        window: side of the windows of the key points that TorchScript gives [px].
+
+    Returns:
+        The largest difference from torch on a random image, relative to the largest value of each output.
+
+    Raises:
+        ConfigError: what is needed is not installed, or the size is not one the network takes.
+        WeightsError: the file of weights cannot be used, or what was exported does something else than torch.
+        DataError: the file cannot be written.
+    """
+    network, card = load_local_network(path)
+    model = model_of(network, card)
+    width, height = size
+    if width % model.multiple or height % model.multiple or not 0 < width * height <= 100_000_000:
+        raise ConfigError(f"the size {width}x{height} must be of multiples of {model.multiple} px for {card.network}")
+    if out.suffix != kind.suffix:
+        raise ConfigError(f"{out} must end in {kind.suffix}, as files of {kind.value} do")
+    if kind is ExportKind.TORCHSCRIPT:
+        difference = _torchscript(network, out, size, window)
+    else:
+        difference = _engine_file(network, model, kind, out, size)
+    if not difference <= _TOLERANCE:
+        raise WeightsError(f"{out} does not do what torch does (difference {difference:.2g}): do not use it")
+    return difference
+
+
+def _torchscript(network: LocalNetwork, out: Path, size: tuple[int, int], window: int) -> float:
+    width, height = size
+    scripted = torchscript_of(network, window, height, width)
+    write_bytes(out, scripted.save_to_buffer())
+    image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        made, expected = torch.jit.load(str(out))(image), for_vtr3(network, window)(image)
+    return _difference([one.numpy() for one in made], [one.numpy() for one in expected])
+
+
+def _engine_file(network: LocalNetwork, model: LocalModel, kind: ExportKind, out: Path, size: tuple[int, int]) -> float:
+    needed = ["onnx", "openvino" if kind is ExportKind.OPENVINO else "onnxruntime"]
+    missing = [name for name in needed if not is_installed(name)]
+    if missing:
+        raise ConfigError(
+            f"vloc export needs {' and '.join(missing)}: do what requirements/engines.txt says (openvino.txt for OpenVINO)"
+        )
+    content = onnx_of(network, model)
+    image = np.random.default_rng(1).random((1, model.colours, size[1], size[0]), dtype=np.float32)
+    made = _written_onnx(content, out, image) if kind is ExportKind.ONNX else _written_openvino(content, out, image, model)
+    with torch.inference_mode():
+        maps = network(torch.from_numpy(image))
+    return _difference(made, [one.numpy() for one in (maps.logits, maps.scores, *maps.maps)])
+
+
+def _written_onnx(content: bytes, out: Path, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    import onnxruntime
+
+    write_bytes(out, content)
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    made: list[NDArray[np.float32]] = session.run(None, {"image": image})
+    return made
+
+
+def _written_openvino(content: bytes, out: Path, image: NDArray[np.float32], model: LocalModel) -> list[NDArray[np.float32]]:
+    import openvino
+
+    core = openvino.Core()
+    network = core.read_model(content, b"")
+    network.set_rt_info(model.to_json(), METADATA)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        openvino.save_model(network, str(out), compress_to_fp16=False)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"cannot write {out}: {error}") from error
+    compiled = core.compile_model(core.read_model(str(out)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return [np.array(one) for one in compiled([image]).values()]
+
+
+def _difference(made: list[NDArray[np.float32]], expected: list[NDArray[np.float32]]) -> float:
+    shares = [np.abs(a - b).max() / max(1.0, float(np.abs(b).max())) for a, b in zip(made, expected, strict=True)]
+    return float(max(shares))

@@ -2,15 +2,18 @@
 
 from vloc_ros.features import orb, sift
 from vloc_ros.features.contract import FeatureExtractor, Features, Matches, Metric, create_extractor, extractors
-from vloc_ros.features.matching import MatchSettings, match
+from vloc_ros.features.matching import Matcher, MatchSettings, match
+from vloc_ros.features.sightings import Sightings, sight
 from vloc_ros.features.stereo import StereoMethod, StereoSettings, dense_disparity, match_stereo
 
 __all__ = [
     "FeatureExtractor",
     "Features",
     "MatchSettings",
+    "Matcher",
     "Matches",
     "Metric",
+    "Sightings",
     "StereoMethod",
     "StereoSettings",
     "create_extractor",
@@ -20,4 +23,5 @@ __all__ = [
     "match_stereo",
     "orb",
     "sift",
+    "sight",
 ]

@@ -1,4 +1,4 @@
-"""A small U-Net of local features for CPUs: the family of U with grey input, half resolution inside, and one decoder."""
+"""A small U-Net of local features for CPUs: the family of U with grey input, folded full resolution and one decoder."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ _NOISE = 2.0 / 255.0  # deviation below which contrast is noise and not enlarged
 
 
 class CompactUNet(LocalNetwork):
-    """Encoder and one decoder on the image in blocks of 2 x 2 pixels; descriptors are a projection of five maps.
+    """Encoder and one decoder on blocks of pixels; descriptors are a projection of six maps.
 
     What differs from U, and why: colour says little at night and infra-red cameras have none (grey input); headlights and
     shadows are taken away before the first layer (local contrast); the layers of full resolution, most of the cost of U, are
-    folded to half; detector and score share one decoder.
+    folded into channels, blocks of 2 x 2 pixels at the entrance and of 4 x 4 at the exit; detector and score share one
+    decoder.
 
     Attributes:
-        width: channels at a quarter of the resolution, a multiple of 3; 24 is the one that is shipped.
+        width: channels at half the resolution; 16 is the one that is shipped.
     """
 
     architecture: ClassVar[str] = "compact_unet"
     colours: ClassVar[int] = 1
     multiple: ClassVar[int] = 32
-    strides: ClassVar[tuple[int, ...]] = (4, 8, 16, 32, 8)
+    strides: ClassVar[tuple[int, ...]] = (4, 8, 16, 32, 8, 4)
     through_pixels: ClassVar[bool] = False
 
-    def __init__(self, width: int = 24, descriptor_size: int = 128) -> None:
+    def __init__(self, width: int = 16, descriptor_size: int = 128) -> None:
         """Build it with random weights.
 
         Args:
@@ -40,19 +41,11 @@ class CompactUNet(LocalNetwork):
         """
         super().__init__()
         self.width = width
-        w0, w1, w2, w3, w4 = width // 3, width, width * 2, width * 8 // 3, width * 4
-        self.encoder = nn.ModuleList(
-            [
-                _conv(8, w0),
-                nn.Sequential(_conv(w0, w1, 2), _conv(w1, w1)),
-                nn.Sequential(_conv(w1, w2, 2), _conv(w2, w2)),
-                nn.Sequential(_conv(w2, w3, 2), _conv(w3, w3)),
-                nn.Sequential(_conv(w3, w4, 2), _conv(w4, w4)),
-            ]
-        )
-        self.decoder = nn.ModuleList([_conv(w4 + w3, w2), _conv(w2 + w2, w2), _conv(w2 + w1, w1), _conv(w1 + w0, w0)])
-        self.head = nn.Conv2d(w0, 8, 3, padding=1)
-        self._map_channels = (w1, w2, w3, w4, w2)
+        w0, w1, w2, w3, w4 = (width * factor for factor in (1, 2, 3, 4, 6))
+        self.encoder = nn.ModuleList([_conv(8, w0), _down(w0, w1), _down(w1, w2), _down(w2, w3), _down(w3, w4)])
+        self.decoder = nn.ModuleList([_conv(w4 + w3, w2), _conv(w2 + w2, w2), _conv(w2 + w1, w1)])
+        self.head = nn.Sequential(_conv(w1, w1), nn.Conv2d(w1, 2 * 4**2, 1))
+        self._map_channels = (w1, w2, w3, w4, w2, w1)
         self.project = nn.Linear(sum(self._map_channels), descriptor_size, bias=False)
 
     @property
@@ -72,18 +65,18 @@ class CompactUNet(LocalNetwork):
 
     def forward(self, images: Tensor) -> LocalMaps:
         """As the contract says."""
-        down: list[Tensor] = []
         x = folded(images)
+        down: list[Tensor] = []
         for block in self.encoder:
             x = block(x)
             down.append(x)
         up: list[Tensor] = []
-        for block, skipped in zip(self.decoder, reversed(down[:-1]), strict=True):
+        for block, skipped in zip(self.decoder, (down[3], down[2], down[1]), strict=True):
             x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
             x = block(torch.cat([skipped, x], 1))
             up.append(x)
-        logits, scores = functional.pixel_shuffle(self.head(x), 2).split(1, 1)
-        return LocalMaps(logits, torch.sigmoid(scores), (down[1], down[2], down[3], down[4], up[1]))
+        logits, scores = functional.pixel_shuffle(self.head(x), 4).split(1, 1)
+        return LocalMaps(logits, torch.sigmoid(scores), (*down[1:], up[1], up[2]))
 
 
 def folded(images: Tensor) -> Tensor:
@@ -109,3 +102,7 @@ def folded(images: Tensor) -> Tensor:
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def _down(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(_conv(inputs, outputs, 2), _conv(outputs, outputs))

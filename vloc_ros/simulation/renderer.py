@@ -118,6 +118,12 @@ class Renderer:
         )
         return StereoImages(*images, exposure)
 
+    def left(self, world_T_base: Array, seed: int) -> Image:
+        """(H, W, 3) left image of a robot that stands still: that of :meth:`stereo`, at half the cost."""
+        sight = self._look(self._eyes[0], world_T_base, self.rig.base_T_camera, False)
+        exposure = self._sensor.exposure(sight.radiance, self.condition.exposure_ev)
+        return self._expose(sight, 0, self.rig.base_T_camera, None, exposure, seed)
+
     def _look(self, eye: _Eye, world_T_base: Array, base_T_camera: Array, with_depth: bool) -> _Sight:
         world_T_camera = world_T_base @ base_T_camera
         radiance = eye.radiance(world_T_camera, self._lamps(world_T_camera, world_T_base))
@@ -206,10 +212,14 @@ class VisibilityBuffer(NamedTuple):
         return cls(np.empty(size, dtype=np.float32), np.empty(size, dtype=np.int32))
 
 
-def render_depth(world: World, camera: StereoCamera, world_T_camera: Array) -> NDArray[np.float32]:
-    """(H, W) exact depth along the optical axis at the pixel centres [m]; infinite in the sky."""
+def render_depth(world: World, camera: StereoCamera, world_T_camera: Array, detail: Detail | None = None) -> NDArray[np.float32]:
+    """(H, W) exact depth along the optical axis at the pixel centres [m]; infinite in the sky.
+
+    With a level of detail, what an image of that level leaves out is left out here too.
+    """
     buffer = VisibilityBuffer.empty(camera, CENTRED)
-    _look(world.mesh, pack_view(camera, world_T_camera), CENTRED, buffer)
+    reach = None if detail is None else detail.reach(world.mesh)
+    _look(world.mesh, pack_view(camera, world_T_camera), CENTRED, buffer, reach)
     inverse = buffer.inverse_depth
     seen = inverse[..., 0] > 0.0
     depth = np.full(seen.shape, np.inf, dtype=np.float32)

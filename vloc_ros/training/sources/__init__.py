@@ -1,0 +1,23 @@
+"""Where training pairs come from: the simulated world, fixed cameras, single images, recordings. Needs no torch."""
+
+from vloc_ros.training.sources.homographies import HomographySettings
+from vloc_ros.training.sources.homography import HomographyPairs
+from vloc_ros.training.sources.rendering import (
+    FIRST_TRAINING_SEED,
+    FIRST_VALIDATION_SEED,
+    SetPlan,
+    render_training_set,
+)
+from vloc_ros.training.sources.simulated import SimulatedPairs
+from vloc_ros.training.sources.static import StaticPairs
+
+__all__ = [
+    "FIRST_TRAINING_SEED",
+    "FIRST_VALIDATION_SEED",
+    "HomographyPairs",
+    "HomographySettings",
+    "SetPlan",
+    "SimulatedPairs",
+    "StaticPairs",
+    "render_training_set",
+]

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -47,7 +46,6 @@ from vloc_ros.features import (
 )
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.pnp import PnpSettings
-from vloc_ros.simulation import SimulatedRun, StereoRig, World
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "test"))
 
@@ -151,8 +149,9 @@ def child(spec: dict[str, Any]) -> int:
 
 
 def peak_mb() -> float:
-    """Largest resident memory of this process so far [MB]."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    """Largest resident memory of this process so far [MB]; getrusage() would count that of the process that started it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return float(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024.0
 
 
 # --- in the process that asks
@@ -209,6 +208,8 @@ def measure(specs: dict[str, dict[str, Any]], turns: int) -> list[dict[str, Any]
 
 def render(camera: StereoCamera, path: Path) -> None:
     """Two stereo frames half a metre apart, with their disparities, in a file."""
+    from vloc_ros.simulation import SimulatedRun, StereoRig, World  # not in the processes of the rows: it needs much memory
+
     world = World.generate(7, 60.0)
     run = SimulatedRun(world, condition="noon", step_m=0.5, rig=StereoRig(camera=camera), seed=1)
     settings = StereoSettings(method=StereoMethod.SGBM)

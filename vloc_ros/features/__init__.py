@@ -3,7 +3,8 @@
 from vloc_ros.features import alike, learned, orb, sift, xfeat
 from vloc_ros.features.contract import FeatureExtractor, Features, Matches, Metric, create_extractor, extractors, require_known
 from vloc_ros.features.learned_settings import Detection, LearnedSettings
-from vloc_ros.features.matching import MatchSettings, match
+from vloc_ros.features.matching import Matcher, MatchSettings, match
+from vloc_ros.features.sightings import Sightings, sight
 from vloc_ros.features.stereo import StereoMethod, StereoSettings, dense_disparity, match_stereo
 
 __all__ = [
@@ -12,8 +13,10 @@ __all__ = [
     "Features",
     "LearnedSettings",
     "MatchSettings",
+    "Matcher",
     "Matches",
     "Metric",
+    "Sightings",
     "StereoMethod",
     "StereoSettings",
     "alike",
@@ -26,5 +29,6 @@ __all__ = [
     "orb",
     "require_known",
     "sift",
+    "sight",
     "xfeat",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, unique
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,24 @@ from vloc_ros.config import param
 from vloc_ros.features.contract import Features, Matches, Metric
 
 
+@unique
+class Matcher(Enum):
+    """How views are matched and their relative pose is solved."""
+
+    NEAREST = "nearest"
+    """Mutual nearest neighbours; the pose from reprojection errors."""
+    SOFT = "soft"
+    """As U: the position expected under a softmax of all similarities; the pose from the alignment of points."""
+
+
 @dataclass(frozen=True)
 class MatchSettings:
     """Descriptor matching."""
 
-    ratio: float = param(0.9, "largest ratio of the best to the second-best descriptor distance", min=0.1, max=1.0)
-    min_similarity: float = param(0.7, "smallest similarity of two descriptors (1 = equal)", min=0.0, max=1.0)
+    matcher: Matcher = param(Matcher.NEAREST, "nearest (mutual nearest neighbours, then PnP) or soft (as published for U)")
+    temperature: float = param(0.01, "of the softmax over all similarities (soft)", min=0.0001, max=10.0)
+    ratio: float = param(0.9, "largest ratio of the best to the second-best descriptor distance (nearest)", min=0.1, max=1.0)
+    min_similarity: float = param(0.7, "smallest similarity of two descriptors, 1 = equal (nearest)", min=0.0, max=1.0)
 
 
 def similarity(a: NDArray[Any], b: NDArray[Any], metric: Metric) -> NDArray[np.float32]:

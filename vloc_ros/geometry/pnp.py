@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.config import param
+from vloc_ros.config import param, section
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.estimate import PoseEstimate, RejectReason
+from vloc_ros.geometry.weighted_svd import AlignmentSettings
 
 try:
     import poselib
@@ -37,6 +38,7 @@ class PnpSettings:
     min_inliers: int = param(12, "fewer inliers are no pose", min=6, max=1000)
     max_sigma_m: float = param(1.0, "larger position uncertainty (one sigma) is no pose", unit="m", min=0.001, max=100.0)
     max_sigma_rad: float = param(0.1, "larger heading uncertainty (one sigma) is no pose", unit="rad", min=0.0001, max=3.0)
+    alignment: AlignmentSettings = section(AlignmentSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.features import Features, MatchSettings, Metric, match
+from vloc_ros.features import Features, Matcher, MatchSettings, Metric, Sightings, sight
 from vloc_ros.geometry import se3
+from vloc_ros.geometry.alignment import estimate_alignment
 from vloc_ros.geometry.camera import StereoCamera
-from vloc_ros.geometry.estimate import RejectReason
+from vloc_ros.geometry.estimate import PoseEstimate, RejectReason
 from vloc_ros.geometry.pnp import Landmarks, PnpSettings, estimate_pose
 from vloc_ros.geometry.uncertainty import of_inverse
 from vloc_ros.localization.submap import MappedView, relative_pose
@@ -69,23 +70,20 @@ class FixSolver:
         if not views:
             return Fix.failure(RejectReason.NO_CANDIDATE)
         anchor = views[0]
-        pairs = [self._match(live, view, map_T_camera, window_px) for view in views]
-        of_live = np.concatenate([p[:, 1] for p in pairs])
+        seen = [self._match(live, view, map_T_camera, window_px) for view in views]
+        of_live = np.concatenate([s.pairs[:, 1] for s in seen])
         moved = [
-            Landmarks(v.landmarks.points[p[:, 0]], v.landmarks.covariances[p[:, 0]]).moved(
-                se3.between(anchor.map_T_camera, v.map_T_camera)
-            )
-            for v, p in zip(views, pairs, strict=True)
+            view.landmarks.select(s.pairs[:, 0]).moved(se3.between(anchor.map_T_camera, view.map_T_camera))
+            for view, s in zip(views, seen, strict=True)
         ]
         landmarks = Landmarks(np.concatenate([m.points for m in moved]), np.concatenate([m.covariances for m in moved]))
-        pixels = live.keypoints[of_live].astype(np.float64)
-        estimate = estimate_pose(self.camera, landmarks, pixels, live.disparity[of_live].astype(np.float64), self.pnp)
+        estimate = self._estimate(landmarks, seen)
         if estimate.a_T_b is None or estimate.covariance is None:
             return Fix.failure(estimate.reason or RejectReason.TOO_FEW_INLIERS, len(of_live))
-        ends = np.cumsum([len(p) for p in pairs])
+        ends = np.cumsum([len(s) for s in seen])
         inliers = np.split(estimate.inliers, ends[:-1])
         best = int(np.argmax([mask.sum() for mask in inliers]))
-        chosen = pairs[best][inliers[best]]
+        of_best = seen[best].pairs[inliers[best], 0]
         return Fix(
             map_T_camera=anchor.map_T_camera @ se3.inverse(estimate.a_T_b),
             covariance=of_inverse(estimate.a_T_b, estimate.covariance),
@@ -93,14 +91,23 @@ class FixSolver:
             # a point that two keyframes remember is one point
             inliers=len(np.unique(of_live[estimate.inliers])),
             matches=len(of_live),
-            view=MatchView(views[best].keyframe.id, live.keypoints[chosen[:, 1]], views[best].features.keypoints[chosen[:, 0]]),
+            view=MatchView(views[best].keyframe.id, seen[best].keypoints[inliers[best]], views[best].features.keypoints[of_best]),
             reason=None,
         )
 
-    def _match(self, live: Features, view: MappedView, map_T_camera: Array | None, window_px: float) -> NDArray[np.int64]:
-        """(N, 2) indices (in the keyframe, in the image)."""
+    def _match(self, live: Features, view: MappedView, map_T_camera: Array | None, window_px: float) -> Sightings:
+        """Where the features of the keyframe are seen in the image."""
         predicted = None
         if map_T_camera is not None:
             points = se3.transform(relative_pose(view, map_T_camera), view.landmarks.points)
             predicted = self.camera.project(points)[:, :2]
-        return match(view.features, live, self.metric, self.matching, predicted, window_px).indices
+        return sight(view.features, live, self.metric, self.matching, predicted, window_px)
+
+    def _estimate(self, landmarks: Landmarks, seen: list[Sightings]) -> PoseEstimate:
+        """The pose of the image in the frame of the landmarks, as the matcher asks for."""
+        pixels = np.concatenate([s.keypoints for s in seen]).astype(np.float64)
+        disparity = np.concatenate([s.disparity for s in seen]).astype(np.float64)
+        if self.matching.matcher is Matcher.SOFT:
+            weights = np.concatenate([s.weights for s in seen]).astype(np.float64)
+            return estimate_alignment(self.camera, landmarks, pixels, disparity, weights, self.pnp)
+        return estimate_pose(self.camera, landmarks, pixels, disparity, self.pnp)

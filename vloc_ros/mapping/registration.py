@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.features import Features, MatchSettings, Metric, match
+from vloc_ros.features import Features, Matcher, MatchSettings, Metric, match, sight
 from vloc_ros.geometry import se3
+from vloc_ros.geometry.alignment import estimate_alignment
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.estimate import PoseEstimate, RejectReason
 from vloc_ros.geometry.pnp import Landmarks, PnpSettings, estimate_pose, refine_pose
@@ -82,6 +83,8 @@ class Registrar:
             window_px: half side of the window around a feature's own position in which its match is searched; for views
                 taken from about the same pose.
         """
+        if self.matching.matcher is Matcher.SOFT:
+            return self._register_softly(a, b, window_px)
         predicted = None if np.isinf(window_px) else a.keypoints
         pairs = match(a, b, self.metric or a.metric, self.matching, predicted, window_px).indices
         deep = np.isfinite(a.disparity[pairs[:, 0]]), np.isfinite(b.disparity[pairs[:, 1]])
@@ -104,15 +107,37 @@ class Registrar:
             pose, covariance = se3.inverse(pose), of_inverse(pose, covariance)
         return Registration(pose, covariance, pairs, inliers, None)
 
+    def _register_softly(self, a: Features, b: Features, window_px: float) -> Registration:
+        """The pose that lays the points of a on those expected in b; matches need the depths of both."""
+        deep = np.flatnonzero(np.isfinite(a.disparity))
+        source = a.select(deep)
+        predicted = None if np.isinf(window_px) else source.keypoints
+        seen = sight(source, b, self.metric or source.metric, self.matching, predicted, window_px)
+        of_source = seen.pairs[:, 0]
+        pairs = np.stack([deep[of_source], seen.pairs[:, 1]], axis=1)
+        found = estimate_alignment(
+            self.camera,
+            self._landmarks(source, of_source),
+            seen.keypoints.astype(np.float64),
+            seen.disparity.astype(np.float64),
+            seen.weights.astype(np.float64),
+            self.pnp,
+        )
+        if found.a_T_b is None or found.covariance is None:
+            return Registration(None, None, pairs, found.inliers, found.reason)
+        # "found" maps points of a into b
+        a_T_b = se3.inverse(found.a_T_b)
+        return Registration(a_T_b, of_inverse(found.a_T_b, found.covariance), pairs, found.inliers, None)
+
+    def _landmarks(self, view: Features, rows: Rows) -> Landmarks:
+        """Landmarks of features that have a disparity, in the frame of their camera."""
+        pixels, disparity = view.keypoints[rows].astype(np.float64), view.disparity[rows].astype(np.float64)
+        return Landmarks.triangulate(self.camera, pixels, disparity, self.pnp)
+
     def _solve(self, reference: Features, live: Features, rows: Rows, guess: Array | None = None) -> PoseEstimate:
         """``live_T_reference`` from (N, 2) rows (in the reference, where all have a disparity, and in the live view)."""
         of_reference, of_live = rows.T
-        landmarks = Landmarks.triangulate(
-            self.camera,
-            reference.keypoints[of_reference].astype(np.float64),
-            reference.disparity[of_reference].astype(np.float64),
-            self.pnp,
-        )
+        landmarks = self._landmarks(reference, of_reference)
         pixels = live.keypoints[of_live].astype(np.float64)
         disparity = live.disparity[of_live].astype(np.float64)
         if guess is None:

@@ -26,7 +26,7 @@ _EXAMPLES = """
 A run that was interrupted or killed goes on when the same command is given again. The best weights are RUN/best.safetensors;
 curves.png, history.jsonl and the event files for TensorBoard show how it went."""
 _KINDS = "simulated, static, homography, utias"
-_WIDTHS = {"compact_unet": 24, "unet": 16}
+_WIDTHS = {"compact_unet": 16, "unet": 16}
 
 
 def register(subparsers: Subparsers) -> None:
@@ -50,7 +50,7 @@ def register(subparsers: Subparsers) -> None:
     )
     sub.add_argument("--out", type=Path, metavar="RUN", help="folder of the run; one that is there already goes on")
     sub.add_argument("--network", choices=sorted(_WIDTHS), default="compact_unet", help="(default: compact_unet)")
-    sub.add_argument("--width", type=int, help="scales its channels (default: 24 for compact_unet, 16 for unet)")
+    sub.add_argument("--width", type=int, help="scales its channels (default: 16)")
     sub.add_argument("--descriptor-size", type=int, default=128, help="length of descriptors of compact_unet (default: 128)")
     sub.add_argument("--objective", default="contrastive", help="contrastive (default) or published")
     sub.add_argument("--start", type=Path, metavar="FILE", help="weights to start from, *.safetensors (default: random ones)")

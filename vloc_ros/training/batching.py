@@ -38,9 +38,9 @@ _AHEAD = 3  # batches that each worker prepares before they are asked for
 class ImageSettings:
     """What images a network is trained on."""
 
-    width: int = param(320, "width of the images that are learned from", unit="px", min=32, max=4096)
-    height: int = param(240, "height of them", unit="px", min=32, max=4096)
-    zoom: float = param(1.6, "images are shown up to so many times larger than just fills the crop", min=1.0, max=8.0)
+    width: int = param(288, "width of the images that are learned from", unit="px", min=32, max=4096)
+    height: int = param(224, "height of them", unit="px", min=32, max=4096)
+    zoom: float = param(2.0, "images are shown up to so many times larger than just fills the crop", min=1.0, max=8.0)
     zoom_apart: float = param(1.25, "largest difference in scale of the two images of a pair", min=1.0, max=2.0)
 
 

@@ -38,13 +38,13 @@ class Device(Enum):
 class TrainingSettings:
     """The loop. A batch is what all processes learn from together in one step, so their number changes nothing else."""
 
-    epochs: int = param(60, "at most so many epochs", min=1, max=100000)
+    epochs: int = param(24, "at most so many epochs", min=1, max=100000)
     samples: int = param(3000, "pairs of an epoch, drawn with replacement", min=1)
     validation_samples: int = param(200, "held-out pairs on which the loss is watched", min=0)
     validate_every: int = param(1, "epochs from one validation to the next", min=1)
-    batch: int = param(8, "pairs of a step, of all processes together", min=1, max=4096)
+    batch: int = param(4, "pairs of a step, of all processes together", min=1, max=4096)
     optimizer: OptimizerKind = param(OptimizerKind.ADAMW, "adam or adamw")
-    learning_rate: float = param(1e-3, "after the warm-up", min=0.0, max=10.0)
+    learning_rate: float = param(2e-3, "after the warm-up", min=0.0, max=10.0)
     weight_decay: float = param(1e-4, "of the optimizer", min=0.0, max=10.0)
     schedule: Schedule = param(Schedule.COSINE, "of the learning rate: constant or cosine, which ends at zero")
     warm_up: int = param(200, "steps in which the learning rate rises", min=0)

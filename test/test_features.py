@@ -107,6 +107,17 @@ def test_a_window_limits_the_search():
     assert len(match(a, b, Metric.COSINE, MatchSettings(), np.full((2, 2), np.nan), 5.0)) == 0
 
 
+def test_a_window_around_a_prediction_has_a_ratio_test_of_its_own():
+    eye = np.eye(4, dtype=np.float32)
+    like = np.stack([0.90 * eye[0] + 0.43589 * eye[1], 0.88 * eye[0] + 0.47497 * eye[2]])
+    a, b = _features(eye[[0]]), _features(like)
+    near = b.keypoints[[0]]
+    strict, lax = MatchSettings(ratio=0.9, window_ratio=0.9), MatchSettings(ratio=0.9, window_ratio=0.97)
+    assert len(match(a, b, Metric.COSINE, strict, near, 1e3)) == 0
+    assert match(a, b, Metric.COSINE, lax, near, 1e3).indices.tolist() == [[0, 0]]
+    assert len(match(a, b, Metric.COSINE, lax)) == 0
+
+
 def test_nothing_matches_nothing():
     none = Features.none(Metric.COSINE, 4)
     some = _features(np.eye(4, dtype=np.float32))

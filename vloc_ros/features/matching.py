@@ -30,7 +30,10 @@ class MatchSettings:
     matcher: Matcher = param(Matcher.NEAREST, "nearest (mutual nearest neighbours, then PnP) or soft (as published for U)")
     temperature: float = param(0.01, "of the softmax over all similarities (soft)", min=0.0001, max=10.0)
     ratio: float = param(0.9, "largest ratio of the best to the second-best descriptor distance (nearest)", min=0.1, max=1.0)
-    min_similarity: float = param(0.7, "smallest similarity of two descriptors, 1 = equal (nearest)", min=0.0, max=1.0)
+    window_ratio: float = param(
+        0.97, "the same where only a window around a predicted position is searched, in which few look alike", min=0.1, max=1.0
+    )
+    min_similarity: float = param(0.5, "smallest similarity of two descriptors, 1 = equal (nearest)", min=0.0, max=1.0)
 
 
 def similarity(a: NDArray[Any], b: NDArray[Any], metric: Metric) -> NDArray[np.float32]:
@@ -63,7 +66,7 @@ def match(
         return Matches(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.float32))
     if predicted is not None:
         return _match_near(a, b, metric, settings, np.asarray(predicted, dtype=np.float32), radius_px)
-    return _mutual(similarity(a.descriptors, b.descriptors, metric), settings)
+    return _mutual(similarity(a.descriptors, b.descriptors, metric), settings.ratio, settings.min_similarity)
 
 
 def _match_near(
@@ -76,12 +79,12 @@ def _match_near(
     window = np.abs(near[:, 0, None] - b.keypoints[None, :, 0]) <= radius_px
     window &= np.abs(near[:, 1, None] - b.keypoints[None, :, 1]) <= radius_px
     score = similarity(a.descriptors[rows], b.descriptors, metric)
-    matches = _mutual(np.where(window, score, np.float32(-1.0)), settings)
+    matches = _mutual(np.where(window, score, np.float32(-1.0)), settings.window_ratio, settings.min_similarity)
     indices = np.stack([rows[matches.indices[:, 0]], matches.indices[:, 1]], axis=1)
     return Matches(indices.astype(np.int64), matches.similarity)
 
 
-def _mutual(score: NDArray[np.float32], settings: MatchSettings) -> Matches:
+def _mutual(score: NDArray[np.float32], ratio: float, min_similarity: float) -> Matches:
     """Mutual nearest neighbours of an (N, M) score matrix, which is used up."""
     if score.size == 0:
         return Matches(np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.float32))
@@ -91,8 +94,8 @@ def _mutual(score: NDArray[np.float32], settings: MatchSettings) -> Matches:
     mutual = score.argmax(axis=0)[best] == rows
     score[rows, best] = -2.0
     second = score.max(axis=1)
-    good = mutual & (best_score >= settings.min_similarity)
-    good &= _distance(best_score) < settings.ratio * _distance(second)
+    good = mutual & (best_score >= min_similarity)
+    good &= _distance(best_score) < ratio * _distance(second)
     kept = np.flatnonzero(good)
     return Matches(np.stack([kept, best[kept]], axis=1).astype(np.int64), best_score[kept])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, number, rows
+from vloc_ros.commands.train_data import register_curves, register_preview, register_render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,14 +26,23 @@ _EXAMPLES = """
 
 A run that was interrupted or killed goes on when the same command is given again. The best weights are RUN/best.safetensors;
 curves.png, history.jsonl and the event files for TensorBoard show how it went."""
+_STEPS = """
+  vloc train render --out sim_train --sites 24                                what to learn from
+  vloc train render --out sim_held_out --sites 6 --first-seed 2000            what to judge by while it learns
+  vloc train preview --data simulated:sim_train --out sheet.png               look at it
+  vloc train features --data simulated:sim_train --held-out simulated:sim_held_out --out run
+  vloc teach noon/ --map site.vloc --features run/best.safetensors            use it"""
 _KINDS = "simulated, static, homography, utias"
 _WIDTHS = {"compact_unet": 16, "unet": 16}
 
 
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
-    parser = add_command(subparsers, "train", "train a network", _EXAMPLES, None)
-    subjects = parser.add_subparsers(dest="subject", required=True, metavar="features")
+    parser = add_command(subparsers, "train", "train a network, and make and look at what it learns from", _STEPS, None)
+    subjects = parser.add_subparsers(dest="subject", required=True, metavar="render|preview|features|curves")
+    register_render(subjects)
+    register_preview(subjects)
+    register_curves(subjects)
     sub: argparse.ArgumentParser = add_command(subjects, "features", "train a network of local features", _EXAMPLES, _features)
     sub.add_argument(
         "--data",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from vloc_ros.data.files import read_text
 from vloc_ros.data.output import write_bytes
@@ -33,9 +33,7 @@ def read_history(folder: Path) -> list[Row]:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise DataError(
-                f"{path}:{number} is not JSON ({error}); the run writes it anew at the end of its next epoch"
-            ) from error
+            raise DataError(f"{path}:{number} is not JSON ({error}); a run writes it anew after each epoch") from error
         if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
             raise DataError(f"{path}:{number} is no row of a training; name the folder of a run of `vloc train features`")
         rows.append(row)
@@ -64,7 +62,7 @@ def write_curves(path: Path, rows: list[Row], title: str) -> None:
         _groups(made, axes["groups"], rows)
         for one in axes.values():
             one.set_xlim(0.5, rows[-1]["epoch"] + 1.5)
-            one.xaxis.get_major_locator().set_params(integer=True)
+            one.xaxis.set_major_locator(MaxNLocator(integer=True))
         for name in ("task", "groups"):
             axes[name].set_xlabel("epoch")
         buffer = io.BytesIO()
@@ -89,7 +87,7 @@ def _terms(axes: Any, rows: list[Row]) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("")
-    axes.annotate("dashed: held out", (0.99, 0.98), xycoords="axes fraction", ha="right", va="top", color=plot_style.GREY)
+    axes.set_xlabel("dashed: held out")
     plot_style.legend_above(axes)
 
 

@@ -62,7 +62,7 @@ def write_curves(path: Path, rows: list[Row], title: str) -> None:
         _groups(made, axes["groups"], rows)
         for one in axes.values():
             one.set_xlim(0.5, rows[-1]["epoch"] + 1.5)
-            one.xaxis.set_major_locator(MaxNLocator(integer=True))
+            one.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         for name in ("task", "groups"):
             axes[name].set_xlabel("epoch")
         buffer = io.BytesIO()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, rows
-from vloc_ros.errors import ConfigError, DataError
+from vloc_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from vloc_ros.training.pairs import TrainingPair
@@ -155,10 +155,8 @@ def _chosen(args: argparse.Namespace) -> list[TrainingPair]:
 
     settings = replace(settings_class("contrastive")(), parse_assignments(args.set))
     found: list[TrainingPair] = []
-    for spec in (DataSpec.parse(text) for text in args.data):
-        if not spec.path.exists():
-            raise DataError(f"{spec.path} does not exist; name the folder that holds the data")
-        pairs = random_pairs(open_source(spec, settings), args.pairs, args.seed)
+    for text in args.data:
+        pairs = random_pairs(open_source(DataSpec.parse(text), settings), args.pairs, args.seed)
         found += as_trained(pairs, settings.images, settings.augmentation, args.seed) if args.as_trained else pairs
     return found
 

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """
   vloc evaluate features --features sift,orb --static webcams/ --out features
-  vloc evaluate features --features sift,weights/xfeat.onnx,models/mine.safetensors --static cams/tilde_* --grief michigan/"""
+  vloc evaluate features --features sift,weights/xfeat.onnx,models/mine.safetensors --static cams/tilde_* --grief michigan/
+
+A match is right within 3 px of the truth, which is that the camera did not move, or the shift that the data set gives. Images of a
+fixed camera are cut at odd offsets first, as features that are found on a grid would find the same grid again. Files are
+*.safetensors of this package, or of a peer: names that end in xfeat.onnx, alike-t.pth, alike-s.pth or alike-n.pth."""
 
 
 def register_features(subjects: Subparsers) -> None:

@@ -12,7 +12,7 @@ from vloc_ros.errors import ConfigError
 _EXAMPLES = """
   vloc export unet --to onnx --out unet.onnx
   vloc export models/site.safetensors --to onnx             beside the weights: those who lack torch can use them then
-  vloc export unet --to openvino --out unet.xml
+  vloc export unet --to openvino --out unet.xml             and unet.bin, which belongs to it
   vloc export utias.safetensors --to torchscript --size 512x384 --out utias.pt      as VT&R3 loads it"""
 _KINDS = ["onnx", "openvino", "torchscript"]
 
@@ -23,7 +23,9 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("weights", metavar="FILE", help="*.safetensors, or the name of shipped weights")
     parser.add_argument("--to", required=True, choices=_KINDS, help="the format")
     parser.add_argument("--out", type=Path, help="file to write (default: beside the weights, under their name)")
-    parser.add_argument("--size", default="512x384", help="of images, which TorchScript is fixed to (default: 512x384)")
+    parser.add_argument(
+        "--size", default="512x384", help="of images, WIDTHxHEIGHT, which TorchScript alone is fixed to (default: 512x384)"
+    )
     parser.add_argument("--window", type=int, default=16, help="side of the windows of TorchScript's key points (default: 16)")
     add_json(parser)
 
@@ -45,7 +47,12 @@ def run(args: argparse.Namespace) -> int:
     path = shipped_features().get(args.weights) or Path(args.weights)
     out = args.out or path.with_suffix(kind.suffix)
     difference = export(path, kind, out, (int(size[1]), int(size[2])), args.window)
-    length = out.stat().st_size
-    text = [("file", str(out)), ("size", f"{length / 1e6:.1f} MB"), ("difference from torch", f"{difference:.1e}")]
+    files = [out, out.with_suffix(".bin")] if kind is ExportKind.OPENVINO else [out]
+    length = sum(file.stat().st_size for file in files)
+    text = [
+        ("file", " and ".join(map(str, files))),
+        ("size", f"{length / 1e6:.1f} MB"),
+        ("difference from torch", f"{difference:.1e}"),
+    ]
     emit(args, {"file": str(out), "bytes": length, "difference": difference}, rows(text))
     return 0

@@ -10,18 +10,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, number, rows
+from vloc_ros.commands.train_data import register_curves, register_preview, register_render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vloc_ros.training.loop import Progress
 
+_STEPS = """
+  vloc train render --out sim_train --sites 24                                what to learn from
+  vloc train render --out sim_held_out --sites 6 --first-seed 2000            what to judge by while it learns
+  vloc train preview --data simulated:sim_train --out sheet.png               look at it
+  vloc train features --data simulated:sim_train --held-out simulated:sim_held_out --out run
+  vloc teach noon/ --map site.vloc --features run/best.safetensors            use it"""
 _EXAMPLES = """
   vloc train features --data simulated:sim_train --data static:webcams:0.5 --held-out simulated:sim_held_out --out run
   vloc train features --data homography:photos --out quick --set training.epochs=5 --set images.width=256
   vloc train features --data utias:multiseason --held-out utias:multiseason --network unet --objective published --out u
   torchrun --nproc-per-node 2 -m vloc_ros train features --data simulated:sim_train --out run
+  vloc train features --data static:my_webcams --data simulated:sim_train --start models/unet.safetensors --out site
   vloc train features --objective published --show-settings > settings.yaml
+
+simulated:SET       a folder of `vloc train render`
+static:FOLDER       a folder for each fixed camera, with its images at any hour and season
+homography:FOLDER   photos of anything, each seen through two random homographies
+recording:PATH      stereo or RGB-D frames with poses, of any format that is read
+utias:FOLDER        the runs of a path of the UTIAS data
 
 A run that was interrupted or killed goes on when the same command is given again. The best weights are RUN/best.safetensors;
 curves.png, history.jsonl and the event files for TensorBoard show how it went."""
@@ -31,8 +45,11 @@ _WIDTHS = {"compact_unet": 16, "unet": 16}
 
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
-    parser = add_command(subparsers, "train", "train a network", _EXAMPLES, None)
-    subjects = parser.add_subparsers(dest="subject", required=True, metavar="features")
+    parser = add_command(subparsers, "train", "train a network, and make and look at what it learns from", _STEPS, None)
+    subjects = parser.add_subparsers(dest="subject", required=True, metavar="render|preview|features|curves")
+    register_render(subjects)
+    register_preview(subjects)
+    register_curves(subjects)
     sub: argparse.ArgumentParser = add_command(subjects, "features", "train a network of local features", _EXAMPLES, _features)
     sub.add_argument(
         "--data",
@@ -46,10 +63,15 @@ def register(subparsers: Subparsers) -> None:
         action="append",
         default=[],
         metavar="KIND:PATH",
-        help="what to validate on; of a utias or static source that is learned from, its held-out part",
+        help="what the best epoch is chosen by; of a utias or static source that is learned from, its held-out part",
     )
     sub.add_argument("--out", type=Path, metavar="RUN", help="folder of the run; one that is there already goes on")
-    sub.add_argument("--network", choices=sorted(_WIDTHS), default="compact_unet", help="(default: compact_unet)")
+    sub.add_argument(
+        "--network",
+        choices=sorted(_WIDTHS),
+        default="compact_unet",
+        help="compact_unet (default) is the small one that is shipped, unet that of U",
+    )
     sub.add_argument("--width", type=int, help="scales its channels (default: 16)")
     sub.add_argument("--descriptor-size", type=int, default=128, help="length of descriptors of compact_unet (default: 128)")
     sub.add_argument("--objective", default="contrastive", help="contrastive (default) or published")

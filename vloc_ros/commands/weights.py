@@ -12,13 +12,18 @@ from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, ro
 if TYPE_CHECKING:
     from vloc_ros.data.weights import WeightsCard
 
-_EXAMPLES = """
-  vloc weights list models/
-  vloc weights info models/pitts.safetensors
-  vloc weights import checkpoint.pth.tar --as netvlad --backbone vgg16 --out models/pitts.safetensors
-  vloc weights import network_multiseason_layer16.pth --as unet --out models/utias16.safetensors
+_LIST = """
+  vloc weights list
+  vloc weights list site_models/ --json"""
+_INFO = """
+  vloc weights info models/unet.safetensors"""
+_IMPORT = """
+  vloc weights import network_multiseason_layer16.pth --as unet --out models/utias16.safetensors       local features of U
+  vloc weights import checkpoint.pth.tar --as netvlad --backbone vgg16 --out models/pitts.safetensors   descriptors of images"""
+_INIT = """
   vloc weights init netvlad --images site.vloc --out models/site.safetensors
   vloc weights init netvlad --from models/pitts.safetensors --images photos/ --pca 256 --out models/pitts_256.safetensors"""
+_EXAMPLES = _LIST.rpartition("\n")[0] + _INFO + _IMPORT + _INIT
 _KINDS = ["netvlad", "gem"]
 _BACKBONES = ["vgg16", "mobilenetv3"]
 
@@ -27,25 +32,25 @@ def register(subparsers: Subparsers) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "weights", "look at the weights of networks, import or initialise them", _EXAMPLES, None)
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|info|import|init")
-    listed = _action(actions, "list", "files of weights in a folder", _list)
+    listed = add_command(actions, "list", "files of weights in a folder", _LIST, _list)
     listed.add_argument("folder", type=Path, nargs="?", default=Path("models"), metavar="FOLDER", help="(default: models)")
-    info = _action(actions, "info", "the model card of a file, after a check that the weights are whole", _info)
+    info = add_command(actions, "info", "the model card of a file, after a check that the weights are whole", _INFO, _info)
     info.add_argument("file", type=Path, metavar="FILE", help="*.safetensors")
-    _add_import(_action(actions, "import", "read a published check point; nothing in it is run", _import))
-    _add_init(_action(actions, "init", "fit cluster centres, and a PCA whitening, to images; no labels are needed", _init))
-
-
-def _action(actions: Subparsers, name: str, summary: str, run: object) -> argparse.ArgumentParser:
-    sub: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    add_json(sub)
-    sub.set_defaults(run=run)
-    return sub
+    imported = add_command(actions, "import", "read a published check point; nothing in it is run", _IMPORT, _import)
+    _add_import(imported)
+    what = "fit cluster centres, and a PCA whitening, of descriptors of whole images to images; no labels are needed"
+    init = add_command(actions, "init", what, _INIT, _init)
+    _add_init(init)
+    for sub in (listed, info, imported, init):
+        add_json(sub)
 
 
 def _add_import(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("file", type=Path, metavar="FILE", help="check point of torch.save, or *.safetensors")
     sub.add_argument("--as", dest="kind", required=True, choices=[*_KINDS, "unet"], help="which network to make of it")
-    sub.add_argument("--backbone", choices=_BACKBONES, default="vgg16", help="what is in it, not for unet (default: vgg16)")
+    sub.add_argument(
+        "--backbone", choices=_BACKBONES, default="vgg16", help="of netvlad and gem: what is below it (default: vgg16)"
+    )
     sub.add_argument("--out", type=Path, required=True, help="file to write, *.safetensors; the card is put beside it")
     sub.add_argument("--trained-on", default="", help="what it was trained on, for its card")
     sub.add_argument("--licence", default="", help="under which it was published, for its card")

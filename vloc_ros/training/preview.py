@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,7 +11,12 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image, to_grey
 from vloc_ros.errors import ConfigError
+from vloc_ros.training.augmentation import AugmentationSettings, augment
+from vloc_ros.training.cropping import crop_pair
 from vloc_ros.training.pairs import PairSource, TrainingPair
+
+if TYPE_CHECKING:
+    from vloc_ros.training.batching import ImageSettings
 
 _UNKNOWN = np.array([170, 60, 60], dtype=np.float32)
 """Tint of the pixels of a that b does not show."""
@@ -47,6 +53,20 @@ def random_pairs(source: PairSource, count: int, seed: int = 0) -> list[Training
     """Some pairs of a source."""
     rng = np.random.default_rng(seed)
     return [source.pair(int(rng.integers(len(source))), rng) for _ in range(count)]
+
+
+def as_trained(
+    pairs: Sequence[TrainingPair], images: ImageSettings, augmentation: AugmentationSettings, seed: int = 0
+) -> list[TrainingPair]:
+    """The pairs as a network of grey images gets to see them: cropped, and altered by chance."""
+    rng = np.random.default_rng(seed)
+    seen = []
+    for pair in pairs:
+        whole = TrainingPair(pair.image_a, pair.image_b, pair.warp, None, pair.tag)
+        cut = crop_pair(whole, (images.width, images.height), rng, images.zoom, images.zoom_apart)
+        a, b = (augment(to_grey(image), rng, augmentation) for image in (cut.image_a, cut.image_b))
+        seen.append(TrainingPair(a, b, cut.warp, None, cut.tag))
+    return seen
 
 
 def _tile(pair: TrainingPair, points: int) -> Image:

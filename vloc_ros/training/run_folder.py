@@ -16,9 +16,10 @@ from torch import nn
 from vloc_ros.errors import TrainingError, VlocError
 from vloc_ros.training import checkpoint as files
 from vloc_ros.training.checkpoint import Checkpoint
+from vloc_ros.training.curves import CURVES_NAME, write_curves
 from vloc_ros.training.distributed import Group
 from vloc_ros.training.events import EventFile
-from vloc_ros.training.history import write_curves, write_history
+from vloc_ros.training.history import write_history
 from vloc_ros.training.run_state import RunState, only_writer, require_same
 
 N = TypeVar("N", bound=nn.Module)
@@ -120,7 +121,7 @@ class RunFolder(Generic[N]):
         now = time.monotonic()
         if finished or now - self._drawn > _DRAW_EVERY_S:
             self._drawn = now
-            write_curves(self.path, state.history, self.path.resolve().name)
+            write_curves(self.path / CURVES_NAME, state.history, self.path.resolve().name)
         if self._events is None:
             self._events = EventFile(self.path)
         row = state.history[-1]

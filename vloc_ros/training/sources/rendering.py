@@ -130,7 +130,13 @@ def render_training_set(folder: Path, sites: Sequence[Site], plan: SetPlan | Non
                 _render_site(folder, site, plan, rig, bar)
             else:
                 bar.update(plan.places * plan.views * plan.per_view)
+            bar.set_postfix_str(f"{bytes_of(folder) / 1e6:.0f} MB")
     return total
+
+
+def bytes_of(folder: Path) -> int:
+    """Size of all files of a set."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def plan_views(site: Site, world: World, plan: SetPlan) -> list[ViewPlan]:

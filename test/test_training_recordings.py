@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import pytest
 from data_samples import SyntheticReader, development_data
 from pair_samples import WithDepth, check_stereo, drive, same, similarity
 
-from vloc_ros.data import open_recording
+from vloc_ros.data import DatasetReader, open_recording
 from vloc_ros.data.writers import write_recording
 from vloc_ros.errors import ConfigError, DataError
 from vloc_ros.training.pairs import TrainingPair
@@ -64,18 +65,26 @@ NEAR = RecordingSettings(max_distance_m=1.0, max_angle_deg=30.0)
 
 
 def numbered_pairs(source: RecordingPairs, first: int) -> list[TrainingPair]:
-    return [source.pair((first + k) % len(source), np.random.default_rng(k)) for k in range(24)]
+    return [source.pair((first + k) % len(source), np.random.default_rng(k)) for k in range(12)]
 
 
 FORKED: list[RecordingPairs] = []
+OPENED_BY: list[int] = []
 
 
-def in_worker(first: int) -> list[TrainingPair]:
-    return numbered_pairs(FORKED[0], first)
+def in_worker(first: int) -> tuple[list[TrainingPair], bool]:
+    """Pairs, and whether this process opened the recording, once."""
+    return numbered_pairs(FORKED[0], first), OPENED_BY.count(os.getpid()) == 1
 
 
-def test_workers_do_not_read_each_others_files(bag: Path) -> None:
-    source = RecordingPairs(lambda: [open_recording(bag)], "bag", NEAR)
+def test_each_worker_opens_the_recording_for_itself(bag: Path) -> None:
+    """The position in an open file is shared with the process that was forked."""
+
+    def opened() -> list[DatasetReader]:
+        OPENED_BY.append(os.getpid())
+        return [open_recording(bag)]
+
+    source = RecordingPairs(opened, "bag", NEAR)
     expected = [numbered_pairs(source, first) for first in (0, 3)]
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # threads do not live on in a forked process, which would wait for them
@@ -86,8 +95,8 @@ def test_workers_do_not_read_each_others_files(bag: Path) -> None:
     finally:
         FORKED.clear()
         cv2.setNumThreads(threads)
-    for ours, theirs in zip(found, expected, strict=True):
-        assert all(same(one, other) for one, other in zip(ours, theirs, strict=True))
+    for (ours, own), theirs in zip(found, expected, strict=True):
+        assert own and all(same(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 def test_by_name_on_the_command_line(bag: Path, tmp_path: Path) -> None:

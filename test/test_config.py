@@ -52,6 +52,21 @@ def test_wrong_values_name_the_key(values, says):
         from_dict(Settings, values)
 
 
+@pytest.mark.parametrize("text", ["1e-1", "1E0", "+.5e1", "2.5e+0", "3.e0"])
+def test_scientific_notation_is_a_number_of_float_keys_however_it_was_written(tmp_path, text):
+    """Most of these YAML reads as text."""
+    (tmp_path / "c.yaml").write_text(f"odometry:\n  max_speed: {text}\n")
+    for values in (parse_assignments([f"odometry.max_speed={text}"]), load_yaml(tmp_path / "c.yaml")):
+        assert from_dict(Settings, values).odometry.max_speed == float(text)
+
+
+def test_what_is_text_stays_text():
+    assert from_dict(Settings, parse_assignments(["features.name=1e3"])).features.name == "1e3"
+    for assignment in ("odometry.max_speed='1'", "odometry.max_speed=1e", "odometry.window_px=1e1"):
+        with pytest.raises(ConfigError, match="must be of type"):
+            from_dict(Settings, parse_assignments([assignment]))
+
+
 def test_assignments():
     assert parse_assignments(["a.b=3", "c=true", "d=x"]) == {"a.b": 3, "c": True, "d": "x"}
     with pytest.raises(ConfigError, match="key=value"):

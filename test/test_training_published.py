@@ -280,9 +280,9 @@ def test_the_schedule_adds_the_pose_in_epoch_four():
     torch.manual_seed(0)
     network, objective, pair = UNet(2), PublishedObjective(), batch()
     for epoch, expected in (
-        (0, {"keypoint", "inliers"}),
-        (3, {"keypoint", "inliers"}),
-        (4, {"keypoint", "inliers", "posed", "pose"}),
+        (0, {"keypoint", "inliers", "pairs"}),
+        (3, {"keypoint", "inliers", "pairs"}),
+        (4, {"keypoint", "inliers", "pairs", "posed", "pose"}),
     ):
         loss, terms = objective(network, pair, epoch)
         assert terms.keys() == expected and terms["inliers"] == 24.0
@@ -339,18 +339,33 @@ def test_a_pair_with_too_few_inliers_is_dropped_for_itself_unless_the_first_deci
     blind[0] = torch.nan
     pairs = pairs._replace(stereo=pairs.stereo._replace(disparity_a=blind))
     loss, terms = PublishedObjective()(network, pairs, 4)
-    assert terms["posed"] == 0.5 and terms["inliers"] == 12.0 and loss.item() > 0.0
+    assert terms["posed"] == 0.5 and terms["inliers"] == 12.0 and terms["pairs"] == 1.0 and loss.item() > 0.0
     loss, terms = PublishedObjective(PublishedSettings(first_pair_decides=True))(network, pairs, 4)
     assert terms["too_few_inliers"] == 1.0 and loss.item() == 0.0 and not loss.requires_grad
+
+
+def test_parts_of_a_batch_weighed_by_their_pairs_are_the_batch():
+    """So that several processes learn what one does."""
+    torch.manual_seed(0)
+    network, objective, pairs = UNet(2).eval(), PublishedObjective(), batch(3)
+    pairs.stereo.disparity_a[0] = torch.nan
+
+    def part(first, last):
+        cut = PairBatch(*(x[first:last] for x in pairs[:3]), StereoBatch(*(x[first:last] for x in pairs.stereo)))
+        loss, terms = objective(network, cut, 4)
+        return loss.item() * terms["pairs"], terms["pairs"]
+
+    (whole, count), (one, of_one), (other, of_other) = part(0, 3), part(0, 2), part(2, 3)
+    assert (count, of_one, of_other) == (2.0, 1.0, 1.0) and whole == pytest.approx(one + other, rel=1e-4)
 
 
 def test_without_anything_to_learn_from_the_terms_say_why():
     pairs = batch()
     loss, terms = PublishedObjective()(UNet(2), pairs._replace(stereo=None), 4)
-    assert terms == {"no_stereo": 1.0} and loss.item() == 0.0
+    assert terms == {"no_stereo": 1.0, "pairs": 0.0} and loss.item() == 0.0
     nowhere = torch.full_like(pairs.stereo.disparity_a, torch.nan)
     loss, terms = PublishedObjective()(UNet(2), pairs._replace(stereo=pairs.stereo._replace(disparity_b=nowhere)), 4)
-    assert terms == {"inliers": 0.0, "too_few_inliers": 1.0} and not loss.requires_grad
+    assert terms == {"inliers": 0.0, "too_few_inliers": 1.0, "pairs": 0.0} and not loss.requires_grad
 
 
 def test_published_sampling_is_half_a_pixel_outwards_at_the_borders():

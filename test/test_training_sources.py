@@ -7,26 +7,22 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from data_samples import development_data
+from pair_samples import SITE, check_stereo, drive, same, similarity, textured
 
-from vloc_ros.data import open_recording
-from vloc_ros.data.frame import Image, to_grey
+from vloc_ros.data.frame import to_grey
 from vloc_ros.data.output import write_image
-from vloc_ros.data.reader import Trajectory
 from vloc_ros.errors import ConfigError, DataError
 from vloc_ros.geometry import se3
-from vloc_ros.simulation import Layout, Renderer, RouteShape, SimulatedRun, Site, StereoRig, named_condition, sites
-from vloc_ros.training.pairs import PairSource, TrainingPair
+from vloc_ros.simulation import Renderer, named_condition, sites
+from vloc_ros.training.pairs import PairSource
 from vloc_ros.training.preview import pair_sheet, random_pairs
 from vloc_ros.training.sources import (
     FIRST_TRAINING_SEED,
     HomographyPairs,
     HomographySettings,
     RecordingPairs,
-    RecordingSettings,
     SetPlan,
     SimulatedPairs,
     StaticPairs,
@@ -35,7 +31,6 @@ from vloc_ros.training.sources import (
 from vloc_ros.training.sources.homographies import look, random_views, warp_between
 from vloc_ros.training.sources.warp import there_and_back
 
-SITE = Site("tiny", FIRST_TRAINING_SEED, 60.0, RouteShape.LOOP, Layout.MIXED)
 PLAN = SetPlan(
     conditions=("noon", "night", "leaves_off"),
     always=(("noon",), ("night", "leaves_off")),
@@ -45,14 +40,6 @@ PLAN = SetPlan(
     scale=0.5,
 )
 SMALL = HomographySettings(width=160, height=120)
-
-
-def textured(seed: int, width: int = 200, height: int = 150, colours: int = 3) -> Image:
-    """A smooth random picture: its grey levels tell positions apart, and interpolating between its pixels is right."""
-    noise = np.random.default_rng(seed).random((height, width, colours)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 3.0)
-    smooth = (smooth - smooth.min()) / (smooth.max() - smooth.min())
-    return np.asarray(20.0 + 210.0 * smooth, dtype=np.uint8).reshape(height, width, colours).squeeze()
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +69,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def recording() -> SimulatedRun:
-    return SimulatedRun(SITE.build(), step_m=0.5, stop_m=2.0, rig=StereoRig().scaled(0.5), detail="fast")
-
-
-@pytest.fixture(scope="module")
-def sources(rendered: Path, cameras: Path, pictures: Path, recording: SimulatedRun) -> dict[str, PairSource]:
+def sources(rendered: Path, cameras: Path, pictures: Path) -> dict[str, PairSource]:
     return {
         "simulated": SimulatedPairs(rendered, between=[("noon", "noon")]),
         "static": StaticPairs(cameras, SMALL),
         "homography": HomographyPairs(pictures, SMALL),
-        "recording": RecordingPairs([recording], "tiny"),
+        "recording": RecordingPairs(lambda: [drive()], "tiny"),
     }
 
 
@@ -139,34 +121,6 @@ class TestContract:
         assert not all(same(first, other) for other in others)
 
 
-def same(a: TrainingPair, b: TrainingPair) -> bool:
-    """Whether two pairs are equal to the last bit."""
-    images = np.array_equal(a.image_a, b.image_a) and np.array_equal(a.image_b, b.image_b)
-    return images and np.array_equal(a.warp, b.warp, equal_nan=True) and a.tag == b.tag
-
-
-def similarity(pair: TrainingPair) -> float:
-    """Correlation of the grey levels of a with those of b where the warp says that they show the same."""
-    warp = pair.warp.astype(np.float32)
-    seen = cv2.remap(to_grey(pair.image_b), warp[..., 0], warp[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    known = np.isfinite(warp[..., 0])
-    return float(np.corrcoef(to_grey(pair.image_a)[known], seen[known])[0, 1])
-
-
-def check_stereo(pair: TrainingPair) -> None:
-    """Where there is stereo truth, the warp is what the camera makes of disparity and pose."""
-    stereo = pair.stereo
-    if stereo is None:
-        return
-    rows, columns = np.nonzero(np.isfinite(pair.warp[..., 0]))
-    points = stereo.camera.back_project(np.stack([columns, rows], axis=1).astype(np.float64), stereo.disparity_a[rows, columns])
-    projected = stereo.camera.project(se3.transform(stereo.b_T_a, points))
-    assert np.abs(projected[:, :2] - pair.warp[rows, columns]).max() <= 0.01
-    nearest = np.rint(pair.warp[rows, columns]).astype(int)
-    error = np.abs(stereo.disparity_b[nearest[:, 1], nearest[:, 0]] - projected[:, 2])
-    assert np.nanmedian(error) <= 0.25
-
-
 class TestSimulated:
     def test_a_set_broken_off_goes_on_where_it_was(self, rendered: Path, tmp_path: Path) -> None:
         folder = tmp_path / "set"
@@ -206,9 +160,9 @@ class TestSimulated:
         with pytest.raises(DataError, match="noon>fog"):
             SimulatedPairs(rendered, between=[("noon", "fog")])
 
-    def test_the_left_image_is_that_of_the_pair(self, recording: SimulatedRun) -> None:
-        renderer = Renderer(recording.world, named_condition("rain"), recording.rig, detail="fast")
-        pose = recording.world_T_base[0]
+    def test_the_left_image_is_that_of_the_pair(self) -> None:
+        renderer = Renderer(drive().world, named_condition("rain"), drive().rig, detail="fast")
+        pose = drive().world_T_base[0]
         assert np.array_equal(renderer.left(pose, 5), renderer.stereo(pose, 5).left)
 
     def test_training_seeds_are_not_those_of_the_sites_that_are_driven(self) -> None:
@@ -318,56 +272,6 @@ class TestHomography:
         stripes[:, ::2] = 255
         a, _ = random_views((1200, 900), np.random.default_rng(2), SMALL)
         assert np.abs(look(stripes, a, SMALL).astype(float) - 127.5).max() <= 40.0  # not black and white moire
-
-
-class TestRecordings:
-    def test_depth_is_taken_from_a_depth_image(self, recording: SimulatedRun) -> None:
-        exact = RecordingPairs([_WithDepth(recording)], "depth")
-        pair = exact.pair(0, np.random.default_rng(0))
-        assert pair.stereo is not None and similarity(pair) >= 0.95
-        stereo = RecordingPairs([recording], "stereo").pair(0, np.random.default_rng(0)).stereo
-        assert stereo is not None
-        error = np.abs(stereo.disparity_a - pair.stereo.disparity_a)
-        assert np.nanmedian(error) <= 0.25 and np.nanquantile(error, 0.95) <= 1.5
-
-    def test_disparities_are_kept(self, recording: SimulatedRun, tmp_path: Path) -> None:
-        source = RecordingPairs([recording], "tiny", cache=tmp_path)
-        first = source.pair(0, np.random.default_rng(0))
-        files = list(tmp_path.rglob("*.png"))
-        assert len(files) == 2
-        assert same(first, source.pair(0, np.random.default_rng(0)))
-        assert same(first, RecordingPairs([recording], "tiny").pair(0, np.random.default_rng(0)))
-
-    def test_no_poses_or_no_neighbours(self, recording: SimulatedRun) -> None:
-        with pytest.raises(DataError, match="no poses"):
-            RecordingPairs([_WithDepth(recording, poses=False)], "blind")
-        with pytest.raises(DataError, match=r"0\.1 m"):
-            RecordingPairs([recording], "sparse", RecordingSettings(max_distance_m=0.1))
-        with pytest.raises(DataError, match="at least one"):
-            RecordingPairs([], "none")
-
-
-@pytest.mark.data
-def test_real_stereo_pairs_agree() -> None:
-    source = RecordingPairs([open_recording(development_data("kimera_vio") / "MicroEuroc")], "euroc")
-    pair = source.pair(3, np.random.default_rng(0))
-    assert np.isfinite(pair.warp[..., 0]).mean() >= 0.3 and similarity(pair) >= 0.9
-    check_stereo(pair)
-
-
-class _WithDepth(SimulatedRun):
-    """The same drive with a depth camera."""
-
-    def __init__(self, run: SimulatedRun, poses: bool = True) -> None:
-        self.__dict__.update(run.__dict__)
-        self._has_poses = poses
-
-    def frame(self, index: int):  # type: ignore[no-untyped-def]
-        return replace(super().frame(index), right=None, depth=self.depth(index))
-
-    @property
-    def ground_truth(self) -> Trajectory | None:  # type: ignore[override]
-        return super().ground_truth if self._has_poses else None
 
 
 def test_sheet_shows_pairs_of_several_sources(sources: dict[str, PairSource], rendered: Path) -> None:

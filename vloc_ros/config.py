@@ -7,6 +7,7 @@ hold others, so that keys nest: ``odometry.min_inliers``.
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ from vloc_ros.errors import ConfigError
 
 T = TypeVar("T")
 Scalar = bool | int | float | str
+_SCIENTIFIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+"""What YAML 1.1 takes for text unless it has both a point and the sign of the exponent: 1e-4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,8 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
             return None
         hint = next(option for option in typing.get_args(hint) if option is not type(None))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
         return float(value)
     if (hint is not bool and isinstance(value, bool)) or not isinstance(value, hint):
         raise ConfigError(f"'{name}' must be of type {hint.__name__}, not {type(value).__name__} ({value!r})")

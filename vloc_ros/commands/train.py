@@ -39,7 +39,7 @@ utias:FOLDER        the runs of a path of the UTIAS data
 
 A run that was interrupted or killed goes on when the same command is given again. The best weights are RUN/best.safetensors;
 curves.png, history.jsonl and the event files for TensorBoard show how it went."""
-_KINDS = "simulated, static, homography, utias"
+_KINDS = "simulated, static, homography, recording, utias"
 _WIDTHS = {"compact_unet": 16, "unet": 16}
 
 
@@ -56,7 +56,8 @@ def register(subparsers: Subparsers) -> None:
         action="append",
         default=[],
         metavar="KIND:PATH[:WEIGHT]",
-        help=f"what to learn from; may be given several times, and is mixed by weight. Kinds: {_KINDS}",
+        help=f"what to learn from; may be given several times, and is mixed by weight. Kinds: {_KINDS}; "
+        "recordings whose poses are in one frame of reference can be joined with commas",
     )
     sub.add_argument(
         "--held-out",

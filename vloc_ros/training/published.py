@@ -45,10 +45,11 @@ class PublishedObjective(Objective):
         """As the contract says.
 
         The terms are ``keypoint`` and ``pose``, as weighted, ``inliers`` per pair and ``posed``, the share of pairs with a pose;
-        ``no_stereo`` or ``too_few_inliers`` when there is nothing to learn from.
+        ``no_stereo`` or ``too_few_inliers`` when there is nothing to learn from; and ``pairs``, so many of which the loss is the
+        mean of: those with a pose where one is learned from, else those with an inlier.
         """
         if batch.stereo is None:
-            return batch.images_a.new_zeros(()), {"no_stereo": 1.0}
+            return batch.images_a.new_zeros(()), {"no_stereo": 1.0, "pairs": 0.0}
         # One image set at a time, as published: batch normalisation sees each light on its own.
         maps_a, maps_b = network(batch.images_a), network(batch.images_b)
         loss, terms = self._one_way(network, maps_a, maps_b, batch.stereo, epoch)
@@ -70,15 +71,15 @@ class PublishedObjective(Objective):
         posed = counts >= settings.min_inliers
         dropped = with_pose and settings.first_pair_decides and not bool(posed[0])
         if dropped or not bool(inliers.any()):
-            return maps_a.logits.new_zeros(()), {"inliers": float(counts.float().mean()), "too_few_inliers": 1.0}
+            return maps_a.logits.new_zeros(()), {"inliers": float(counts.float().mean()), "too_few_inliers": 1.0, "pairs": 0.0}
         loss = keypoint_loss(matched, inliers, settings)
-        terms = {"keypoint": float(loss.detach()), "inliers": float(counts.float().mean())}
+        terms = {"keypoint": float(loss.detach()), "inliers": float(counts.float().mean()), "pairs": float((counts > 0).sum())}
         if with_pose:
             terms["posed"] = float(posed.float().mean())
             if bool(posed.any()):
                 b_T_a = solved(matched, matches.weights, inliers)
                 pose = pose_losses(matched.of_bases(b_T_a)[posed], matched.base_b_T_base_a[posed], settings).mean()
-                terms["pose"] = float(pose.detach())
+                terms |= {"pose": float(pose.detach()), "pairs": float(posed.sum())}
                 loss = loss + pose
         return loss, terms
 

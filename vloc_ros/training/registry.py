@@ -18,6 +18,7 @@ from vloc_ros.training.objective import Objective
 from vloc_ros.training.pairs import PairSource
 from vloc_ros.training.settings import PUBLISHED, TrainingSettings
 from vloc_ros.training.sources.homographies import HomographySettings
+from vloc_ros.training.sources.recordings import RecordingSettings
 from vloc_ros.training.utias_settings import UtiasSettings
 from vloc_ros.training.validation import ValidationSettings
 
@@ -73,6 +74,7 @@ def settings_class(objective: str) -> type[Any]:
         "objective": getattr(import_module(module), name),
         "homography": HomographySettings,
         "static": StaticSettings,
+        "recording": RecordingSettings,
         "utias": UtiasSettings,
         "validation": ValidationSettings,
         "features": FeatureSettings,
@@ -109,7 +111,7 @@ class DataSpec:
 
     Attributes:
         kind: one of :data:`SOURCES`.
-        path: its folder.
+        path: its folder or file; recordings of one world parted by commas.
         weight: how often it is drawn from, relative to the others.
     """
 
@@ -139,7 +141,7 @@ class DataSpec:
         return cls(kind, Path(path), weight)
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.path.name}"
+        return f"{self.kind}:{'+'.join(part.name for part in _parts(self.path))}"
 
 
 def open_source(spec: DataSpec, settings: Any, held_out: bool = False) -> PairSource:
@@ -151,7 +153,7 @@ def open_source(spec: DataSpec, settings: Any, held_out: bool = False) -> PairSo
         held_out: its part that nothing is learned from, where it is divided.
 
     Raises:
-        DataError: the folder is missing, damaged or of another kind.
+        DataError: what is there is missing, damaged or of another kind.
     """
     return SOURCES[spec.kind](spec.path, settings, held_out)
 
@@ -175,6 +177,21 @@ def _patterns(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _parts(path: Path) -> list[Path]:
+    """A path, or those of a list with commas."""
+    return [path] if path.exists() else [Path(part) for part in str(path).split(",")]
+
+
+def _recording(path: Path, settings: Any, held_out: bool) -> PairSource:
+    from vloc_ros.data import open_recording
+    from vloc_ros.training.sources.recordings import RecordingPairs
+
+    paths = _parts(path)
+    return RecordingPairs(
+        lambda: [open_recording(part) for part in paths], "+".join(part.name for part in paths), settings.recording
+    )
+
+
 def _simulated(path: Path, settings: Any, held_out: bool) -> PairSource:
     from vloc_ros.training.sources.simulated import SimulatedPairs
 
@@ -191,6 +208,7 @@ SOURCES: dict[str, Callable[[Path, Any, bool], PairSource]] = {
     "simulated": _simulated,
     "static": _static,
     "homography": _homography,
+    "recording": _recording,
     "utias": _utias,
 }
-"""Kinds of sources; each opens a folder."""
+"""Kinds of sources; each opens a path."""

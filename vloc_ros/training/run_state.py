@@ -14,7 +14,14 @@ from vloc_ros.errors import ConfigError, DataError, TrainingError
 from vloc_ros.training.history import Row
 
 FREE_KEYS = frozenset(
-    {"training.workers", "training.device", "training.checkpoint_every", "training.patience", "training.bad_steps"}
+    {
+        "training.workers",
+        "training.device",
+        "training.checkpoint_every",
+        "training.patience",
+        "training.bad_steps",
+        "recording.cache",
+    }
 )
 """Settings that a run may go on with otherwise: none of them changes what a step does. So may the number of processes."""
 _EPOCHS = "training.epochs"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -41,6 +42,7 @@ class RecordingSettings:
     left_right_px: int = param(1, "disparities of the left and the right image agree within this", unit="px", min=1)
     depth_px: float = param(1.0, "disparities of the two frames of a pair agree within this", unit="px", min=0.01)
     there_and_back_px: float = param(1.5, "a pixel taken to b and back comes home within this", unit="px", min=0.1)
+    cache: str = param("", "folder in which disparities are kept, since finding one takes a while; empty: they are not kept")
     min_known: float = param(0.1, "share of a that b should show; other frames are tried where it is less", min=0.0, max=1.0)
 
 
@@ -52,25 +54,25 @@ class RecordingPairs(PairSource):
 
     def __init__(
         self,
-        readers: Sequence[DatasetReader],
+        open_readers: Callable[[], Sequence[DatasetReader]],
         name: str,
         settings: RecordingSettings | None = None,
-        cache: Path | None = None,
     ) -> None:
         """Find the frames that can be paired.
 
         Args:
-            readers: one recording, or several of the same camera whose poses are in one frame of reference.
+            open_readers: opens one recording, or several of the same camera whose poses are in one frame of reference. Called
+                again in every process, as an open file cannot be read by two.
             name: what the tags call them: ``recording:<name>``.
-            settings: which frames make pairs.
-            cache: folder in which disparity images are kept, since finding one takes seconds; by default none is kept.
+            settings: which frames make pairs, and where disparities are kept.
 
         Raises:
             DataError: a recording has no poses or another camera, or no two frames are close enough.
         """
+        self._open, self._process, readers = open_readers, os.getpid(), tuple(open_readers())
         if not readers:
             raise DataError(f"'{name}' names no recording; give at least one")
-        self._name, self._settings, self._readers = name, settings or RecordingSettings(), tuple(readers)
+        self._name, self._settings, self._readers = name, settings or RecordingSettings(), readers
         self._camera, self._base_T_camera = readers[0].camera, readers[0].base_T_camera
         self._frames: list[tuple[int, int]] = []
         poses: list[Array] = []
@@ -84,8 +86,10 @@ class RecordingPairs(PairSource):
         self._partners = self._find_partners()
         self._usable = [k for k, partners in enumerate(self._partners) if len(partners) > 0]
         # Files of other settings or of another recording of this name are not taken for those of this one.
-        signature = f"{name} {self._settings} {self._camera} {[len(reader) for reader in readers]} {self._poses.sum():.9e}"
-        self._cache = None if cache is None else cache / hashlib.sha256(signature.encode()).hexdigest()[:16]
+        how = replace(self._settings, cache="")
+        signature = f"{name} {how} {self._camera} {[len(reader) for reader in readers]} {self._poses.sum():.9e}"
+        folder = self._settings.cache
+        self._cache = Path(folder) / hashlib.sha256(signature.encode()).hexdigest()[:16] if folder else None
         if not self._usable:
             limit = f"{self._settings.max_distance_m:g} m and {self._settings.max_angle_deg:g} deg"
             raise DataError(f"no two of the {len(self._frames)} frames with a pose in '{name}' are within {limit}")
@@ -127,7 +131,7 @@ class RecordingPairs(PairSource):
         return best
 
     def _pair(self, a: int, b: int) -> TrainingPair:
-        frames = [self._readers[reader].frame(number) for reader, number in (self._frames[a], self._frames[b])]
+        frames = [self._frame(a), self._frame(b)]
         disparities = [self._disparity(k, frame) for k, frame in zip((a, b), frames, strict=True)]
         b_T_a = se3.between(self._poses[b], self._poses[a])
         camera = self._camera
@@ -141,6 +145,12 @@ class RecordingPairs(PairSource):
         )
         stereo = StereoTruth(camera, disparities[0], disparities[1], b_T_a, self._base_T_camera)
         return TrainingPair(frames[0].left, frames[1].left, warp, stereo, f"recording:{self._name}")
+
+    def _frame(self, number: int) -> StereoFrame:
+        if os.getpid() != self._process:  # of a worker that was forked
+            self._readers, self._process = tuple(self._open()), os.getpid()
+        reader, index = self._frames[number]
+        return self._readers[reader].frame(index)
 
     def _disparity(self, number: int, frame: StereoFrame) -> Map:
         """Of a frame, from the cache if it is there."""

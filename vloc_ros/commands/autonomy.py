@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """
   vloc autonomy --features sift,orb --conditions all --routes 3 --out autonomy     (an hour or two on two cores)
   vloc autonomy --features orb --conditions noon,night --routes 1 --length 50 --scale 0.5 --out quick
-  vloc autonomy --features sift,orb,mine --conditions all --routes 3 --out autonomy     (goes on: only what is missing is driven)"""
+  vloc autonomy --features sift,orb,unet --conditions all --routes 3 --out autonomy     (goes on: only what is missing is driven)"""
 
 _SHEET_AT = 0.3
 """Where along the route of the first site the conditions are pictured."""

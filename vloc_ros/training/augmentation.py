@@ -28,7 +28,7 @@ class AugmentationSettings:
     """How much training images are altered."""
 
     strength: float = param(1.0, "0 leaves images as they are (as published for U), 1 is as found outdoors", min=0.0, max=2.0)
-    probability: float = param(0.4, "of each of the effects", min=0.0, max=1.0)
+    probability: float = param(0.2, "of each of the effects", min=0.0, max=1.0)
 
 
 def augment(image: Image, rng: np.random.Generator, settings: AugmentationSettings) -> Image:

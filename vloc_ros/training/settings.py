@@ -40,7 +40,7 @@ class TrainingSettings:
 
     epochs: int = param(24, "at most so many epochs", min=1, max=100000)
     samples: int = param(3000, "pairs of an epoch, drawn with replacement", min=1)
-    validation_samples: int = param(200, "held-out pairs on which the loss is watched", min=0)
+    validation_samples: int = param(100, "held-out pairs on which the loss is watched", min=0)
     validate_every: int = param(1, "epochs from one validation to the next", min=1)
     batch: int = param(4, "pairs of a step, of all processes together", min=1, max=4096)
     optimizer: OptimizerKind = param(OptimizerKind.ADAMW, "adam or adamw")

@@ -32,7 +32,7 @@ _SCHEME = 91
 class ValidationSettings:
     """When a pair counts as solved."""
 
-    pairs: int = param(60, "so many pairs of each source are judged", min=1)
+    pairs: int = param(120, "so many pairs of each source are judged", min=1)
     seed: int = param(1, "which pairs", min=0)
     max_error_m: float = param(0.25, "largest error of the position of a localised image", unit="m", min=0.001)
     max_error_deg: float = param(2.0, "largest error of its rotation", unit="deg", min=0.01)

@@ -21,9 +21,9 @@ class HomographySettings:
 
     width: int = param(512, "width of the images of a pair", unit="px", min=32, max=4096)
     height: int = param(384, "height of the images of a pair", unit="px", min=32, max=4096)
-    rotation_deg: float = param(25.0, "largest rotation in the image", unit="deg", min=0.0, max=180.0)
-    min_scale: float = param(0.7, "smallest magnification", min=0.1, max=1.0)
-    max_scale: float = param(1.5, "largest magnification", min=1.0, max=10.0)
+    rotation_deg: float = param(15.0, "largest rotation in the image", unit="deg", min=0.0, max=180.0)
+    min_scale: float = param(0.75, "smallest magnification", min=0.1, max=1.0)
+    max_scale: float = param(1.4, "largest magnification", min=1.0, max=10.0)
     perspective: float = param(0.08, "largest change of the scale from the centre to a border", min=0.0, max=0.5)
     shift: float = param(0.2, "largest shift of the centre, of the side of the image", min=0.0, max=1.0)
     plain_share: float = param(0.5, "so many of the first or second views are only moved, not turned or scaled", min=0.0, max=1.0)

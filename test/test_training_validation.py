@@ -114,8 +114,8 @@ def test_without_stereo_right_matches_count() -> None:
 
 
 def test_the_task_is_the_mean_of_the_groups() -> None:
-    verdicts = [Verdict("sim:1:noon>night", k < 1, 30, 10 * k, 5 * k) for k in range(4)]
-    verdicts += [Verdict("static:camera", True, 40, 20)]
+    verdicts = [Verdict("sim:1:noon>night", k < 1, 2.5 if k < 1 else 0.5, 30, 10 * k, 5 * k) for k in range(4)]
+    verdicts += [Verdict("static:camera", True, 4.0, 40, 20)]
     assert summary(verdicts) == {
         "task": (0.25 + 1.0) / 2.0,
         "sim:noon>night/solved": 0.25,
@@ -126,6 +126,13 @@ def test_the_task_is_the_mean_of_the_groups() -> None:
     }
     with pytest.raises(ConfigError):
         summary([])
+
+
+def test_the_task_asks_for_more_and_more_matches():
+    verdicts = [Verdict("sim:1:noon>night", True, 2.5, 30, 30, 30), Verdict("static:camera", True, 4.0, 40, 40)]
+    assert summary(verdicts)["task"] == 1.0
+    assert summary(verdicts, doublings=1)["task"] == 1.0
+    assert summary(verdicts, doublings=3)["task"] == (2 + 3) / 8
 
 
 def test_the_same_pairs_each_time() -> None:

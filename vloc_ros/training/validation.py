@@ -38,6 +38,7 @@ class ValidationSettings:
     max_error_deg: float = param(2.0, "largest error of its rotation", unit="deg", min=0.01)
     right_px: float = param(3.0, "a match this close to the truth is right", unit="px", min=0.1)
     min_right: int = param(15, "so many right matches solve a pair without stereo truth", min=1)
+    doublings: int = param(4, "the task is also judged with the matches that are asked for doubled, up to so often", min=0, max=10)
     stereo: StereoSettings = section(StereoSettings)
     matching: MatchSettings = section(MatchSettings)
     pnp: PnpSettings = section(PnpSettings)
@@ -51,6 +52,7 @@ class Verdict:
     Attributes:
         tag: of the pair.
         solved: whether its image b was localised, or enough matches were right.
+        margin: how many times as many inliers, or right matches, it had as are asked for; below 1 when it is not solved.
         matches: how many there were.
         right: how many of them are within the limit of the true warp; those whose truth is unknown are not.
         inliers: of the pose; 0 when there is none, None without stereo truth.
@@ -60,6 +62,7 @@ class Verdict:
 
     tag: str
     solved: bool
+    margin: float
     matches: int
     right: int
     inliers: int | None = None
@@ -91,14 +94,16 @@ class Validation:
         self._sources, self._settings = tuple(sources), settings or ValidationSettings()
 
     def __call__(self, extractor: FeatureExtractor) -> dict[str, float]:
-        """Figures of an extractor: ``task``, the share of solved pairs (mean of the groups), and figures of each group.
+        """Figures of an extractor: ``task``, and figures of each group.
 
-        ``<group>/solved`` is its share, ``<group>/right`` and ``<group>/inliers`` are medians.
+        ``<group>/solved`` is its share of solved pairs, ``<group>/right`` and ``<group>/inliers`` are medians. ``task`` is the
+        share of solved pairs, averaged over the groups and over asking for once, twice, four times ... as many matches: the plain
+        share soon says the same of all networks that are any good.
 
         Raises:
             DataError: an image is missing or damaged; the text names it.
         """
-        return summary(self.judge(extractor))
+        return summary(self.judge(extractor), self._settings.doublings)
 
     def judge(self, extractor: FeatureExtractor) -> list[Verdict]:
         """A verdict for each pair.
@@ -137,7 +142,7 @@ def judge_pair(pair: TrainingPair, extractor: FeatureExtractor, settings: Valida
     error = np.linalg.norm(positions_at(pair.warp, a.keypoints) - b.keypoints, axis=1)
     right = int(np.count_nonzero(error <= settings.right_px))
     if stereo is None:
-        return Verdict(pair.tag, right >= settings.min_right, len(pairs), right)
+        return Verdict(pair.tag, right >= settings.min_right, right / settings.min_right, len(pairs), right)
     return _localised(pair.tag, stereo, a, b, right, settings)
 
 
@@ -151,13 +156,13 @@ def _localised(tag: str, stereo: StereoTruth, a: Features, b: Features, right: i
     landmarks = Landmarks.triangulate(camera, a.keypoints.astype(np.float64), of_a, settings.pnp)
     estimate = estimate_pose(camera, landmarks, b.keypoints.astype(np.float64), of_b, settings.pnp)
     if estimate.a_T_b is None:
-        return Verdict(tag, False, len(a), right, 0)
+        return Verdict(tag, False, 0.0, len(a), right, 0)
     difference = se3.between(estimate.a_T_b, stereo.b_T_a)
     error_m, error_rad = se3.translation_norm(difference), se3.rotation_angle(difference)
     inliers = int(np.count_nonzero(estimate.inliers))
     close = error_m <= settings.max_error_m and error_rad <= math.radians(settings.max_error_deg)
-    solved = inliers >= settings.localization.min_inliers and close
-    return Verdict(tag, solved, len(a), right, inliers, error_m, error_rad)
+    margin = inliers / settings.localization.min_inliers if close else 0.0
+    return Verdict(tag, margin >= 1.0, margin, len(a), right, inliers, error_m, error_rad)
 
 
 def _disparity(
@@ -173,7 +178,7 @@ def _disparity(
     return np.asarray(np.where(usable, found, np.nan))
 
 
-def summary(verdicts: Sequence[Verdict]) -> dict[str, float]:
+def summary(verdicts: Sequence[Verdict], doublings: int = 0) -> dict[str, float]:
     """Figures of some verdicts, as :class:`Validation` gives them.
 
     Raises:
@@ -185,11 +190,15 @@ def summary(verdicts: Sequence[Verdict]) -> dict[str, float]:
     for verdict in verdicts:
         groups.setdefault(verdict.group, []).append(verdict)
     figures: dict[str, float] = {}
+    shares = [
+        sum(verdict.margin >= 2.0**step for verdict in members) / len(members)
+        for members in groups.values()
+        for step in range(doublings + 1)
+    ]
     for name, members in sorted(groups.items()):
         figures[f"{name}/solved"] = sum(verdict.solved for verdict in members) / len(members)
         figures[f"{name}/right"] = float(median(verdict.right for verdict in members))
         inliers = [verdict.inliers for verdict in members if verdict.inliers is not None]
         if inliers:
             figures[f"{name}/inliers"] = float(median(inliers))
-    shares = [value for name, value in figures.items() if name.endswith("/solved")]
     return {"task": sum(shares) / len(shares), **figures}

@@ -231,8 +231,11 @@ def test_the_best_is_by_the_task_and_patience_ends_it(tmp_path):
 
 
 def test_two_processes_equal_one(tmp_path):
-    """A batch of 3 is split in 1 and 2 pairs, and some shares hold nothing to learn from."""
-    changes = {"batch": 3, "epochs": 2, "samples": 15, "learning_rate": 1e-3}
+    """A batch of 3 is split in 1 and 2 pairs, and some shares hold nothing to learn from.
+
+    Small steps: where a rounding error decides on which side of its kink a ReLU is, large ones of Adam would lead elsewhere.
+    """
+    changes = {"batch": 3, "epochs": 2, "samples": 9, "learning_rate": 1e-5}
     words = [f"{name}={value}" for name, value in changes.items()]
     command = [sys.executable, HERE / "training_samples.py", tmp_path / "two", *words, "sparse"]
     with socket.socket() as free:
@@ -248,15 +251,17 @@ def test_two_processes_equal_one(tmp_path):
     assert len(one) == len(two) == 2
     for ours, theirs in zip(one, two, strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
-        # Adam also moves, by rounding alone, what cancels out in training and not in validation.
-        assert ours["task"] == pytest.approx(theirs["task"], rel=1e-3)
+        assert ours["task"] == pytest.approx(theirs["task"], rel=1e-4)
     ours, theirs = tensors(tmp_path / "one"), tensors(tmp_path / "two")
-    moved = sum(1e-3 for _ in range(10))  # what Adam can move a weight in ten steps
+    gradients = [name for name in ours if name.endswith("exp_avg")]
+    assert len(gradients) > 30 and ours.keys() <= theirs.keys()  # what is not learned has gradients of zero in several processes
+    for name in gradients:  # shares weighed wrongly would be off by a third or more
+        assert float((ours[name] - theirs[name]).abs().max()) < 0.1 * float(ours[name].abs().max()) + 1e-9, name
     for name in ours:
-        if name.startswith("network."):
-            assert float((ours[name].float() - theirs[name].float()).abs().max()) < 0.02 * moved, name
+        if "running" in name:
+            assert torch.allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-4), name
     # A run of two processes goes on in one.
-    assert train_toy(tmp_path / "two", changes, source=SparseSource()).steps == 10
+    assert train_toy(tmp_path / "two", changes, source=SparseSource()).steps == 6
 
 
 @pytest.mark.slow

@@ -134,11 +134,11 @@ def nowhere(monkeypatch, tmp_path):
     return tmp_path / "links"
 
 
-def make_wheel(folder: Path, version: str) -> None:
-    """A wheel called torch with nothing in it."""
-    info = f"torch-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"torch-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
+def make_wheel(folder: Path, version: str, name: str = "torch") -> None:
+    """A wheel with nothing in it."""
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
 
@@ -171,6 +171,32 @@ def test_the_build_is_taken_from_its_address(make_venv, bare_pip, nowhere, tmp_p
     make_venv.add_torch(bare_pip, lock, (tmp_path / "simple").as_uri(), tmp_path / "setup.log", lambda text: None)
     shown = subprocess.run([bare_pip[0], "-m", "pip", "list", "--format=freeze"], timeout=60, capture_output=True, text=True).stdout
     assert "torch==2.13.0+cpu" in shown.splitlines()
+
+
+def installed(python: str) -> list[str]:
+    command = [python, "-m", "pip", "list", "--format=freeze"]
+    return subprocess.run(command, timeout=60, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_engines_are_installed_where_found_and_else_left_out(make_venv, bare_pip, nowhere, tmp_path):
+    assert "onnxruntime" in {pin.split("==")[0] for pin in make_venv.pins(make_venv.ENGINES)}
+    lock, said = tmp_path / "engines.txt", []
+    lock.write_text("onnxruntime==1.31.1\nflatbuffers==25.12.19\n", encoding="utf-8")
+    make_wheel(nowhere, "25.12.19", "flatbuffers")
+    make_venv.add_engines(bare_pip, lock, tmp_path / "setup.log", said.append)
+    (last,) = [text for text in said if text.startswith("vloc_ros: ")]
+    assert "engines.txt" in last and "torch" in last and last.count("\n") == 1
+    assert "flatbuffers==25.12.19" not in installed(bare_pip[0]), "all or none"
+    make_wheel(nowhere, "1.31.1", "onnxruntime")
+    make_venv.add_engines(bare_pip, lock, tmp_path / "setup.log", said.append)
+    assert {"onnxruntime==1.31.1", "flatbuffers==25.12.19"} <= set(installed(bare_pip[0]))
+    assert len([text for text in said if text.startswith("vloc_ros: ")]) == 1
+
+
+def test_engines_that_cannot_be_installed_for_another_reason_are_an_error(make_venv, bare_pip, nowhere, tmp_path):
+    (tmp_path / "engines.txt").write_text("not a requirement at all\n", encoding="utf-8")
+    with pytest.raises(make_venv.SetupError, match="Invalid requirement"):
+        make_venv.add_engines(bare_pip, tmp_path / "engines.txt", tmp_path / "setup.log", lambda text: None)
 
 
 def test_an_address_makes_the_set_up_run_again():

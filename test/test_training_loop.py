@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
+from data_samples import texture  # noqa: E402
 from training_samples import NearestObjective, ShiftSource, SparseSource, shifted, train_toy  # noqa: E402
 
 from vloc_ros.errors import ConfigError, DataError, TrainingError  # noqa: E402
@@ -229,13 +231,21 @@ def test_the_best_is_by_the_task_and_patience_ends_it(tmp_path):
 
 
 def test_two_processes_equal_one(tmp_path):
-    """A batch of 3 is split in 1 and 2 pairs, and some shares hold nothing to learn from."""
-    changes = {"batch": 3, "epochs": 2, "samples": 15, "learning_rate": 1e-3}
+    """A batch of 3 is split in 1 and 2 pairs, and some shares hold nothing to learn from.
+
+    Small steps: where a rounding error decides on which side of its kink a ReLU is, large ones of Adam would lead elsewhere.
+    """
+    changes = {"batch": 3, "epochs": 2, "samples": 9, "learning_rate": 1e-5}
     words = [f"{name}={value}" for name, value in changes.items()]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, HERE / "training_samples.py", tmp_path / "two", *words, "sparse"]
-    result = subprocess.run(command, env=ENVIRONMENT, cwd=HERE, capture_output=True, text=True, timeout=200)
-    assert result.returncode == 0, result.stderr[-3000:]
+    command = [sys.executable, HERE / "training_samples.py", tmp_path / "two", *words, "sparse"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}  # as torchrun does
+    environments = [ENVIRONMENT | told | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    children = [subprocess.Popen(command, env=each, cwd=HERE, stderr=subprocess.PIPE, text=True) for each in environments]
+    for child in children:
+        _, errors = child.communicate(timeout=200)
+        assert child.returncode == 0, errors[-3000:]
     train_toy(tmp_path / "one", changes, source=SparseSource())
     one, two = history(tmp_path / "one"), history(tmp_path / "two")
     assert len(one) == len(two) == 2
@@ -243,12 +253,35 @@ def test_two_processes_equal_one(tmp_path):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
         assert ours["task"] == pytest.approx(theirs["task"], rel=1e-4)
     ours, theirs = tensors(tmp_path / "one"), tensors(tmp_path / "two")
-    moved = sum(1e-3 for _ in range(10))  # what Adam can move a weight in ten steps
+    gradients = [name for name in ours if name.endswith("exp_avg")]
+    assert len(gradients) > 30 and ours.keys() <= theirs.keys()  # what is not learned has gradients of zero in several processes
+    for name in gradients:  # shares weighed wrongly would be off by a third or more
+        assert float((ours[name] - theirs[name]).abs().max()) < 0.1 * float(ours[name].abs().max()) + 1e-9, name
     for name in ours:
-        if name.startswith("network."):
-            assert float((ours[name].float() - theirs[name].float()).abs().max()) < 0.02 * moved, name
+        if "running" in name:
+            assert torch.allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-4), name
     # A run of two processes goes on in one.
-    assert train_toy(tmp_path / "two", changes, source=SparseSource()).steps == 10
+    assert train_toy(tmp_path / "two", changes, source=SparseSource()).steps == 6
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_command(tmp_path):
+    """Training by the command itself, on views of pictures."""
+    import cv2
+
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        assert cv2.imwrite(str(tmp_path / "pictures" / f"{number}.png"), texture(number, True, (160, 120)))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    data = ["--data", f"homography:{tmp_path / 'pictures'}", "--held-out", f"homography:{tmp_path / 'pictures'}"]
+    changes = {"epochs": 1, "samples": 8, "batch": 4, "workers": 1, "validation_samples": 4}
+    small = ["images.width=96", "images.height=64", "validation.pairs=2", *(f"training.{k}={v}" for k, v in changes.items())]
+    sets = [word for value in small for word in ("--set", value)]
+    command = [*launcher, "-m", "vloc_ros", "train", "features", *data, "--out", tmp_path / "run", "--width", "6", *sets, "--json"]
+    result = subprocess.run(command, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-3000:]
+    values = json.loads(result.stdout)  # of the first process alone
+    assert values["steps"] == 2 and values["epoch"] == 1 and Path(values["weights"]).exists()
 
 
 def test_shares_of_a_batch_are_all_of_it():

@@ -23,6 +23,7 @@ from vloc_ros.training.run_folder import RunFolder
 from vloc_ros.training.settings import TrainingSettings
 
 SMALL = {"samples": 12, "batch": 4, "epochs": 3, "validation_samples": 4, "warm_up": 2, "workers": 0, "checkpoint_every": 1}
+SMALL |= {"learning_rate": 1e-3}
 
 
 def shifted(number: int, width: int = 96, height: int = 64, du: int = 5, dv: int = 3) -> TrainingPair:
@@ -91,7 +92,6 @@ def train_toy(
     """Train it as the settings say."""
     settings = from_dict(TrainingSettings, SMALL | changes)
     torch.manual_seed(settings.seed)
-    torch.use_deterministic_algorithms(False)
     with joined(settings.device) as group:
         sources = [Weighted(source or ShiftSource(), 1.0, "toy")]
         feed = PairFeed(sources, sources, settings, ImageSettings(96, 64, 1.0, 1.0), AugmentationSettings(0.3), 1)

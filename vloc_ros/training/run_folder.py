@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,7 +44,7 @@ class RunFolder(Generic[N]):
         self._settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
         self._save_best, self._learned_from = save_best, learned_from
         self._events: EventFile | None = None
-        self._drawn = -math.inf
+        self._drawn = time.monotonic()
 
     @contextmanager
     def claimed(self, group: Group) -> Iterator[None]:

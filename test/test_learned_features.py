@@ -191,15 +191,18 @@ def test_the_longest_ending_wins(tmp_path, monkeypatch):
     monkeypatch.setattr(contract, "_FILE_MAKERS", dict(contract._FILE_MAKERS))
     register_file(".bin")(lambda path, count, learned: ("any", path.name, count, learned.threads))
     register_file("peer.bin")(lambda path, count, learned: ("peer", path.name, count, learned.threads))
-    assert create_extractor("a/peer.bin", 7, LearnedSettings(threads=3)) == ("peer", "peer.bin", 7, 3)
-    assert create_extractor("a/other.bin", 7) == ("any", "other.bin", 7, 2)
+    peer, other = tmp_path / "peer.bin", tmp_path / "other.bin"
+    peer.touch()
+    other.touch()
+    assert create_extractor(str(peer), 7, LearnedSettings(threads=3)) == ("peer", "peer.bin", 7, 3)
+    assert create_extractor(str(other), 7) == ("any", "other.bin", 7, 2)
 
 
 # --- what can be wrong
 
 
 def test_missing_and_damaged_files(tmp_path):
-    with pytest.raises(WeightsError, match=r"none\.safetensors is not a file of weights"):
+    with pytest.raises(WeightsError, match=r"none\.safetensors': there is no such file"):
         create_extractor(str(tmp_path / "none.safetensors"), 100)
     path = random_weights(tmp_path / "a.safetensors")
     path.write_bytes(path.read_bytes()[:-5])

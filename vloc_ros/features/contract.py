@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
 from vloc_ros.data.models import shipped_features
-from vloc_ros.errors import ConfigError
+from vloc_ros.errors import ConfigError, WeightsError
 from vloc_ros.features.learned_settings import LearnedSettings
 
 
@@ -162,9 +162,14 @@ def require_known(name: str) -> None:
 
     Raises:
         ConfigError: it is neither a known name nor a file of weights of a known kind.
+        WeightsError: there is no such file.
     """
-    if name not in extractors() and _file_maker(name) is None:
+    if name in extractors():
+        return
+    if _file_maker(name) is None:
         raise ConfigError(f"unknown features '{name}'; known: {', '.join(extractors())}, or a file of weights ({_endings()})")
+    if not Path(name).expanduser().is_file():
+        raise WeightsError(f"features '{name}': there is no such file; `vloc weights list` shows the weights that there are")
 
 
 def create_extractor(name: str, max_features: int, learned: LearnedSettings | None = None) -> FeatureExtractor:

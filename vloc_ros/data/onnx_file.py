@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vloc_ros.data.protobuf import BYTES, field
 from vloc_ros.errors import WeightsError
 
 METADATA = "vloc_ros"
 """Key of the metadata under which our own files say what their network is."""
 _METADATA, _KEY, _VALUE = 14, 1, 2
-_VARINT, _BYTES = 0, 2
+_VARINT = 0
 _FIXED = {1: 8, 5: 4}  # lengths of the wire types that have one
 
 
 def with_metadata(model: bytes, values: dict[str, str]) -> bytes:
     """The model with more metadata."""
-    entries = (_field(_KEY, key.encode()) + _field(_VALUE, value.encode()) for key, value in values.items())
-    return model + b"".join(_field(_METADATA, entry) for entry in entries)
+    entries = (field(_KEY, key.encode()) + field(_VALUE, value.encode()) for key, value in values.items())
+    return model + b"".join(field(_METADATA, entry) for entry in entries)
 
 
 def metadata_of(model: bytes, what: str) -> dict[str, str]:
@@ -40,18 +41,6 @@ def metadata_of(model: bytes, what: str) -> dict[str, str]:
     return found
 
 
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | _BYTES) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    digits = bytearray()
-    while value > 0x7F:
-        digits.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*digits, value])
-
-
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Number and content of each field; of numbers the content is empty."""
     at = 0
@@ -60,7 +49,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         kind, length = tag & 7, 0
         if kind == _VARINT:
             _, at = _read_varint(message, at)
-        elif kind == _BYTES:
+        elif kind == BYTES:
             length, at = _read_varint(message, at)
         elif kind in _FIXED:
             at += _FIXED[kind]

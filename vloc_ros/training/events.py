@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from vloc_ros.data.protobuf import field, varint
 from vloc_ros.errors import DataError
 
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), bits reversed
@@ -44,31 +45,17 @@ def _masked(data: bytes) -> bytes:
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def _varint(value: int) -> bytes:
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A field of bytes, text or a message."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
 def _record(message: bytes) -> bytes:
     length = struct.pack("<Q", len(message))
     return length + _masked(length) + message + _masked(message)
 
 
 def _event(seconds: float, step: int, rest: bytes) -> bytes:
-    return b"\x09" + struct.pack("<d", seconds) + b"\x10" + _varint(step) + rest
+    return b"\x09" + struct.pack("<d", seconds) + b"\x10" + varint(step) + rest
 
 
 def _scalar(name: str, value: float) -> bytes:
-    return _field(1, _field(1, name.encode()) + b"\x15" + struct.pack("<f", value))
+    return field(1, field(1, name.encode()) + b"\x15" + struct.pack("<f", value))
 
 
 class EventFile:
@@ -82,7 +69,7 @@ class EventFile:
         """
         now = time.time()
         self._path = folder / f"events.out.tfevents.{int(now)}.{os.getpid()}.vloc"
-        self._append(_event(now, 0, _field(3, _VERSION)))
+        self._append(_event(now, 0, field(3, _VERSION)))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append scalars of a step.
@@ -91,7 +78,7 @@ class EventFile:
             DataError: they cannot be written.
         """
         summary = b"".join(_scalar(name, value) for name, value in values.items())
-        self._append(_event(time.time(), step, _field(5, summary)))
+        self._append(_event(time.time(), step, field(5, summary)))
 
     def _append(self, message: bytes) -> None:
         try:

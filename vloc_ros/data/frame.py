@@ -75,6 +75,11 @@ def to_grey(image: Image) -> Image:
     return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
+def to_rgb(image: Image) -> Image:
+    """(H, W, 3) image of an (H, W) grey or (H, W, 3) RGB one, which is returned itself."""
+    return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+
+
 def _check_image(name: str, image: Image) -> None:
     if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
         raise DataError(f"the {name} image must be uint8, (H, W) grey or (H, W, 3) RGB, not {image.dtype} {image.shape}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros import __version__
-from vloc_ros.data.frame import Image
+from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation import feature_table, html
 from vloc_ros.evaluation.feature_run import FeatureEvaluation
@@ -60,7 +60,7 @@ def draw_pair(left: Image, right: Image, score: PairScore, lines: int = _LINES) 
         score: of the pair; of more than ``lines`` matches an even selection is drawn.
         lines: most lines to draw.
     """
-    sides = [cv2.cvtColor(side, cv2.COLOR_GRAY2RGB) if side.ndim == 2 else side for side in (left, right)]
+    sides = [to_rgb(side) for side in (left, right)]
     offset = left.shape[1] + _GAP_PX
     canvas = np.full((max(left.shape[0], right.shape[0]), offset + right.shape[1], 3), 255, dtype=np.uint8)
     canvas[: left.shape[0], : left.shape[1]] = sides[0]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.data.frame import Image
+from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation.records import thin
 from vloc_ros.mapping.state import FrameResult, MatchView
@@ -113,4 +113,4 @@ def _colours(share: NDArray[np.float64]) -> NDArray[np.uint8]:
 def _rgb(image: Image) -> Image:
     if image.dtype != np.uint8 or image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
         raise DataError(f"a picture must be uint8, (H, W) grey or (H, W, 3) RGB, not {image.dtype} {image.shape}")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), dtype=np.uint8) if image.ndim == 2 else image
+    return to_rgb(image)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from vloc_ros import __version__
-from vloc_ros.data.frame import Image
+from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.data.places import Picture, PlaceDataset
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation import html, retrieval_table
@@ -64,7 +64,7 @@ def pair_figure(query: Picture, answer: Picture, caption: str) -> str:
 
 
 def _of_height(image: Image) -> Image:
-    rgb = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
+    rgb = to_rgb(image)
     width = max(1, round(image.shape[1] * _HEIGHT_PX / image.shape[0]))
     # small pictures are shown as the pixels they are
     method = cv2.INTER_AREA if image.shape[0] > _HEIGHT_PX else cv2.INTER_NEAREST

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vloc_ros.data.frame import Image
+from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.data.weights import hash_of
 from vloc_ros.features.contract import FeatureExtractor, Features, Metric, register_file
 from vloc_ros.features.learned_settings import LearnedSettings
@@ -55,8 +55,7 @@ class Alike(FeatureExtractor):
 
         if min(image.shape[:2]) < _MIN_SIDE_PX:
             return self.nothing()
-        rgb = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
-        keypoints, scores, descriptors = detect(self._network, rgb, self._max_features)
+        keypoints, scores, descriptors = detect(self._network, to_rgb(image), self._max_features)
         return Features(
             keypoints=keypoints,
             scores=scores,

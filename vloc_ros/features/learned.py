@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.data.frame import Image, to_grey
+from vloc_ros.data.frame import Image, to_grey, to_rgb
 from vloc_ros.data.weights import LOCAL_NETWORKS, SUFFIX, load_weights
 from vloc_ros.errors import WeightsError
 from vloc_ros.features.contract import FeatureExtractor, Features, Metric, register_file
@@ -99,10 +99,7 @@ class LearnedFeatures(FeatureExtractor):
             return None, scale
         if shrink < 1.0:
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        if self.engine.model.colours == 1:
-            planes = to_grey(image)[None]
-        else:
-            planes = (image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)).transpose(2, 0, 1)
+        planes = to_grey(image)[None] if self.engine.model.colours == 1 else to_rgb(image).transpose(2, 0, 1)
         return planes[None].astype(np.float32) / np.float32(255.0), scale
 
     def _detect(self, maps: Maps) -> KeyPoints:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.data.frame import Image
+from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.errors import ConfigError, WeightsError
 from vloc_ros.features.contract import FeatureExtractor, Features, Metric, register_file
 from vloc_ros.features.learned_settings import LearnedSettings
@@ -101,7 +101,7 @@ class XFeat(FeatureExtractor):
 
     def _maps(self, image: Image) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """(h, w, 64) descriptors of unit length, (h, w, 65) logits and (h, w) reliability, one row and column per cell."""
-        rgb = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+        rgb = to_rgb(image)
         across, down = tiles(rgb.shape[1], self._side[0]), tiles(rgb.shape[0], self._side[1])
         size = (down[-1].start + self._side[1], across[-1].start + self._side[0])
         padded = np.pad(rgb, ((0, size[0] - rgb.shape[0]), (0, size[1] - rgb.shape[1]), (0, 0)), mode="symmetric")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.data.frame import Image
+from vloc_ros.data.frame import Image, to_rgb
 
 INPUT_SIZE = 224
 """Height and width [px] of what the networks see."""
@@ -33,9 +33,7 @@ def preprocess(images: Sequence[Image]) -> NDArray[np.float32]:
     """
     batch = np.empty((len(images), 3, INPUT_SIZE, INPUT_SIZE), dtype=np.float32)
     for row, image in zip(batch, images, strict=True):
-        small = resized(image)
-        coloured = small if small.ndim == 3 else np.repeat(small[:, :, None], 3, axis=2)
-        row[:] = ((coloured / np.float32(255.0) - _MEAN) / _DEVIATION).transpose(2, 0, 1)
+        row[:] = ((to_rgb(resized(image)) / np.float32(255.0) - _MEAN) / _DEVIATION).transpose(2, 0, 1)
     return batch
 
 

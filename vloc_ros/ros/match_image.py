@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.mapping.state import MatchView
 
-Image = NDArray[np.uint8]
 _COLOURS = 32
 _LIMIT = 150
 
 
 def match_image(live: Image, remembered: Image | None, view: MatchView | None, text: str) -> Image:
     """(H + 18, 2 W, 3) RGB picture: live image left, keyframe right (grey where unknown), some inliers, and a line of text."""
-    live = _rgb(live)
+    live = to_rgb(live)
     height, width = live.shape[:2]
-    other = np.full_like(live, 128) if remembered is None else _rgb(remembered)
+    other = np.full_like(live, 128) if remembered is None else to_rgb(remembered)
     if other.shape != live.shape:
         other = cv2.resize(other, (width, height))
     canvas = np.zeros((height + 18, 2 * width, 3), dtype=np.uint8)
@@ -40,7 +39,3 @@ def _draw_matches(canvas: Image, view: MatchView, width: int) -> None:
         cv2.line(canvas, start, end, colour, 1, cv2.LINE_AA)
         cv2.circle(canvas, start, 2, colour, -1, cv2.LINE_AA)
         cv2.circle(canvas, end, 2, colour, -1, cv2.LINE_AA)
-
-
-def _rgb(image: Image) -> Image:
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image, dtype=np.uint8)

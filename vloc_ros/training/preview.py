@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.data.frame import Image, to_grey
+from vloc_ros.data.frame import Image, to_grey, to_rgb
 from vloc_ros.errors import ConfigError
 from vloc_ros.training.augmentation import AugmentationSettings, augment
 from vloc_ros.training.cropping import crop_pair
@@ -70,7 +70,7 @@ def as_trained(
 
 
 def _tile(pair: TrainingPair, points: int) -> Image:
-    a, b = (np.stack([image] * 3, axis=2) if image.ndim == 2 else image.copy() for image in (pair.image_a, pair.image_b))
+    a, b = (np.array(to_rgb(image)) for image in (pair.image_a, pair.image_b))
     known: NDArray[np.bool_] = np.isfinite(pair.warp[..., 0])
     a[~known] = (0.5 * a[~known] + 0.5 * _UNKNOWN).astype(np.uint8)
     for number, (u, v) in enumerate(_corners(to_grey(pair.image_a), known, points)):

@@ -164,12 +164,8 @@ def require_known(name: str) -> None:
         ConfigError: it is neither a known name nor a file of weights of a known kind.
         WeightsError: there is no such file.
     """
-    if name in extractors():
-        return
-    if _file_maker(name) is None:
-        raise ConfigError(f"unknown features '{name}'; known: {', '.join(extractors())}, or a file of weights ({_endings()})")
-    if not Path(name).expanduser().is_file():
-        raise WeightsError(f"features '{name}': there is no such file; `vloc weights list` shows the weights that there are")
+    if name not in _MAKERS:
+        _weights_of(name)
 
 
 def create_extractor(name: str, max_features: int, learned: LearnedSettings | None = None) -> FeatureExtractor:
@@ -184,13 +180,27 @@ def create_extractor(name: str, max_features: int, learned: LearnedSettings | No
         ConfigError: the name is not known, or what it needs is not installed.
         WeightsError: the file of weights, or its card, is missing, damaged or of another network.
     """
-    require_known(name)
     if name in _MAKERS:
         return _MAKERS[name](max_features)
-    path = shipped_features().get(name) or Path(name).expanduser()
-    maker = _file_maker(path.name)
-    assert maker is not None  # require_known has looked, and what is shipped is of a known kind
+    path, maker = _weights_of(name)
     return maker(path, max_features, learned or LearnedSettings())
+
+
+def _weights_of(name: str) -> tuple[Path, FileMaker]:
+    """The file of weights that a name means, shipped or given by its path, and what makes an extractor of it.
+
+    Raises:
+        ConfigError: the name is neither that of shipped weights nor of a file of a known kind.
+        WeightsError: there is no such file.
+    """
+    shipped = shipped_features().get(name)
+    path = shipped or Path(name).expanduser()
+    maker = _file_maker(path.name)
+    if maker is None:
+        raise ConfigError(f"unknown features '{name}'; known: {', '.join(extractors())}, or a file of weights ({_endings()})")
+    if shipped is None and not path.is_file():
+        raise WeightsError(f"features '{name}': there is no such file; `vloc weights list` shows the weights that there are")
+    return path, maker
 
 
 def _file_maker(name: str) -> FileMaker | None:

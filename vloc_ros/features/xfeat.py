@@ -7,7 +7,6 @@ with the three outputs of the paper's figure 3; what makes key points of them (s
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +19,8 @@ from numpy.typing import NDArray
 from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.errors import ConfigError, WeightsError
 from vloc_ros.features.contract import FeatureExtractor, Features, Metric, register_file
+from vloc_ros.features.engines.choice import is_installed
+from vloc_ros.features.engines.onnxruntime import open_session
 from vloc_ros.features.learned_settings import LearnedSettings
 
 _CELL = 8
@@ -182,22 +183,15 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _session(path: Path, threads: int) -> tuple[Any, str]:
     """A session of onnxruntime, and the hash of the file."""
-    if importlib.util.find_spec("onnxruntime") is None:
+    if not is_installed("onnxruntime"):
         raise ConfigError(f"{path} needs onnxruntime, which is not installed: do what requirements/engines.txt says")
-    import onnxruntime
-
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors; they are raised as well
-    # threads that spin between images would take the time of everything else
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime documents no types
+        session = open_session(raw, threads)
+    except Exception as error:  # see there
         raise WeightsError(f"{path} cannot be loaded by onnxruntime; is it damaged or something else?") from error
     return session, hashlib.sha256(raw).hexdigest()
 

@@ -11,6 +11,23 @@ from vloc_ros.errors import WeightsError
 from vloc_ros.features.engines.contract import Array, Engine
 
 
+def open_session(network: bytes, threads: int) -> Any:
+    """A session on the CPU.
+
+    Raises:
+        Exception: the network cannot be used; the types are onnxruntime's own, and not documented.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that wait in a loop for the next image take the cores from the matching in between.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors; they are raised as well
+    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+
+
 class OnnxRuntimeEngine(Engine):
     """A session of ONNX Runtime on the CPU; images of all sizes share it."""
 
@@ -22,18 +39,10 @@ class OnnxRuntimeEngine(Engine):
         Raises:
             WeightsError: the ONNX file cannot be used.
         """
-        import onnxruntime
-
         super().__init__(model)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Threads that wait in a loop for the next image take the cores from the matching in between.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # of types of its own that it does not document
+            self._session = open_session(network, threads)
+        except Exception as error:  # see there
             raise WeightsError(f"ONNX Runtime cannot use the network: {str(error).splitlines()[0]}") from error
 
     def _compute(self, image: Array) -> list[NDArray[Any]]:

@@ -26,7 +26,7 @@ from vloc_ros.networks.quantise import quantised
 _JUDGED = 8  # images
 _KEY_POINTS = 1000
 _SAME_PX = 1.5
-_LEAST_SIMILARITY = 0.98  # the small network reaches 0.999; with all layers in integers it is useless, at 0.6
+_LEAST_SIMILARITY = 0.98  # the small network reaches 0.999; with all layers in integers it is useless, at 0.7
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vloc_ros.features.keypoints import MARGIN_PX, bilinear, local_maxima, one_per_window, softmax_of_centre
-from vloc_ros.features.sampling import descriptors_of, sample_columns
+from vloc_ros.features.keypoints import MARGIN_PX, local_maxima, one_per_window, softmax_of_centre
+from vloc_ros.features.sampling import bilinear, descriptors_of, sample_columns
 
 SIZE = (96, 128)
 
@@ -43,7 +43,7 @@ def test_the_window_softmax_is_an_expectation():
     u, v = (block.sum(axis=axis) @ np.arange(8) / block.sum() + start for axis, start in ((0, 40), (1, 16)))
     index = 2 * (SIZE[1] // 8) + 5
     assert np.allclose(found.pixels[index], [u, v], atol=1e-4)
-    assert np.allclose(found.scores[index], bilinear(scores, found.pixels[index : index + 1])[0])
+    assert np.allclose(found.scores[index], bilinear(scores[None], found.pixels[index : index + 1])[0, 0])
 
 
 def test_windows_that_do_not_fit_are_left_out():

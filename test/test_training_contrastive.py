@@ -160,18 +160,19 @@ def test_the_loss_depends_on_the_generator_alone() -> None:
 
 
 def test_it_learns_to_match_a_moved_and_darkened_image() -> None:
-    net, pairs = network().train(), shifted_pairs()
+    torch.manual_seed(0)
+    net, pairs = CompactUNet(8, 32), shifted_pairs()
     objective = ContrastiveObjective(ContrastiveSettings(area=60.0, others=32))
-    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
+    optimiser = torch.optim.Adam(net.parameters(), lr=5e-3)
     history = []
-    for _ in range(25):
+    for _ in range(15):
         loss, terms = objective(net, pairs, 0)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         history.append(terms)
     assert all(bool(torch.isfinite(p.grad).all()) for p in net.parameters() if p.grad is not None)
-    assert history[-1]["descriptor"] < 0.6 * history[0]["descriptor"]
+    assert history[-1]["descriptor"] < 0.3 * history[0]["descriptor"]
     assert history[-1]["detector"] < history[0]["detector"]
     assert history[-1]["matched"] > history[0]["matched"]
 

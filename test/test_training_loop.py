@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from training_samples import NearestObjective, ShiftSource, SparseSource, shifte
 
 from vloc_ros.errors import ConfigError, DataError, TrainingError  # noqa: E402
 from vloc_ros.training import checkpoint as files  # noqa: E402
+from vloc_ros.training import distributed, run_folder  # noqa: E402
 from vloc_ros.training.distributed import Group  # noqa: E402
 from vloc_ros.training.events import EventFile, crc32c  # noqa: E402
 from vloc_ros.training.interruption import Interruption  # noqa: E402
@@ -39,6 +41,18 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def drawn():
+    """For the tests that want the curves of a run."""
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch):
+    """The others do without: to draw them takes as long as so small a training itself."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(run_folder, "write_curves", lambda *_: None)
+
+
 def history(run: Path) -> list[dict[str, object]]:
     rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
@@ -50,7 +64,7 @@ def tensors(run: Path) -> dict[str, torch.Tensor]:
     return found.tensors
 
 
-def test_it_learns(tmp_path):
+def test_it_learns(tmp_path, drawn):
     outcome = train_toy(tmp_path, {"epochs": 10, "learning_rate": 0.004})
     rows = history(tmp_path)
     assert outcome.steps == 30 and len(rows) == 10
@@ -231,8 +245,8 @@ def test_the_best_is_by_the_task_and_patience_ends_it(tmp_path):
         train_toy(tmp_path / "other", {"epochs": 1}, validator=lambda network: {"right": 1.0})
 
 
-def test_two_processes_equal_one(tmp_path):
-    """A batch of 3 is split in 1 and 2 pairs, and some shares hold nothing to learn from.
+def test_two_processes_equal_one(tmp_path, monkeypatch):
+    """A batch of 3 is split in 1 and 2 pairs, and some shares hold nothing to learn from; this is the first process.
 
     Small steps: where a rounding error decides on which side of its kink a ReLU is, large ones of Adam would lead elsewhere.
     """
@@ -242,12 +256,18 @@ def test_two_processes_equal_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}  # as torchrun does
-    environments = [ENVIRONMENT | told | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-    children = [subprocess.Popen(command, env=each, cwd=HERE, stderr=subprocess.PIPE, text=True) for each in environments]
-    for child in children:
-        _, errors = child.communicate(timeout=200)
-        assert child.returncode == 0, errors[-3000:]
-    train_toy(tmp_path / "one", changes, source=SparseSource())
+    second = ENVIRONMENT | told | {"RANK": "1", "LOCAL_RANK": "1"}
+    with subprocess.Popen(command, env=second, cwd=HERE) as child:
+        try:
+            train_toy(tmp_path / "one", changes, source=SparseSource())  # while the other one starts
+            with monkeypatch.context() as here:
+                for name, value in (told | {"RANK": "0", "LOCAL_RANK": "0"}).items():
+                    here.setenv(name, value)
+                here.setattr(distributed, "_PATIENCE", timedelta(seconds=120))  # with a process that has died
+                train_toy(tmp_path / "two", changes, source=SparseSource())
+            assert child.wait(timeout=60) == 0
+        finally:
+            child.kill()
     one, two = history(tmp_path / "one"), history(tmp_path / "two")
     assert len(one) == len(two) == 2
     for ours, theirs in zip(one, two, strict=True):

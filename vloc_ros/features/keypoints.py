@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vloc_ros.features.sampling import bilinear
+
 Map = NDArray[np.float32]
 
 MARGIN_PX = 8
@@ -45,7 +47,7 @@ def one_per_window(logits: Map, scores: Map, window: int) -> KeyPoints:
     u = weights.sum(axis=2) @ inside + np.arange(columns, dtype=np.float32) * window
     v = weights.sum(axis=3) @ inside + np.arange(rows, dtype=np.float32)[:, None] * window
     pixels = np.stack([u.ravel(), v.ravel()], axis=1).astype(np.float32)
-    return KeyPoints(pixels, bilinear(_finite(scores), pixels))
+    return KeyPoints(pixels, bilinear(_finite(scores)[None], pixels)[0])
 
 
 def local_maxima(logits: Map, scores: Map, neighbourhood: int, radius: int) -> KeyPoints:
@@ -103,18 +105,6 @@ def softmax_of_centre(logits: Map, side: int) -> Map:
         if low > top - _LOG_RANGE:
             return result
         top = float(highest[highest <= top - _LOG_RANGE].max())
-
-
-def bilinear(image: Map, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N,) values of an (H, W) image at (N, 2) positions (u, v) [px]; the border is continued outwards."""
-    height, width = image.shape
-    u, v = np.clip(pixels[:, 0], 0, width - 1), np.clip(pixels[:, 1], 0, height - 1)
-    left, top = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
-    right, below = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    du, dv = u - left, v - top
-    upper = image[top, left] * (1 - du) + image[top, right] * du
-    lower = image[below, left] * (1 - du) + image[below, right] * du
-    return np.asarray(upper * (1 - dv) + lower * dv, dtype=np.float32)
 
 
 def _without_twins(at: NDArray[np.int64], values: NDArray[np.float32], radius: int) -> NDArray[np.int64]:

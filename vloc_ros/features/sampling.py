@@ -49,13 +49,19 @@ def _columns(maps: Sequence[Array], strides: Sequence[int], keypoints: Array) ->
     result = np.empty((sum(len(one) for one in maps), len(keypoints)), dtype=np.float32)
     row = 0
     for one, stride in zip(maps, strides, strict=True):
-        _sample(one, (keypoints + np.float32(0.5)) / np.float32(stride) - np.float32(0.5), result[row : row + len(one)])
+        bilinear(one, (keypoints + np.float32(0.5)) / np.float32(stride) - np.float32(0.5), result[row : row + len(one)])
         row += len(one)
     return result
 
 
-def _sample(one: Array, points: Array, out: Array) -> None:
-    """Bilinear samples of a (C, h, w) map at (N, 2) points into a (C, N) array; the border is continued outwards."""
+def bilinear(one: Array, points: Array, out: Array | None = None) -> Array:
+    """(C, N) bilinear samples of a (C, h, w) map at (N, 2) points (u, v) of it; the border is continued outwards.
+
+    Args:
+        one: the map.
+        points: in its own pixels.
+        out: (C, N) array that the samples are written to, and that is returned; a new one without.
+    """
     channels, height, width = one.shape
     u, v = np.clip(points[:, 0], 0, width - 1), np.clip(points[:, 1], 0, height - 1)
     left, top = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
@@ -63,7 +69,7 @@ def _sample(one: Array, points: Array, out: Array) -> None:
     du, dv = (u - left).astype(np.float32), (v - top).astype(np.float32)
     flat = one.reshape(channels, height * width)
     # Channel by channel, not point by point: the planes of the fine maps, but not the maps, fit into the cache.
-    np.multiply(flat.take(top * width + left, axis=1), (1 - du) * (1 - dv), out=out)
+    found: Array = np.multiply(flat.take(top * width + left, axis=1), (1 - du) * (1 - dv), out=out)
     for at, weight in (
         (top * width + right, du * (1 - dv)),
         (below * width + left, (1 - du) * dv),
@@ -71,4 +77,5 @@ def _sample(one: Array, points: Array, out: Array) -> None:
     ):
         corner = flat.take(at, axis=1)
         corner *= weight
-        out += corner
+        found += corner
+    return found

@@ -131,7 +131,8 @@ class Localizer:
             if fix.map_T_camera is not None:
                 self._belief, self._hypothesis = self._belief.updated(*self._of_base(fix)), None
                 return fix
-            if self._belief.frames < self._settings.relocalise_after:
+            # A fix that contradicts the prediction may be the one that is right: odometry errs too.
+            if fix.reason is not RejectReason.FAILED_GATE and self._belief.frames < self._settings.relocalise_after:
                 return fix
         return self._relocalise(observation, fix)
 

@@ -29,6 +29,9 @@ class OdometrySettings:
     max_round_trip_px: float = param(
         0.8, "a corner that, tracked there and back, ends farther off is dropped", unit="px", min=0.05, max=20.0
     )
+    sure_inliers: int = param(
+        60, "features are matched too where fewer tracked corners agree, and what more agree on counts", min=6, max=10000
+    )
     max_gap: float = param(
         0.35, "frames that cannot be used are skipped for so long before the odometry starts afresh", unit="s", min=0.0, max=10.0
     )
@@ -79,7 +82,7 @@ class OdometryStep:
 
 
 class StereoOdometry:
-    """Tracks corners from frame to frame (Lucas and Kanade 1981, in pyramids), and matches features where that fails.
+    """Tracks corners from frame to frame (Lucas and Kanade 1981, in pyramids), and matches features where few agree.
 
     A frame that cannot be used is skipped: the next one is compared with the last that could, unless that is too long ago.
     """
@@ -121,8 +124,12 @@ class StereoOdometry:
     def _estimate(self, previous: Observation, current: Observation, seconds: float) -> PoseEstimate:
         if current.is_blank:
             return PoseEstimate.failure(RejectReason.BLANK_IMAGE)
-        estimate = self._plausible(self._track(previous, current, seconds), seconds)
-        return estimate if estimate.success else self._plausible(self._match(previous, current), seconds)
+        tracked = self._plausible(self._track(previous, current, seconds), seconds)
+        if np.count_nonzero(tracked.inliers) >= self._settings.sure_inliers:
+            return tracked
+        # In fog or darkness a handful of corners can agree on a wrong motion that looks certain.
+        matched = self._plausible(self._match(previous, current), seconds)
+        return max(matched, tracked, key=lambda estimate: np.count_nonzero(estimate.inliers))
 
     def reset(self) -> None:
         """Forget the previous frame."""

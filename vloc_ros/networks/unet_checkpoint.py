@@ -18,7 +18,6 @@ both. The order of channels in a concatenation is the same too: first the map of
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,15 @@ from vloc_ros.networks.unet import UNet
 
 Tensors = Mapping[str, NDArray[np.float32]]
 _FIRST = "encoder.0.0.weight"
-_HEADS = {"pts": "detector", "score": "scorer"}
 _COUNTER = "num_batches_tracked"
+_HEADS = {"pts": "detector", "score": "scorer"}
+_OURS = {
+    "inc.double_conv.": "encoder.0.",
+    **{f"down{level}.maxpool_conv.1.double_conv.": f"encoder.{level}." for level in range(1, 5)},
+    **{f"up{k + 1}_{theirs}.conv.double_conv.": f"{ours}.steps.{k}." for theirs, ours in _HEADS.items() for k in range(4)},
+    **{f"outc_{theirs}.conv.": f"{ours}.head." for theirs, ours in _HEADS.items()},
+}
+_PUBLISHED = {ours: theirs for theirs, ours in _OURS.items()}
 
 
 class _Bookkeeping:
@@ -80,34 +86,17 @@ def import_unet(path: Path) -> UNet:
 def our_names(tensors: Tensors) -> dict[str, NDArray[np.float32]]:
     """The tensors of a check point of U under our names; what has no rule keeps its name."""
     plain = {name.removeprefix("module."): tensor for name, tensor in tensors.items() if not name.endswith(_COUNTER)}
-    return {_our_name(name): tensor for name, tensor in plain.items()}
+    return {_renamed(name, _OURS): tensor for name, tensor in plain.items()}
 
 
 def published_names(tensors: Tensors) -> dict[str, NDArray[np.float32]]:
     """Inverse of :func:`our_names`: for those who want to load our weights into the published network."""
-    return {_published_name(name): tensor for name, tensor in tensors.items()}
+    return {_renamed(name, _PUBLISHED): tensor for name, tensor in tensors.items()}
 
 
-def _our_name(name: str) -> str:
-    if found := re.fullmatch(r"inc\.double_conv\.(.+)", name):
-        return f"encoder.0.{found[1]}"
-    if found := re.fullmatch(r"down([1-4])\.maxpool_conv\.1\.double_conv\.(.+)", name):
-        return f"encoder.{found[1]}.{found[2]}"
-    if found := re.fullmatch(r"up([1-4])_(pts|score)\.conv\.double_conv\.(.+)", name):
-        return f"{_HEADS[found[2]]}.steps.{int(found[1]) - 1}.{found[3]}"
-    if found := re.fullmatch(r"outc_(pts|score)\.conv\.(.+)", name):
-        return f"{_HEADS[found[1]]}.head.{found[2]}"
-    return name
-
-
-def _published_name(name: str) -> str:
-    heads = {ours: theirs for theirs, ours in _HEADS.items()}
-    if found := re.fullmatch(r"encoder\.0\.(.+)", name):
-        return f"inc.double_conv.{found[1]}"
-    if found := re.fullmatch(r"encoder\.([1-4])\.(.+)", name):
-        return f"down{found[1]}.maxpool_conv.1.double_conv.{found[2]}"
-    if found := re.fullmatch(r"(detector|scorer)\.steps\.([0-3])\.(.+)", name):
-        return f"up{int(found[2]) + 1}_{heads[found[1]]}.conv.double_conv.{found[3]}"
-    if found := re.fullmatch(r"(detector|scorer)\.head\.(.+)", name):
-        return f"outc_{heads[found[1]]}.conv.{found[2]}"
+def _renamed(name: str, prefixes: Mapping[str, str]) -> str:
+    """The name with another prefix, as the table says; none of its prefixes begins with another one of them."""
+    for old, new in prefixes.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
     return name

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -19,33 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vloc_ros.config import param
-from vloc_ros.data.frame import to_grey
 from vloc_ros.errors import ConfigError, TrainingError, VlocError
-from vloc_ros.training.augmentation import AugmentationSettings, augment
-from vloc_ros.training.cropping import crop_pair
+from vloc_ros.training.augmentation import AugmentationSettings
 from vloc_ros.training.distributed import Group
 from vloc_ros.training.feed import Feed, Portion
 from vloc_ros.training.objective import PairBatch, StereoBatch
 from vloc_ros.training.pairs import PairSource, StereoTruth, TrainingPair
+from vloc_ros.training.preparation import ImageSettings, prepared
 from vloc_ros.training.settings import TrainingSettings
 
 _LEARNED, _WATCHED = 0, 1  # streams of random numbers, for samples to learn from and held-out ones
 _AHEAD = 3  # batches that each worker prepares before they are asked for
-
-
-@dataclass(frozen=True)
-class ImageSettings:
-    """What images a network is trained on."""
-
-    width: int = param(288, "width of the images that are learned from", unit="px", min=32, max=4096)
-    height: int = param(224, "height of them", unit="px", min=32, max=4096)
-    zoom: float = param(2.0, "images are shown up to so many times larger than just fills the crop", min=1.0, max=8.0)
-    zoom_apart: float = param(1.25, "largest difference in scale of the two images of a pair", min=1.0, max=2.0)
-
-
-PUBLISHED_IMAGES: dict[str, Any] = {"width": 512, "height": 384, "zoom": 1.0, "zoom_apart": 1.0}
-"""What was published for U, in place of our defaults: whole images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +84,17 @@ class _Samples(Dataset[Any]):
         chosen = self._sources[min(int(np.searchsorted(self._edges, rng.random(), side="right")), len(self._sources) - 1)]
         try:
             pair = chosen.source.pair(int(rng.integers(len(chosen.source))), rng)
-            return _prepared(pair, recipe, rng, self._stream == _LEARNED)
+            altered = recipe.augmentation if self._stream == _LEARNED else None
+            return prepared(_wanted(pair, recipe), recipe.images, altered, rng, recipe.colours)
         except VlocError as error:
             return error
 
 
-def _prepared(pair: TrainingPair, recipe: _Recipe, rng: np.random.Generator, altered: bool) -> TrainingPair:
-    """Crop, colours and augmentation; a source without the stereo truth that is needed is an error."""
+def _wanted(pair: TrainingPair, recipe: _Recipe) -> TrainingPair:
+    """The pair with its stereo truth if that is needed, which a source without is an error; else without it."""
     if recipe.stereo and pair.stereo is None:
         raise ConfigError(f"the objective learns poses and needs stereo pairs, but '{pair.tag}' is none: leave its source out")
-    if not recipe.stereo:
-        pair = TrainingPair(pair.image_a, pair.image_b, pair.warp, None, pair.tag)
-    settings = recipe.images
-    pair = crop_pair(pair, (settings.width, settings.height), rng, settings.zoom, settings.zoom_apart)
-    images = []
-    for image in (pair.image_a, pair.image_b):
-        if recipe.colours == 1:
-            image = to_grey(image)
-        elif image.ndim == 2:
-            image = np.repeat(image[..., None], 3, axis=2)
-        images.append(augment(image, rng, recipe.augmentation) if altered else image)
-    return TrainingPair(images[0], images[1], pair.warp, pair.stereo, pair.tag)
+    return pair if recipe.stereo else replace(pair, stereo=None)
 
 
 class PairFeed(Feed[PairBatch]):

@@ -74,9 +74,10 @@ class ContrastiveObjective(Objective):
     def __call__(self, network: LocalNetwork, batch: PairBatch, epoch: int) -> tuple[Tensor, dict[str, float]]:
         """As the contract says."""
         count = len(batch.warp)
-        maps = network(torch.cat([batch.images_a, batch.images_b]))
+        images = torch.cat([batch.images_a, batch.images_b])
+        maps = network(images)
         each = _one_by_one(maps)
-        corners = cornerness(torch.cat([batch.images_a, batch.images_b])).split(1)
+        corners = cornerness(images).split(1)
         total = maps.logits.sum() * 0.0
         terms: dict[str, list[float]] = {"detector": [], "descriptor": [], "score": [], "matched": []}
         for i in range(count):

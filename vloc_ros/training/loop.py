@@ -166,8 +166,7 @@ class Training(Generic[N, B]):
             portion = next(batches)
             loss, stop = self._step(step, portion, interruption.requested)
             if self._on_step is not None and self._group.first:
-                epoch = step // self.settings.steps_per_epoch
-                self._on_step(Progress(step + 1, self.settings.steps, epoch, loss, self.state.best))
+                self._on_step(Progress(step + 1, self.settings.steps, step // each, loss, self.state.best))
             if stop:
                 self._save()
                 raise KeyboardInterrupt
@@ -229,8 +228,8 @@ class Training(Generic[N, B]):
 
     def _at_epoch_end(self) -> bool:
         """Whether all steps of an epoch are done and its row is not written yet."""
-        done = self.state.step // self.settings.steps_per_epoch
-        return self.state.step % self.settings.steps_per_epoch == 0 and done > len(self.state.history)
+        done, more = divmod(self.state.step, self.settings.steps_per_epoch)
+        return more == 0 and done > len(self.state.history)
 
     def _finish_epoch(self) -> None:
         """Validate, keep the best, write the row of the epoch; the first process does, and all know what came of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image, to_grey, to_rgb
 from vloc_ros.errors import ConfigError
-from vloc_ros.training.augmentation import AugmentationSettings, augment
-from vloc_ros.training.cropping import crop_pair
+from vloc_ros.training.augmentation import AugmentationSettings
 from vloc_ros.training.pairs import PairSource, TrainingPair
-
-if TYPE_CHECKING:
-    from vloc_ros.training.batching import ImageSettings
+from vloc_ros.training.preparation import ImageSettings, prepared
 
 _UNKNOWN = np.array([170, 60, 60], dtype=np.float32)
 """Tint of the pixels of a that b does not show."""
@@ -60,13 +57,7 @@ def as_trained(
 ) -> list[TrainingPair]:
     """The pairs as a network of grey images gets to see them: cropped, and altered by chance."""
     rng = np.random.default_rng(seed)
-    seen = []
-    for pair in pairs:
-        whole = TrainingPair(pair.image_a, pair.image_b, pair.warp, None, pair.tag)
-        cut = crop_pair(whole, (images.width, images.height), rng, images.zoom, images.zoom_apart)
-        a, b = (augment(to_grey(image), rng, augmentation) for image in (cut.image_a, cut.image_b))
-        seen.append(TrainingPair(a, b, cut.warp, None, cut.tag))
-    return seen
+    return [prepared(replace(pair, stereo=None), images, augmentation, rng) for pair in pairs]
 
 
 def _tile(pair: TrainingPair, points: int) -> Image:

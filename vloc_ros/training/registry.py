@@ -13,9 +13,9 @@ from vloc_ros.config import param, section
 from vloc_ros.errors import ConfigError
 from vloc_ros.features.frontend import FeatureSettings
 from vloc_ros.training.augmentation import AugmentationSettings
-from vloc_ros.training.batching import PUBLISHED_IMAGES, ImageSettings
 from vloc_ros.training.objective import Objective
 from vloc_ros.training.pairs import PairSource
+from vloc_ros.training.preparation import PUBLISHED_IMAGES, ImageSettings
 from vloc_ros.training.settings import PUBLISHED, TrainingSettings
 from vloc_ros.training.sources.homographies import HomographySettings
 from vloc_ros.training.sources.recordings import RecordingSettings

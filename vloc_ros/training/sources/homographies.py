@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.config import param
 from vloc_ros.data.frame import Image
+from vloc_ros.training.pairs import TrainingPair
 from vloc_ros.training.sources.warp import warp_through
 
 Array = NDArray[np.float64]
@@ -79,3 +80,10 @@ def look(image: Image, homography: Array, settings: HomographySettings) -> Image
 def warp_between(a_H_image: Array, b_H_image: Array, size: tuple[int, int], settings: HomographySettings) -> NDArray[np.float32]:
     """(H, W, 2) positions in view b of the pixels of view a [px]; NaN where b does not show them, or beyond the image."""
     return warp_through(b_H_image @ np.linalg.inv(a_H_image), a_H_image, size, (settings.width, settings.height))
+
+
+def views_of(images: tuple[Image, Image], rng: np.random.Generator, settings: HomographySettings, tag: str) -> TrainingPair:
+    """A pair of random views: the first of one image, the second of another whose pixels show the same, or of the same image."""
+    size = (images[0].shape[1], images[0].shape[0])
+    a, b = random_views(size, rng, settings)
+    return TrainingPair(look(images[0], a, settings), look(images[1], b, settings), warp_between(a, b, size, settings), tag=tag)

@@ -10,7 +10,7 @@ from vloc_ros.data.files import IMAGE_SUFFIXES, natural_key
 from vloc_ros.data.images import read_image
 from vloc_ros.errors import DataError
 from vloc_ros.training.pairs import PairSource, TrainingPair
-from vloc_ros.training.sources.homographies import HomographySettings, look, random_views, warp_between
+from vloc_ros.training.sources.homographies import HomographySettings, views_of
 
 
 class HomographyPairs(PairSource):
@@ -41,7 +41,4 @@ class HomographyPairs(PairSource):
             DataError: the image is damaged; the text names it.
         """
         image = read_image(self.files[index])
-        size = (image.shape[1], image.shape[0])
-        a, b = random_views(size, rng, self._settings)
-        views = (look(image, a, self._settings), look(image, b, self._settings))
-        return TrainingPair(*views, warp_between(a, b, size, self._settings), tag=f"homography:{self._folder.name}")
+        return views_of((image, image), rng, self._settings, f"homography:{self._folder.name}")

@@ -168,17 +168,23 @@ class RecordingPairs(PairSource):
 def true_disparity(frame: StereoFrame, camera: StereoCamera, settings: RecordingSettings) -> Map:
     """(H, W) disparities of a frame [px] that can be believed; NaN elsewhere."""
     scale = camera.fx * camera.baseline
-    if frame.depth is not None:
+    if frame.depth is None:
+        dense = _matched(frame, scale / settings.min_depth, settings.left_right_px)
+    else:
         dense = camera.disparity_of_depth(frame.depth.astype(np.float64)).astype(np.float32)
-        return np.where(dense >= scale / settings.max_depth, dense, np.float32(np.nan)).astype(np.float32)
-    count = int(np.clip(np.ceil(scale / settings.min_depth / 16.0) * 16, 16, camera.width // 16 * 16))
+    return np.where(dense >= scale / settings.max_depth, dense, np.float32(np.nan)).astype(np.float32)
+
+
+def _matched(frame: StereoFrame, largest: float, left_right_px: int) -> Map:
+    """(H, W) disparities of a stereo frame by semi-global matching [px], searched for up to the largest; below 0 where unknown."""
+    count = int(np.clip(np.ceil(largest / 16.0) * 16, 16, frame.size[0] // 16 * 16))
     matcher = cv2.StereoSGBM_create(
         minDisparity=0,
         numDisparities=count,
         blockSize=5,
         P1=8 * 25,
         P2=32 * 25,
-        disp12MaxDiff=settings.left_right_px,
+        disp12MaxDiff=left_right_px,
         preFilterCap=31,
         uniquenessRatio=10,
         speckleWindowSize=100,
@@ -187,8 +193,7 @@ def true_disparity(frame: StereoFrame, camera: StereoCamera, settings: Recording
     )
     # Without a margin nothing is found in the first columns.
     padded = [cv2.copyMakeBorder(image, 0, 0, count, 0, cv2.BORDER_REPLICATE) for image in (frame.left_grey, frame.right_grey)]
-    dense = matcher.compute(*padded)[:, count:].astype(np.float32) / np.float32(16.0)
-    return np.where(dense >= scale / settings.max_depth, dense, np.float32(np.nan)).astype(np.float32)
+    return np.asarray(matcher.compute(*padded)[:, count:].astype(np.float32) / np.float32(16.0))
 
 
 def _poses(reader: DatasetReader, name: str) -> tuple[NDArray[np.intp], Array]:

@@ -15,7 +15,7 @@ from vloc_ros.data.frame import Image, to_grey
 from vloc_ros.data.images import read_image
 from vloc_ros.errors import DataError
 from vloc_ros.training.pairs import PairSource, TrainingPair
-from vloc_ros.training.sources.homographies import HomographySettings, look, random_views, warp_between
+from vloc_ros.training.sources.homographies import HomographySettings, views_of
 
 _log = logging.getLogger(__name__)
 MIN_MEAN, MIN_DEVIATION = 6.0, 6.0
@@ -71,11 +71,8 @@ class StaticPairs(PairSource):
         """
         camera, file = self._images[index]
         others = [other for other in self.cameras[camera] if other != file]
-        images = read_image(file), read_image(others[int(rng.integers(len(others)))])
-        size = (images[0].shape[1], images[0].shape[0])
-        a, b = random_views(size, rng, self._settings)
-        views = [look(image, seen, self._settings) for image, seen in zip(_alike(*images), (a, b), strict=True)]
-        return TrainingPair(views[0], views[1], warp_between(a, b, size, self._settings), tag=f"static:{camera}")
+        images = _alike(read_image(file), read_image(others[int(rng.integers(len(others)))]))
+        return views_of(images, rng, self._settings, f"static:{camera}")
 
 
 def _alike(a: Image, b: Image) -> tuple[Image, Image]:

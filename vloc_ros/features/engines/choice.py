@@ -26,6 +26,11 @@ def is_installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
+def has_engine() -> bool:
+    """Whether anything that computes networks is installed."""
+    return any(is_installed(one.value) for one in _ORDER)
+
+
 def load_engine(path: Path, tensors: Tensors, card: WeightsCard, kind: EngineKind, threads: int) -> Engine:
     """The engine that computes the network of a file of weights.
 

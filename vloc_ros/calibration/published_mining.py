@@ -57,6 +57,7 @@ class FilterSettings:
 
 
 PUBLISHED_FILTER: dict[str, Any] = {"negatives": 10, "drop_outliers": False, "exclusion": PUBLISHED_EXCLUSION}
+"""The published values, in place of our defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,8 @@ def filter_triplets(
 
     Args:
         triplets: as mined.
-        inliers, outliers: pairs so labelled, whichever way round.
+        inliers: pairs so labelled, whichever way round.
+        outliers: pairs so labelled, whichever way round.
         settings: distances.
         revision: of the pose graph that labelled them.
         layout: of the map, when metres are asked.

@@ -2,9 +2,9 @@
 
 A place belongs to the side of its first visit. New ground is cut into stretches of equal length along the path; of so many
 successive stretches of a session one, drawn by the seed, is held out. Whoever comes by again (a later lap, a later session) gets
-the side of the place. So a place never changes its side while the map grows, as long as the pose graph stands: what an earlier
-model was trained on is not what a later one is judged by. Training keyframes near a held-out place, along the path, in the graph,
-or by an inlier, are used by neither side.
+the side of the place. So a place that was trained on is never held out as the map grows, as long as the poses of the graph
+stand: what an earlier model learned from is not what a later one is judged by. Training keyframes near a held-out place, along
+the path, in the graph, or by an inlier, are used by neither side.
 """
 
 from __future__ import annotations

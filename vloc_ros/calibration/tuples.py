@@ -96,7 +96,12 @@ class TupleSet:
     @property
     def keyframes(self) -> tuple[KeyframeId, ...]:
         """Every keyframe that is named, once and in order: the images that training needs."""
-        return tuple(sorted({id for item in (*self.tuples, *self.pairs) for id in item.keyframes}))
+        return tuple(sorted({id for item in self.items for id in item.keyframes}))
+
+    @property
+    def items(self) -> tuple[TrainingTuple | OutlierPair, ...]:
+        """Tuples, then pairs."""
+        return (*self.tuples, *self.pairs)
 
     def within(self, allowed: Collection[KeyframeId]) -> TupleSet:
         """What is left when only some keyframes may be looked at: negatives drop out singly, a tuple without any as a whole."""

@@ -127,7 +127,7 @@ def replace_tuples(store: MapStore, mined: TupleSet, revision: int, origin: Tupl
         MapError: a keyframe is unknown, a pair occurs twice or is of another revision, or the map cannot be written; the old
             tuples stay then.
     """
-    other = next((item for item in (*mined.tuples, *mined.pairs) if item.graph_revision != revision), None)
+    other = next((item for item in mined.items if item.graph_revision != revision), None)
     if other is not None:
         raise MapError(
             f"{other} is of graph revision {other.graph_revision}, not {revision}: store the tuples of one mining at once"

@@ -97,7 +97,7 @@ class Miner:
         self._solver = solver
         self._verifier = LoopVerifier(store, registrar, settings.verification)
         self._index: DescriptorIndex[KeyframeId] = DescriptorIndex(describer.descriptor.card.dimension)
-        self._unlike: dict[frozenset[KeyframeId], bool] = {}
+        self._unlike: dict[tuple[KeyframeId, KeyframeId], bool] = {}
 
     def mine(self, progress: Progress = iter) -> Mined:
         """The tuples and pairs of the labels as they stand now; the map is not changed.
@@ -175,9 +175,10 @@ class Miner:
 
     def _is_unlike(self, other: KeyframeId, anchor: KeyframeId, score: float) -> bool:
         """Whether geometry tells two keyframes apart: it fails, and not only because the pose that many agree on is odd."""
-        pair = frozenset((other, anchor))
+        # Always the same way round: what is mined must not depend on what was mined before.
+        pair = (min(other, anchor), max(other, anchor))
         if pair not in self._unlike:
-            outcome = self._verifier.verify(other, anchor, score)
+            outcome = self._verifier.verify(*pair, score)
             few = outcome.inliers < self._settings.verification.min_inliers
             self._unlike[pair] = few and not isinstance(outcome, Candidate)
         return self._unlike[pair]

@@ -74,7 +74,7 @@ def test_what_is_wrong_is_named(folder, name, text, reason):
 
 
 def test_a_folder_without_the_files_is_none(tmp_path):
-    with pytest.raises(DataError, match="has none of triplets.txt"):
+    with pytest.raises(DataError, match=r"has none of triplets\.txt"):
         read_samples(tmp_path)
     with pytest.raises(DataError, match="cannot be read"):
         read_samples(tmp_path / "nowhere")

@@ -88,7 +88,7 @@ def test_a_map_goes_out_and_comes_back(tmp_path):
     with MapStore.open(path, read_only=True) as store:
         store_ids = [keyframe.id for keyframe in store.keyframes()]
         numbers = write_samples(out, store, triplets, filtered, [(k(2), k(1, 2))], [(k(3), k(1, 2))])
-        with pytest.raises(DataError, match="exists already"):
+        with pytest.raises(DataError, match="is not an empty folder"):
             write_samples(out, store, triplets, filtered, [], [])
         stored = store.image(k(1, 2))
     assert sorted(numbers.values()) == list(range(8)), "positions in the sorted folder are the numbers"

@@ -54,7 +54,7 @@ def test_partners_count_where_the_graph_is_not_asked():
 
 def test_a_straight_route_has_one_stretch_in_four_held_out_with_gaps_beside_it():
     lay = layout([[[float(n), 0.0] for n in range(960)]])
-    sides = [split_route(lay, SETTINGS).sides[id] for id in lay.ids]
+    sides = list(split_route(lay, SETTINGS).sides.values())
     held = np.array([side is Side.HELD_OUT for side in sides])
     stretches = held.reshape(-1, 30)
     assert (stretches.all(axis=1) | ~stretches.any(axis=1)).all(), "stretches are whole"

@@ -15,7 +15,7 @@ from pathlib import Path
 from vloc_ros.calibration.published_mining import Pair, Triplet
 from vloc_ros.calibration.tuples import TupleSet
 from vloc_ros.data.files import IMAGE_SUFFIXES, read_rows
-from vloc_ros.data.output import write_image, write_text
+from vloc_ros.data.output import output_folder, write_image, write_text
 from vloc_ros.errors import DataError, MapError
 from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.mapping.store import MapStore
@@ -130,22 +130,20 @@ def write_samples(
 
     Raises:
         MapError: a keyframe has no image, or the map is damaged.
-        DataError: the folder holds samples already, or cannot be written.
+        DataError: the folder is not empty, or cannot be written; nothing is left in it then.
     """
-    folder = Path(folder)
-    if (folder / IMAGES).exists():
-        raise DataError(f"{folder / IMAGES} exists already; choose another folder for the samples")
     numbers = {keyframe.id: number for number, keyframe in enumerate(store.keyframes())}
-    for id, number in numbers.items():
-        image = store.image(id)
-        if image is None:
-            raise MapError(f"the map {store.path} has no image of keyframe {id}, which the published calibrator needs")
-        write_image(folder / IMAGES / f"{number:09d}.png", image)
-    write_text(folder / NAMES, "".join(f"{number} {id}\n" for id, number in numbers.items()))
-    write_triplets(folder / TRIPLETS, triplets, numbers)
-    write_triplets(folder / FILTERED, triplets_of(filtered), numbers)
-    write_pairs(folder / INLIERS, inliers, numbers)
-    write_pairs(folder / OUTLIERS, outliers, numbers)
+    with output_folder(Path(folder)) as scratch:
+        for id, number in numbers.items():
+            image = store.image(id)
+            if image is None:
+                raise MapError(f"the map {store.path} has no image of keyframe {id}, which the published calibrator needs")
+            write_image(scratch / IMAGES / f"{number:09d}.png", image)
+        write_text(scratch / NAMES, "".join(f"{number} {id}\n" for id, number in numbers.items()))
+        write_triplets(scratch / TRIPLETS, triplets, numbers)
+        write_triplets(scratch / FILTERED, triplets_of(filtered), numbers)
+        write_pairs(scratch / INLIERS, inliers, numbers)
+        write_pairs(scratch / OUTLIERS, outliers, numbers)
     return numbers
 
 

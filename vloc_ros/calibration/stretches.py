@@ -156,8 +156,8 @@ def _near_held_out(
         near[[layout.row[id] for id in layout.within_path(layout.ids[row], settings.gap)]] = True
         near[_partner_rows(layout, partners, row)] = True
     if settings.radius > 0.0:
-        distance, _ = cKDTree(layout.positions[chosen]).query(layout.positions[rows], distance_upper_bound=settings.radius)
-        near[rows[np.isfinite(distance)]] = True
+        distance, _ = cKDTree(layout.positions[chosen]).query(layout.positions[rows])
+        near[rows[distance <= settings.radius]] = True
     return near & ~held
 
 

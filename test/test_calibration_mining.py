@@ -38,7 +38,7 @@ TRUTH = {k(row + 1): pose[:3, 3] for row, pose in enumerate(FIRST)} | {
     k(row + 1, 2): pose[:3, 3] for row, pose in enumerate(SECOND)
 }
 EXCLUSION = {"frames": 2, "path": 6.0, "distance": 6.0, "near_frames": 1, "near_path": 2.0}
-SETTINGS = from_dict(MiningSettings, {"negatives": 3, "attempts": 8, "exclusion": EXCLUSION})
+SETTINGS = from_dict(MiningSettings, {"negatives": 3, "attempts": 20, "exclusion": EXCLUSION})
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_labels_become_tuples_and_pairs_that_are_true(mined):
     assert len(inliers) >= 15 and len(outliers) >= 15
     weights = {(item.anchor, item.positive): item.weight for item in found.tuples.tuples}
     assert weights == {pair: inliers[pair].weight for pair in weights}
-    assert len(weights) + found.counts["without_negatives"] == len(inliers) and found.counts["without_negatives"] < 5
+    assert len(weights) + found.counts["without_negatives"] == len(inliers) and len(weights) >= 30
     for item in found.tuples.tuples:
         assert apart(item.anchor, item.positive) < 5.0 and 1 <= len(item.negatives) <= 3
         assert all(min(apart(n, item.anchor), apart(n, item.positive)) > 5.0 for n in item.negatives)
@@ -120,7 +120,7 @@ def test_negatives_are_the_hardest_that_geometry_tells_apart(mined):
             return True
 
         scores = vectors @ vectors[ids.index(item.anchor)]
-        ranked = [ids[row] for row in np.argsort(-scores, kind="stable") if is_far(ids[row])][:8]
+        ranked = [ids[row] for row in np.argsort(-scores, kind="stable") if is_far(ids[row])][:20]
         outcomes = {id: verifier.verify(min(id, item.anchor), max(id, item.anchor), 0.0) for id in ranked}
         unlike = [id for id, o in outcomes.items() if isinstance(o, Rejection) and o.inliers < 20]
         alike.update(rejected=len(unlike), matched=len(ranked) - len(unlike))

@@ -1,5 +1,6 @@
 """Training tuples in the map: replaced as a whole, withdrawn with a record, whole after kill -9, and older maps."""
 
+import json
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ from tuple_writer import KEYFRAMES, REVISION, mined
 
 import vloc_ros
 from vloc_ros.calibration.tuples import OutlierPair, TrainingTuple, TupleSet
-from vloc_ros.commands.common import rows
+from vloc_ros.cli import main
 from vloc_ros.errors import MapError
 from vloc_ros.mapping.closures import Closure, forget_closures, put_spatial_edges, replace_closures
 from vloc_ros.mapping.database import checksum
@@ -234,10 +235,13 @@ def test_a_map_of_the_second_schema_is_read_as_it_is_and_upgraded_for_writing(pa
     assert check_map(path) == [] and inspect_map(path).schema == 3
 
 
-def test_map_info_shows_the_counts(path):
-    info = inspect_map(path)
-    assert info.training == TupleCounts(2, 1, 0, 3)
-    assert "2, and 1 outlier pairs, of graph revision 3; 0 withdrawn" in rows([("training tuples", info.training)])
+def test_map_info_shows_the_counts(path, capsys):
+    assert inspect_map(path).training == TupleCounts(2, 1, 0, 3)
+    assert main(["map", "info", str(path)]) == 0
+    assert "2, and 1 outlier pairs, of graph revision 3; 0 withdrawn" in capsys.readouterr().out
+    assert main(["map", "info", str(path), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["training"]
+    assert shown == {"tuples": 2, "pairs": 1, "withdrawn": 0, "revision": 3}
 
 
 def test_kill_at_any_moment_leaves_one_of_the_two_sets(tmp_path):

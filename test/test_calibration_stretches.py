@@ -63,6 +63,18 @@ def test_a_straight_route_has_one_stretch_in_four_held_out_with_gaps_beside_it()
     assert [side is Side.GAP for side in sides] == (near & ~held).tolist()
 
 
+def test_who_has_seen_both_sides_is_used_by_neither_and_decides_nothing():
+    route = [[float(n), 0.0] for n in range(240)]
+    bare = replace(SETTINGS, {"radius": 0.0, "gap": 0.0})
+    alone = split_route(layout([route]), bare)
+    held, trained = alone.held_out[0], alone.training[0]
+    both, after, other = k(1, 2), k(2, 2), k(3, 2)
+    tracks = [route, [[900.0, 0.0], [901.0, 0.0], [902.0, 0.0]]]
+    split = split_route(layout(tracks, [(held, both), (trained, both), (both, after), (after, other), (held, other)]), bare)
+    assert [split.sides[id] for id in (both, after, other)] == [Side.GAP, Side.GAP, Side.HELD_OUT]
+    assert all(split.sides[id] is side for id, side in alone.sides.items())
+
+
 def test_the_split_follows_from_the_seed_alone():
     lay = layout(LAPS, PAIRS)
     splits = [split_route(lay, replace(SETTINGS, {"seed": seed})).sides for seed in (1, 1, 2, 3, 4)]

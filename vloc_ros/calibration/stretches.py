@@ -108,6 +108,7 @@ def split_route(layout: Layout, settings: StretchSettings, session: int | None =
         sides = {bool(held[other]) for other in seen if not mixed[other]}
         mixed[row] = len(sides) != 1
         held[row] = sides == {True}
+    # What shows a bit of both sides is used by neither, and decides nothing for those that come by later.
     gap = mixed | _near_held_out(layout, rows, held, settings)
     return Split({id: _side(component == layout.component[row], held[row], gap[row]) for row, id in enumerate(layout.ids)})
 

@@ -70,7 +70,7 @@ def test_who_has_seen_both_sides_is_used_by_neither_and_decides_nothing():
     held, trained = alone.held_out[0], alone.training[0]
     both, after, other = k(1, 2), k(2, 2), k(3, 2)
     tracks = [route, [[900.0, 0.0], [901.0, 0.0], [902.0, 0.0]]]
-    split = split_route(layout(tracks, [(held, both), (trained, both), (both, after), (after, other), (held, other)]), bare)
+    split = split_route(layout(tracks, [(held, both), (trained, both), (both, after), (both, other), (held, other)]), bare)
     assert [split.sides[id] for id in (both, after, other)] == [Side.GAP, Side.GAP, Side.HELD_OUT]
     assert all(split.sides[id] is side for id, side in alone.sides.items())
 

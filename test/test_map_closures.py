@@ -41,7 +41,8 @@ def path(tmp_path):
 def age(path):
     """Make a map one of schema version 1."""
     connection = sqlite3.connect(path)
-    for statement in ("DROP TABLE model_asset", "DROP TABLE taught_pose", "PRAGMA user_version = 1"):
+    newer = ("tuple_negative", "training_tuple", "outlier_pair", "withdrawn_tuple", "model_asset", "taught_pose")
+    for statement in (*(f"DROP TABLE {table}" for table in newer), "PRAGMA user_version = 1"):
         connection.execute(statement)
     connection.commit()
     connection.close()
@@ -172,7 +173,7 @@ def test_an_old_map_is_upgraded_when_it_is_opened_for_writing(path):
         put_model_asset(store, CARD, WORDS)
         forget_model(store, "vlad")
         assert contents(store) == before
-    assert version(path) == 2 and check_map(path) == []
+    assert version(path) == 3 and check_map(path) == []
 
 
 def test_an_upgrade_happens_wholly_or_not_at_all(path, monkeypatch):

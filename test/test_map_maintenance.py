@@ -23,7 +23,7 @@ def test_info_of_a_map(tmp_path):
         store.add_edge(Edge(KeyframeId(1, 2), KeyframeId(2, 2), EdgeKind.SPATIAL, np.eye(4), COVARIANCE))
     info = inspect_map(path)
     lengths = [sum(np.linalg.norm(pose(s, k + 1)[:3, 3] - pose(s, k)[:3, 3]) for k in range(1, 6)) for s in (1, 2)]
-    assert info.path == path and info.size_bytes == path.stat().st_size and info.schema == 2
+    assert info.path == path and info.size_bytes == path.stat().st_size and info.schema == 3
     assert info.camera == CAMERA and info.feature_name == "sift" and info.features == 60
     assert (info.keyframes, info.odometry_edges, info.spatial_edges, info.closures) == (12, 10, 1, 0)
     assert [session.length_m for session in info.sessions] == pytest.approx(lengths)

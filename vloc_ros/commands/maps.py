@@ -38,6 +38,8 @@ def register(subparsers: Subparsers) -> None:
 
 
 def _info(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from vloc_ros.mapping.inspection import inspect_map
 
     info = inspect_map(args.map)
@@ -54,6 +56,7 @@ def _info(args: argparse.Namespace) -> int:
         "odometry_edges": info.odometry_edges,
         "spatial_edges": info.spatial_edges,
         "closures": info.closures,
+        "training": asdict(info.training),
         "models": [card.name for card in info.models],
         "route_length_m": info.route_length_m,
         "bytes_per_keyframe": info.bytes_per_keyframe,
@@ -72,6 +75,7 @@ def _info(args: argparse.Namespace) -> int:
             ("keyframes", f"{info.keyframes} over {info.route_length_m:.1f} m"),
             *sessions,
             ("loop closures", f"{info.spatial_edges} measured, {info.closures} judged"),
+            ("training tuples", str(info.training)),
             ("described by", ", ".join(card.name for card in info.models) or "nothing yet"),
             ("kB per keyframe", parts),
         ]

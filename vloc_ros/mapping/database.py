@@ -59,7 +59,7 @@ def row_name(table: str, row: Sequence[Any]) -> str:
         part = "" if table == "keyframe" else f"the {table.replace('_', ' ')} of "
         return f"{part}keyframe s{row[0]}/k{row[1]}"
     if names[0] == "a_session":
-        return f"the {table} s{row[0]}/k{row[1]} to s{row[2]}/k{row[3]}"
+        return f"the {table.replace('_', ' ')} s{row[0]}/k{row[1]} to s{row[2]}/k{row[3]}"
     return f"the {table.replace('_', ' ')} entry {row[0]}"
 
 

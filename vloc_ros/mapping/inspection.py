@@ -14,6 +14,7 @@ from vloc_ros.mapping.keyframe import EdgeKind, Keyframe
 from vloc_ros.mapping.opening import side_files
 from vloc_ros.mapping.session import Session
 from vloc_ros.mapping.store import MapStore
+from vloc_ros.mapping.training_tuples import TupleCounts, tuple_counts
 
 _PARTS = {
     "keypoints": "SELECT total(length(points)) FROM features",
@@ -51,6 +52,7 @@ class MapInfo:
         camera, feature_name, feature_fingerprint: what its images and features are of.
         sessions: its sessions, by number.
         keyframes, odometry_edges, spatial_edges, closures: how many it has.
+        training: how many training tuples it has.
         features: mean number of features of a keyframe.
         models: what made its global descriptors.
         route_length_m: distance driven, summed over the sessions [m].
@@ -70,6 +72,7 @@ class MapInfo:
     odometry_edges: int
     spatial_edges: int
     closures: int
+    training: TupleCounts
     features: float
     models: tuple[ModelCard, ...]
     route_length_m: float
@@ -107,6 +110,7 @@ def inspect_map(path: Path) -> MapInfo:
             odometry_edges=edges.get(EdgeKind.ODOMETRY.value, 0),
             spatial_edges=edges.get(EdgeKind.SPATIAL.value, 0),
             closures=int(database.scalar("SELECT count(*) FROM closure")),
+            training=tuple_counts(store),
             features=float(database.scalar("SELECT total(count) FROM features")) / max(keyframes, 1),
             models=tuple(store.model_cards()),
             route_length_m=sum(info.length_m for info in sessions),

@@ -20,6 +20,7 @@ from vloc_ros.mapping.database import checksum, row_name
 from vloc_ros.mapping.keyframe import Edge, EdgeKind, Keyframe, KeyframeId
 from vloc_ros.mapping.rows import edge_of_row, keyframe_of_row
 from vloc_ros.mapping.store import MapStore
+from vloc_ros.mapping.training_tuples import damaged_tuples
 
 # Optimised poses differ from the odometry that joins them; a damaged pose or edge differs by far more than this.
 _TRANSLATION_TOLERANCE_M = 0.5
@@ -81,7 +82,7 @@ def _problems(store: MapStore) -> Iterator[Problem]:
     for edge in edges:
         yield from _edge(edge)
     yield from _descriptor_kinds(store)
-    for text in (*damaged_closures(store.database.rows("closure")), *damaged_assets(store)):
+    for text in (*damaged_closures(store.database.rows("closure")), *damaged_assets(store), *damaged_tuples(store)):
         yield Problem(text)
     odometry = {(edge.a, edge.b): edge for edge in edges if edge.kind is EdgeKind.ODOMETRY}
     for session in store.sessions():

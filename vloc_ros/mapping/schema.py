@@ -10,7 +10,7 @@ import sqlite3
 
 APPLICATION_ID = 0x564C4F43
 """``PRAGMA application_id`` of a map: the letters VLOC."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """``PRAGMA user_version`` that this release writes, and the newest that it reads."""
 
 _KEY = "session INTEGER NOT NULL, keyframe INTEGER NOT NULL"
@@ -59,7 +59,26 @@ _VERSION_2 = (
     f" PRIMARY KEY (session, keyframe), {_OF_KEYFRAME}) WITHOUT ROWID",
 )
 
-ADDED = {1: _VERSION_1, 2: _VERSION_2}
+_VERSION_3 = (
+    # What place recognition is tuned with, mined from the closures; a is the anchor or query, b the positive or negative.
+    f"CREATE TABLE training_tuple ({_PAIR}, weight REAL NOT NULL, graph_revision INTEGER NOT NULL, origin TEXT NOT NULL,"
+    f" crc INTEGER NOT NULL, PRIMARY KEY (a_session, a_keyframe, b_session, b_keyframe), {_OF_PAIR})",
+    # The negatives of a tuple; pruning a keyframe takes it out of the tuples that only have it as one of these.
+    f"CREATE TABLE tuple_negative ({_PAIR}, rank INTEGER NOT NULL, {_KEY}, crc INTEGER NOT NULL,"
+    " PRIMARY KEY (a_session, a_keyframe, b_session, b_keyframe, rank),"
+    " FOREIGN KEY (a_session, a_keyframe, b_session, b_keyframe)"
+    " REFERENCES training_tuple (a_session, a_keyframe, b_session, b_keyframe) ON DELETE CASCADE,"
+    f" {_OF_KEYFRAME})",
+    "CREATE INDEX tuple_negative_keyframe ON tuple_negative (session, keyframe)",
+    f"CREATE TABLE outlier_pair ({_PAIR}, weight REAL NOT NULL, graph_revision INTEGER NOT NULL, origin TEXT NOT NULL,"
+    f" crc INTEGER NOT NULL, PRIMARY KEY (a_session, a_keyframe, b_session, b_keyframe), {_OF_PAIR})",
+    # Tuples and pairs (kind) that were mined once and no longer hold, with the revisions of the graph that said so.
+    f"CREATE TABLE withdrawn_tuple ({_PAIR}, kind TEXT NOT NULL, mined_revision INTEGER NOT NULL,"
+    " withdrawn_revision INTEGER NOT NULL, reason TEXT NOT NULL, crc INTEGER NOT NULL,"
+    f" PRIMARY KEY (a_session, a_keyframe, b_session, b_keyframe, kind), {_OF_PAIR})",
+)
+
+ADDED = {1: _VERSION_1, 2: _VERSION_2, 3: _VERSION_3}
 """What each version added; nothing is ever taken away, so an old map is read as it is and upgraded by what it lacks."""
 
 

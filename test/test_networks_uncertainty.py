@@ -12,8 +12,8 @@ from network_samples import place
 torch = pytest.importorskip("torch", reason="torch is not installed (requirements/torch.txt)")
 
 from vloc_ros.data.weights import card_path  # noqa: E402
-from vloc_ros.errors import ConfigError, WeightsError  # noqa: E402
-from vloc_ros.networks import Backbone, NetworkKind  # noqa: E402
+from vloc_ros.errors import ConfigError, DataError, WeightsError  # noqa: E402
+from vloc_ros.networks import Backbone, NetworkKind, preprocess  # noqa: E402
 from vloc_ros.networks.files import load_network, save_network  # noqa: E402
 from vloc_ros.networks.freezing import LearnedPart, freeze  # noqa: E402
 from vloc_ros.networks.network import (  # noqa: E402
@@ -22,8 +22,10 @@ from vloc_ros.networks.network import (  # noqa: E402
     describe_with_variance,
     make_network,
     random_network,
+    tensors_of,
 )
 from vloc_ros.networks.uncertainty import VarianceHead  # noqa: E402
+from vloc_ros.networks.variance import with_variance  # noqa: E402
 from vloc_ros.networks.vit import Attention, Block, VisionTransformer  # noqa: E402
 from vloc_ros.networks.whitening import learn_whitening  # noqa: E402
 from vloc_ros.retrieval import View, create_descriptor  # noqa: E402
@@ -38,6 +40,15 @@ def weights(module) -> int:
 @pytest.fixture(scope="module")
 def mobilenet() -> UncertaintyNetwork:
     return random_network(NetworkKind.UNCERTAINTY, Backbone.MOBILENETV3, seed=4)
+
+
+@pytest.fixture(scope="module")
+def opinionated() -> UncertaintyNetwork:
+    """One whose variances differ from image to image."""
+    network = random_network(NetworkKind.UNCERTAINTY, Backbone.MOBILENETV3, seed=4)
+    torch.nn.init.normal_(network.variance.fc[1].weight, std=0.01, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.zeros_(network.variance.fc[1].bias)
+    return network
 
 
 # --- heads
@@ -65,24 +76,51 @@ def test_the_variance_is_what_it_is_defined_as():
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_a_batch_says_what_each_image_says_alone(mobilenet, count):
+def test_a_batch_says_what_each_image_says_alone(opinionated, count):
     """Defect M9: normalised over the batch, several images would share one unit length."""
     images = torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        together = mobilenet(images)
-        alone = [mobilenet(image[None]) for image in images]
+        together = opinionated(images)
+        alone = [opinionated(image[None]) for image in images]
     assert together.mean.shape == (count, 255) and together.variance.shape == (count,)
+    assert count == 1 or together.variance.std() > 1e-5, "the images must differ"
     torch.testing.assert_close(together.mean, torch.cat([one.mean for one in alone]), atol=1e-5, rtol=0.0)
     torch.testing.assert_close(together.variance, torch.cat([one.variance for one in alone]), atol=0.0, rtol=1e-4)
     torch.testing.assert_close(together.mean.norm(dim=1), torch.ones(count), atol=1e-5, rtol=0.0)
 
 
-def test_a_random_network_starts_near_its_prior_with_the_descriptors_of_gem(mobilenet):
+def test_a_random_network_starts_at_its_prior_with_the_descriptors_of_gem(mobilenet):
     means, variances = describe_with_variance(mobilenet, IMAGES)
-    assert ((variances > 0.2 / 256) & (variances < 5.0 / 256)).all() and len(set(variances.tolist())) == 3
+    np.testing.assert_allclose(variances, 1.0 / 256, rtol=1e-5)
     gem = random_network(NetworkKind.GEM, Backbone.MOBILENETV3, seed=4)
     assert np.array_equal(describe_images(gem, IMAGES), means)
     assert describe_with_variance(gem, IMAGES)[1] is None
+
+
+@pytest.mark.parametrize("backbone", [Backbone.MOBILENETV3, Backbone.VGG16])
+def test_a_gem_network_gets_a_variance_head_and_keeps_its_descriptors(backbone):
+    """Whatever the size of what comes in, the head sees numbers around 1."""
+    gem = random_network(NetworkKind.GEM, backbone, seed=4)
+    torch.nn.init.normal_(gem.pool.fc.bias, generator=torch.Generator().manual_seed(0))
+    before = tensors_of(gem)
+    made = with_variance(gem, IMAGES)
+    means, variances = describe_with_variance(made, IMAGES)
+    np.testing.assert_allclose(means, describe_images(gem, IMAGES), atol=1e-5)
+    np.testing.assert_allclose(variances, 1.0 / backbone.channels, rtol=1e-5)
+    with torch.inference_mode():
+        pooled = made.variance.gem(made.encoder(torch.from_numpy(preprocess(IMAGES))))
+    assert pooled.square().mean().item() == pytest.approx(1.0, rel=1e-3)
+    assert all(np.array_equal(before[name], tensor) for name, tensor in tensors_of(gem).items())
+
+
+def test_a_variance_head_needs_the_right_network_and_images(mobilenet):
+    gem = random_network(NetworkKind.GEM, Backbone.MOBILENETV3)
+    with pytest.raises(ConfigError, match="needs a network of gem without whitening below it, not of uncertainty"):
+        with_variance(mobilenet, IMAGES)
+    with pytest.raises(ConfigError, match="not of gem with a whitening"):
+        with_variance(make_network(NetworkKind.GEM, Backbone.MOBILENETV3, 8), IMAGES)
+    with pytest.raises(DataError, match="sees nothing in 0 images"):
+        with_variance(gem, [])
 
 
 def test_there_are_only_the_networks_that_make_sense(mobilenet):
@@ -97,13 +135,13 @@ def test_there_are_only_the_networks_that_make_sense(mobilenet):
 # --- files
 
 
-def test_it_survives_its_file_and_is_a_descriptor(mobilenet, tmp_path):
+def test_it_survives_its_file_and_is_a_descriptor(opinionated, tmp_path):
     path = tmp_path / "site.safetensors"
-    card = save_network(path, mobilenet, "nothing")
+    card = save_network(path, opinionated, "nothing")
     assert (card.network, card.backbone, card.dimension) == ("uncertainty", "mobilenetv3", 255)
     loaded, _ = load_network(path)
     assert isinstance(loaded, UncertaintyNetwork) and not loaded.training
-    expected = describe_with_variance(mobilenet, IMAGES)
+    expected = describe_with_variance(opinionated, IMAGES)
     found = create_descriptor(str(path)).describe_with_variance([View(image=image) for image in IMAGES])
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
 
@@ -128,7 +166,7 @@ def test_a_card_of_another_network_is_refused(mobilenet, tmp_path, change, words
 
 
 def test_vit_has_as_many_weights_as_its_table_says():
-    """Patches, class token, positions, twelve blocks, normalisation; the published 22 million are with a classifier of 1000 classes."""
+    """Patches, class token, positions, twelve blocks, normalisation; published as 22 million with a classifier."""
     with torch.device("meta"):
         network = VisionTransformer()
     width = 384

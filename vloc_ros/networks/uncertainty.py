@@ -37,10 +37,9 @@ class VarianceHead(nn.Module):
         return functional.softplus(self.fc(self.gem(x))).squeeze(1)
 
     def start_at(self, variance: float, generator: torch.Generator) -> None:
-        """Random weights that give about this variance for every image, so that a training starts where its prior is."""
+        """Random weights that give this variance for every image, so that a training starts where its prior is."""
         first, last = self.fc
-        deviation = first.weight.shape[1] ** -0.5  # keeps the length of what passes, on average
-        nn.init.normal_(first.weight, std=deviation, generator=generator)
-        nn.init.normal_(last.weight, std=0.1 * deviation, generator=generator)
+        nn.init.normal_(first.weight, std=first.weight.shape[1] ** -0.5, generator=generator)  # keeps the length of what passes
         nn.init.zeros_(first.bias)
+        nn.init.zeros_(last.weight)
         nn.init.constant_(last.bias, math.log(math.expm1(variance)))

@@ -109,7 +109,9 @@ def test_a_gem_network_gets_a_variance_head_and_keeps_its_descriptors(backbone):
     np.testing.assert_allclose(variances, 1.0 / backbone.channels, rtol=1e-5)
     with torch.inference_mode():
         pooled = made.variance.gem(made.encoder(torch.from_numpy(preprocess(IMAGES))))
+        hidden = made.variance.fc[0](pooled)
     assert pooled.square().mean().item() == pytest.approx(1.0, rel=1e-3)
+    assert hidden.mean(0).abs().max() < 1e-3 < hidden.std(0).mean(), "what all images share is gone, what parts them is not"
     assert all(np.array_equal(before[name], tensor) for name, tensor in tensors_of(gem).items())
 
 

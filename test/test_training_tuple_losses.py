@@ -104,8 +104,12 @@ def test_the_published_loss_of_outliers_is_minus_torch_mse():
 VARIANCES = (0.02, 0.05, 0.01)
 
 
-def normals(size: int = 6, variances: tuple[float, float, float] = VARIANCES) -> list[Described]:
-    return [Described(unit(1, size, seed=5 + i), torch.full((1,), v, dtype=torch.float64)) for i, v in enumerate(variances)]
+def normals(size: int = 6) -> list[Described]:
+    """Anchor, positive and negative, the last a little farther than the second."""
+    means = torch.zeros(3, 1, size, dtype=torch.float64)
+    for number, angle in enumerate((0.0, 0.9, 1.1)):
+        means[number, 0, 0], means[number, 0, number + 1] = math.cos(angle), math.sin(angle)
+    return [Described(mean, torch.full((1,), v, dtype=torch.float64)) for mean, v in zip(means, VARIANCES, strict=True)]
 
 
 def loss_of(anchor: Described, positive: Described, negative: Described, **options) -> torch.Tensor:
@@ -216,7 +220,9 @@ def test_gradients_are_those_of_finite_differences():
 def test_the_divergence_from_the_prior_is_that_of_torch(size):
     mean, variance, prior = unit(3, size), torch.tensor([0.001, 0.002, 0.5], dtype=torch.float64), 1.0 / (size + 1)
     normal = torch.distributions.Normal(mean, variance.sqrt()[:, None].expand_as(mean))
-    expected = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, math.sqrt(prior))).sum(1)
+    expected = torch.distributions.kl_divergence(normal, torch.distributions.Normal(torch.zeros_like(mean), math.sqrt(prior))).sum(
+        1
+    )
     torch.testing.assert_close(kl_to_prior(Described(mean, variance), prior), expected)
 
 
@@ -234,7 +240,9 @@ def test_the_divergence_from_the_widened_prior_is_zero_at_ten_priors_alone():
     assert found[3].item() == pytest.approx(0.0, abs=1e-15) and (found[[0, 1, 2, 4, 5]] > 1e-4).all()
     assert found[1].item() == pytest.approx(0.5 * (0.1 - 1.0 + math.log(10.0)))
     normal = torch.distributions.Normal(torch.zeros(6, dtype=torch.float64), values.sqrt())
-    expected = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, math.sqrt(10.0 * prior)))
+    expected = torch.distributions.kl_divergence(
+        normal, torch.distributions.Normal(torch.zeros(6, dtype=torch.float64), math.sqrt(10.0 * prior))
+    )
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
 
 

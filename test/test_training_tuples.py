@@ -168,7 +168,7 @@ def test_the_loss_of_variances_is_bayesian_and_stays_near_the_prior(given):
         a, p, ns = rows_of(batch, number)
         present = torch.ones(1, len(ns), dtype=torch.bool)
         divergences.append(kl_to_prior(at([a]), prior) + kl_to_prior(at([p]), prior) + kl_to_prior(at(ns), prior).mean())
-        one = bayesian_triplet(at([a]), at([p]), at([ns]), present) + 0.01 * divergences[-1]
+        one = bayesian_triplet(at([a]), at([p]), at(torch.tensor([ns])), present) + 0.01 * divergences[-1]
         expected += weight * one.item()
     for q, o in zip(batch.queries, batch.others, strict=True):
         expected += 2.0 * kl_to_widened(network.variances[[q, o]], prior).mean().item()
@@ -319,7 +319,7 @@ def test_the_margin_loss_is_the_one_that_is_configured(given):
     a, p, ns = rows_of(batch, 2)
     m = network.means.detach()
     present = torch.ones(1, len(ns), dtype=torch.bool)
-    wide, _ = triplet_margin(m[[a]], m[[p]], m[[ns]], present, margin=1.0)
+    wide, _ = triplet_margin(m[[a]], m[[p]], m[torch.tensor([ns])], present, margin=1.0)
     only = batch._replace(anchors=batch.anchors[2:], positives=batch.positives[2:], negatives=batch.negatives[2:])
     only = only._replace(weights=batch.weights[2:], queries=batch.queries[:0], others=batch.others[:0])
     loss, _ = TripletObjective(TripletSettings(margin=1.0))(network, only._replace(pair_weights=batch.pair_weights[:0]), 0)

@@ -153,9 +153,9 @@ def test_the_gap_has_the_moments_of_samples(drawn):
 def test_the_loss_is_the_probability_of_samples(drawn, published, limit):
     """The one approximation is that tau is normal, which it is not quite: some percent."""
     found = math.exp(-loss_of(*normals(), published_sign=published).item())
-    assert found == pytest.approx(float((drawn < limit).double().mean()), abs=0.02)
+    assert found == pytest.approx(float((drawn < limit).double().mean()), abs=0.03)
     other = math.exp(-loss_of(*normals(), published_sign=not published).item())
-    assert abs(found - other) > 0.03, "the samples must tell the two signs apart"
+    assert abs(found - other) > 0.1, "the samples must tell the two signs apart"
 
 
 def test_the_margin_is_asked_for_and_not_forgiven():

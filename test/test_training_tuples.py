@@ -143,7 +143,7 @@ def rows_of(batch, number: int) -> tuple[int, int, list[int]]:
 def test_the_loss_of_descriptors_is_a_weighted_mean_over_tuples_and_pairs(given):
     batch, network = given
     loss, terms = TripletObjective(TripletSettings(outlier_weight=3.0, outliers=OutlierLoss.MEAN_SQUARE))(network, batch, 0)
-    m = network.means
+    m = network.means.detach()
     tuples = []
     for number in range(3):
         a, p, ns = rows_of(batch, number)
@@ -171,7 +171,7 @@ def test_the_loss_of_variances_is_bayesian_and_stays_near_the_prior(given):
         one = bayesian_triplet(at([a]), at([p]), at(torch.tensor([ns])), present) + 0.01 * divergences[-1]
         expected += weight * one.item()
     for q, o in zip(batch.queries, batch.others, strict=True):
-        expected += 2.0 * kl_to_widened(network.variances[[q, o]], prior).mean().item()
+        expected += 2.0 * kl_to_widened(network.variances[torch.stack([q, o])], prior).mean().item()
     assert loss.item() == pytest.approx(expected / 5, rel=1e-4)
     assert terms["prior"] == pytest.approx(float(torch.stack(divergences).mean()), rel=1e-4)
 
@@ -281,6 +281,10 @@ def train(folder: Path, objective, epochs: int, seed: int = 0, **changes: object
         return training.run(), training
 
 
+LIVELY = {"learning_rate": 0.05, "gradient_clip": 1.0}
+"""For few steps. Without clipping, a variance that shoots over makes a loss of thousands and the next step overflows."""
+
+
 @pytest.fixture
 def undrawn(monkeypatch):
     """To draw curves takes as long as so small a training itself."""
@@ -296,22 +300,22 @@ def small_collate(items, image_of):
 @pytest.mark.parametrize("objective", [TripletObjective(), UncertaintyObjective()], ids=["triplet", "uncertainty"])
 def test_the_loop_learns_from_tuples_and_goes_on_exactly(tmp_path, undrawn, objective):
     """Nothing of the loop knows of tuples: with SGD, too, a run that went on equals one that never stopped."""
-    outcome, whole = train(tmp_path / "whole", objective, 8, learning_rate=0.02)
+    outcome, whole = train(tmp_path / "whole", objective, 8, **LIVELY)
     rows = whole.state.history
     assert outcome.steps == 16 and rows[-1]["loss"] < 0.9 * rows[0]["loss"]
-    train(tmp_path / "parts", objective, 3, learning_rate=0.02)
-    _, parts = train(tmp_path / "parts", objective, 8, seed=1, learning_rate=0.02)
+    train(tmp_path / "parts", objective, 3, **LIVELY)
+    _, parts = train(tmp_path / "parts", objective, 8, seed=1, **LIVELY)
     assert parts.resumed
     ours, theirs = (checkpoint.read(tmp_path / name).tensors for name in ("whole", "parts"))
     assert any(name.endswith("momentum_buffer") for name in ours) and ours.keys() == theirs.keys()
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
-def test_outlier_pairs_get_uncertain_and_tuples_do_not(tmp_path, undrawn):
-    _, trained = train(tmp_path, UncertaintyObjective(), 30, learning_rate=0.05)
-    last = trained.state.history[-1]
-    assert last["outlier_variance"] > 1.5 * last["variance"]
-    assert last["outlier"] < 0.5 * trained.state.history[0]["outlier"]
+def test_outlier_pairs_get_more_uncertain_than_tuples(tmp_path, undrawn):
+    _, trained = train(tmp_path, UncertaintyObjective(UncertaintySettings(prior_weight=0.01)), 20, **LIVELY)
+    first, last = trained.state.history[0], trained.state.history[-1]
+    assert last["outlier_variance"] > 1.4 * last["variance"] and last["outlier_variance"] > 3.0
+    assert last["outlier"] < 0.3 * first["outlier"] and last["bayesian"] < 0.1 * first["bayesian"]
 
 
 def test_the_margin_loss_is_the_one_that_is_configured(given):

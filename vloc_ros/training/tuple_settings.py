@@ -58,4 +58,8 @@ _COMMON: dict[str, Any] = {
 PUBLISHED_TRIPLET: dict[str, Any] = _COMMON | {"batch": 4}
 """Settings of the loop that were published for the calibration of descriptors (source_systems 2.1, 2.3)."""
 PUBLISHED_UNCERTAINTY: dict[str, Any] = _COMMON | {"batch": 16}
-"""And for the training of variances."""
+"""And for the training of variances.
+
+Nothing is clipped here, as published. Its losses have no bound where a small variance is wrong, and one step too far makes the next
+ones overflow: on a robot, take this with ``gradient_clip`` 1.
+"""

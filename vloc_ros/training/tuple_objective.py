@@ -56,8 +56,8 @@ class _TupleObjective(ABC, Generic[N]):
         terms: dict[str, float] = {}
         if len(batch.anchors):
             present = batch.negatives >= 0
-            parts = (_rows(described, rows) for rows in (batch.anchors, batch.positives, batch.negatives.clamp(min=0)))
-            part = self._of_tuples(network, *parts, present)
+            anchor, positive = _rows(described, batch.anchors), _rows(described, batch.positives)
+            part = self._of_tuples(network, anchor, positive, _rows(described, batch.negatives.clamp(min=0)), present)
             total = total + (part.losses * batch.weights).sum()
             terms |= {name: float(values.detach().mean()) for name, values in part.terms.items()}
         if len(batch.queries):

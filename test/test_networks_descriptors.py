@@ -18,7 +18,15 @@ from vloc_ros.networks.availability import require_torch
 from vloc_ros.retrieval import View, create_descriptor, descriptors
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = {"netvlad": 32_768, "netvlad_mobilenetv3": 16_384, "gem": 511, "gem_mobilenetv3": 255}
+NAMES = {
+    "netvlad": 32_768,
+    "netvlad_mobilenetv3": 16_384,
+    "gem": 511,
+    "gem_mobilenetv3": 255,
+    "uncertainty": 511,
+    "uncertainty_mobilenetv3": 255,
+    "vit_small": 384,
+}
 
 
 @pytest.fixture
@@ -43,6 +51,14 @@ def test_a_descriptor_keeps_the_contract(torch, name, dimension):
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), [1.0, 1.0, 0.0], atol=1e-5)
     np.testing.assert_allclose(descriptor.describe(views[1]), together[1], atol=1e-4)
     assert descriptor.describe_many([]).shape == (0, dimension)
+    again, variance = descriptor.describe_with_variance(views)
+    assert np.array_equal(again, together)
+    if name.startswith("uncertainty"):
+        assert variance.shape == (3,) and variance.dtype == np.float32
+        assert (variance[:2] > 0.0).all() and np.isfinite(variance[:2]).all() and variance[2] == np.inf
+        assert descriptor.describe_with_variance([])[1].shape == (0,)
+    else:
+        assert variance is None
     with pytest.raises(DataError, match=f"'{name}' needs the image"):
         descriptor.describe(View())
 
@@ -57,7 +73,7 @@ def test_equal_weights_have_equal_cards(torch):
     assert GemMobileNetV3.random(seed=1).card.sha256 != GemMobileNetV3.random().card.sha256
 
 
-@pytest.mark.parametrize("kind", list(NetworkKind))
+@pytest.mark.parametrize("kind", [NetworkKind.NETVLAD, NetworkKind.GEM, NetworkKind.UNCERTAINTY])
 def test_a_file_of_weights_is_a_descriptor(torch, kind, tmp_path):
     from vloc_ros.networks.files import save_network
     from vloc_ros.networks.network import random_network

@@ -19,13 +19,16 @@ _INFO = """
   vloc weights info models/unet.safetensors"""
 _IMPORT = """
   vloc weights import network_multiseason_layer16.pth --as unet --out models/utias16.safetensors       local features of U
-  vloc weights import checkpoint.pth.tar --as netvlad --backbone vgg16 --out models/pitts.safetensors   descriptors of images"""
+  vloc weights import checkpoint.pth.tar --as netvlad --backbone vgg16 --out models/pitts.safetensors   descriptors of images
+  vloc weights import checkpoint.pth.tar --as uncertainty --backbone mobilenetv3 --out models/u.safetensors   and their variances
+  vloc weights import vit_small.safetensors --as barebone --backbone vit_small --out models/vit.safetensors"""
 _INIT = """
   vloc weights init netvlad --images site.vloc --out models/site.safetensors
   vloc weights init netvlad --from models/pitts.safetensors --images photos/ --pca 256 --out models/pitts_256.safetensors"""
 _EXAMPLES = _LIST.rpartition("\n")[0] + _INFO + _IMPORT + _INIT
 _KINDS = ["netvlad", "gem"]
 _BACKBONES = ["vgg16", "mobilenetv3"]
+_IMPORTED = [*_KINDS, "uncertainty", "barebone", "unet"]
 
 
 def register(subparsers: Subparsers) -> None:
@@ -47,9 +50,12 @@ def register(subparsers: Subparsers) -> None:
 
 def _add_import(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("file", type=Path, metavar="FILE", help="check point of torch.save, or *.safetensors")
-    sub.add_argument("--as", dest="kind", required=True, choices=[*_KINDS, "unet"], help="which network to make of it")
+    sub.add_argument("--as", dest="kind", required=True, choices=_IMPORTED, help="which network to make of it")
     sub.add_argument(
-        "--backbone", choices=_BACKBONES, default="vgg16", help="of netvlad and gem: what is below it (default: vgg16)"
+        "--backbone",
+        choices=[*_BACKBONES, "vit_small"],
+        default="vgg16",
+        help="what is below it (default: vgg16); barebone goes with vit_small alone, unet with none",
     )
     sub.add_argument("--out", type=Path, required=True, help="file to write, *.safetensors; the card is put beside it")
     sub.add_argument("--trained-on", default="", help="what it was trained on, for its card")

@@ -34,8 +34,8 @@ class WeightsCard:
 
     Attributes:
         name: name of the model, under which maps keep its descriptors.
-        network: kind of network: ``netvlad`` or ``gem``, or one of :data:`LOCAL_NETWORKS`.
-        backbone: what is below it, ``vgg16`` or ``mobilenetv3``; of local features how wide it is, ``width 24``.
+        network: kind of network: ``netvlad``, ``gem``, ``uncertainty`` or ``barebone``, or one of :data:`LOCAL_NETWORKS`.
+        backbone: what is below it, ``vgg16``, ``mobilenetv3`` or ``vit_small``; of local features how wide it is, ``width 24``.
         dimension: length of its descriptors.
         sha256: hash of the weights, of :func:`hash_of`.
         preprocessing: how images are prepared for it.

@@ -3,7 +3,7 @@
 Importing this package does not import torch: its modules do, when a network is built.
 """
 
-from vloc_ros.networks.names import Backbone, NetworkKind
+from vloc_ros.networks.names import Backbone, NetworkKind, backbones_of
 from vloc_ros.networks.preprocessing import INPUT_SIZE, PREPROCESSING, preprocess
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "PREPROCESSING",
     "Backbone",
     "NetworkKind",
+    "backbones_of",
     "preprocess",
 ]

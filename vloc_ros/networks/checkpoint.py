@@ -4,7 +4,8 @@ Layouts that are understood, each with or without the ``module.`` of parallel tr
 
 - NetVLAD-pytorch and the calibrator of system M: ``encoder.N.weight``, ``pool.conv.weight``, ``pool.centroids``, and a
   whitening ``WPCA.0.weight``; MobileNetV3 as ``encoder.0.N...`` with its projection in ``encoder.1.weight``.
-- torchvision's classifiers: ``features.N...``; ``classifier...`` is left out.
+- torchvision's classifiers: ``features.N...``; ``classifier...`` is left out. timm's ViT: ``blocks.N...``; ``head...`` is left out.
+- a backbone of one of these below any other name, and the heads of system M by their shapes, see :mod:`.recognition`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from vloc_ros.data.weights import SUFFIX, read_tensors
 from vloc_ros.errors import WeightsError
 from vloc_ros.networks.files import require_fit, some
 from vloc_ros.networks.names import Backbone, NetworkKind
-from vloc_ros.networks.network import PlaceNetwork, load_tensors, random_network, tensors_of
+from vloc_ros.networks.network import PlaceNetwork, load_tensors, make_network, random_network, tensors_of
+from vloc_ros.networks.recognition import with_known_backbone, with_known_heads
 
 # Scores beside the weights are often numpy scalars, under the name of numpy 1 or 2; making one runs no code.
 _SCALAR = np.float64(0.0).__reduce__()[0]
@@ -45,7 +47,11 @@ _RENAMED = {
         (r"encoder\.1\.(weight|bias)", r"encoder.project.\1"),
         (r"encoder\.0\.(\d+\..+)", r"encoder.features.\1"),
     ),
+    Backbone.VIT_SMALL: _COMMON,
 }
+_CLASSIFIERS = ("classifier.", "head.")
+_GROUPS = ("encoder.project", "pool", "variance")
+_WITH_HEADS = (NetworkKind.GEM, NetworkKind.UNCERTAINTY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,8 @@ class Imported:
 def import_checkpoint(path: Path, kind: NetworkKind, backbone: Backbone, seed: int = 0) -> Imported:
     """Read a published check point as a network.
 
-    The backbone must be there, whole. What a classifier of ImageNet does not have, pooling and projection, is random then.
+    The backbone must be there, whole. What a classifier of ImageNet does not have, pooling and projection, is random then, and
+    so is the variance head that a GeM network does not have.
 
     Args:
         path: a file of ``torch.save``, or of safetensors.
@@ -73,18 +80,21 @@ def import_checkpoint(path: Path, kind: NetworkKind, backbone: Backbone, seed: i
         seed: of what is random.
 
     Raises:
+        ConfigError: there is no such network.
         WeightsError: the file cannot be read, holds code, or is not of this network; the text says what is wrong.
     """
-    given = renamed(read_checkpoint(path), backbone)
     random = random_network(kind, backbone, seed)
+    given = renamed(read_checkpoint(path), backbone)
+    if kind in _WITH_HEADS:
+        given = with_known_heads(given, backbone.channels, path)
     tensors: dict[str, NDArray[np.float32]] = tensors_of(random)
-    groups = [name for name in ("encoder.project", "pool") if any(known.startswith(name + ".") for known in tensors)]
+    if not any(name.startswith("encoder.") and name in tensors for name in given):
+        raise WeightsError(f"{path} holds no weights of {backbone.value}: it has {some(list(given)) or 'none at all'}")
+    groups = [name for name in _GROUPS if any(known.startswith(name + ".") for known in tensors)]
     absent = tuple(group for group in groups if not any(name.startswith(group + ".") for name in given))
     kept = {name: tensor for name, tensor in tensors.items() if name.startswith(tuple(f"{group}." for group in absent))}
-    if not any(name.startswith("encoder.features.") for name in given):
-        raise WeightsError(f"{path} holds no weights of {backbone.value}: it has {some(list(given)) or 'none at all'}")
-    whitened = _whitening(given, path, random.pooled_dimension)
-    network = PlaceNetwork(kind, backbone, whitened)
+    whitened = 0 if kind is NetworkKind.UNCERTAINTY else _whitening(given, path, random.pooled_dimension)
+    network = make_network(kind, backbone, whitened)
     require_fit(network, kept | given, path)
     load_tensors(network, kept | given)
     return Imported(network, absent)
@@ -103,13 +113,13 @@ def _whitening(given: dict[str, NDArray[np.float32]], path: Path, pooled: int) -
 
 def renamed(tensors: Mapping[str, NDArray[np.float32]], backbone: Backbone) -> dict[str, NDArray[np.float32]]:
     """The tensors under our names, without classifier and counters; what has no rule keeps its name."""
+    plain = {".".join(part for part in name.split(".") if part != "module"): tensor for name, tensor in tensors.items()}
+    left_out = _CLASSIFIERS if backbone is Backbone.VIT_SMALL else _CLASSIFIERS[:1]
+    kept = {name: t for name, t in plain.items() if not name.startswith(left_out) and not name.endswith("num_batches_tracked")}
     result = {}
-    for name, tensor in tensors.items():
-        plain = ".".join(part for part in name.split(".") if part != "module")
-        if plain.startswith("classifier.") or plain.endswith("num_batches_tracked"):
-            continue
-        matching = (re.sub(f"^{pattern}$", new, plain) for pattern, new in _RENAMED[backbone] if re.fullmatch(pattern, plain))
-        result[next(matching, plain)] = tensor
+    for name, tensor in with_known_backbone(kept, backbone).items():
+        matching = (re.sub(f"^{pattern}$", new, name) for pattern, new in _RENAMED[backbone] if re.fullmatch(pattern, name))
+        result[next(matching, name)] = tensor
     return result
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.weights import WeightsCard, hash_of, load_weights, save_weights
-from vloc_ros.errors import WeightsError
+from vloc_ros.errors import ConfigError, WeightsError
 from vloc_ros.networks.names import Backbone, NetworkKind
-from vloc_ros.networks.network import PlaceNetwork, load_tensors, tensors_of
+from vloc_ros.networks.network import PlaceNetwork, load_tensors, make_network, tensors_of
 from vloc_ros.networks.preprocessing import PREPROCESSING
 
 E = TypeVar("E", bound=Enum)
@@ -35,7 +35,10 @@ def load_network(path: Path) -> tuple[PlaceNetwork, WeightsCard]:
         )
     whitening = tensors.get("whitening.weight")
     whitened = len(whitening) if whitening is not None and whitening.ndim == 2 else 0
-    network = PlaceNetwork(kind, backbone, whitened)
+    try:
+        network = make_network(kind, backbone, whitened)
+    except ConfigError as error:
+        raise WeightsError(f"{path} cannot be used: {error}") from error
     require_fit(network, tensors, path)
     if network.dimension != card.dimension:
         raise WeightsError(f"{path} makes descriptors of {network.dimension} elements and its card says {card.dimension}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
 from vloc_ros.errors import DataError
-from vloc_ros.networks.network import PlaceNetwork, describe_images, load_tensors, tensors_of
+from vloc_ros.networks.network import PlaceNetwork, describe_images, load_tensors, make_network, tensors_of
 
 # Components of less than this part of the largest variance are noise, which whitening would blow up.
 _SMALLEST_VARIANCE = 1e-6
@@ -25,6 +25,7 @@ def learn_whitening(network: PlaceNetwork, images: Sequence[Image], dimension: i
         dimension: number of elements to keep.
 
     Raises:
+        ConfigError: networks of this kind have no whitening.
         DataError: there are too few images, or too many of them are alike.
     """
     if not 0 < dimension <= network.pooled_dimension:
@@ -34,11 +35,10 @@ def learn_whitening(network: PlaceNetwork, images: Sequence[Image], dimension: i
             f"{dimension} principal components need at least {dimension + 1} images and there are {len(images)}: "
             "give more images, or ask for fewer components"
         )
-    plain = PlaceNetwork(network.kind, network.backbone)
+    whitened, plain = (make_network(network.kind, network.backbone, kept) for kept in (dimension, 0))
     tensors = {name: tensor for name, tensor in tensors_of(network).items() if not name.startswith("whitening.")}
     load_tensors(plain, tensors)
     weight, bias = principal_components(describe_images(plain, images), dimension)
-    whitened = PlaceNetwork(network.kind, network.backbone, dimension)
     load_tensors(whitened, tensors | {"whitening.weight": weight, "whitening.bias": bias})
     return whitened
 

@@ -22,7 +22,7 @@ from vloc_ros.retrieval.hog import Hog  # isort: skip
 from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
 from vloc_ros.retrieval.vlad import Vlad  # isort: skip
 from vloc_ros.retrieval.describing import VOCABULARY_IMAGES, Describer, describer_for, learn_vocabulary  # isort: skip
-from vloc_ros.retrieval import gem, netvlad, weights_file  # isort: skip
+from vloc_ros.retrieval import gem, netvlad, uncertainty, vit, weights_file  # isort: skip
 
 __all__ = [
     "VOCABULARY_IMAGES",
@@ -59,5 +59,7 @@ __all__ = [
     "register_with_assets",
     "save_index",
     "takes_assets",
+    "uncertainty",
+    "vit",
     "weights_file",
 ]

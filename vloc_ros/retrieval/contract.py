@@ -68,6 +68,15 @@ class GlobalDescriptor(ABC):
         rows = [self.describe(view) for view in views]
         return np.array(rows, dtype=np.float32).reshape(len(rows), self.card.dimension)
 
+    def describe_with_variance(self, views: Sequence[View]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """As :meth:`describe_many`, and how uncertain each descriptor is.
+
+        Returns:
+            (N, D) descriptors, and (N,) variances of their elements, infinite for an image with nothing to describe; None from a
+            descriptor that does not know.
+        """
+        return self.describe_many(views), None
+
 
 Maker = Callable[[], GlobalDescriptor]
 AssetMaker = Callable[["bytes | None"], GlobalDescriptor]

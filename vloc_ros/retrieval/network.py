@@ -83,14 +83,25 @@ class NetworkDescriptor(GlobalDescriptor):
         Raises:
             DataError: a view has no image.
         """
-        from vloc_ros.networks.network import describe_images
+        return self.describe_with_variance(views)[0]
+
+    def describe_with_variance(self, views: Sequence[View]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """As the contract says, computed in batches.
+
+        Raises:
+            DataError: a view has no image.
+        """
+        from vloc_ros.networks.network import describe_with_variance
 
         images = [_image_of(view, self.name) for view in views]
         result = np.zeros((len(images), self.card.dimension), dtype=np.float32)
+        uncertain = np.full(len(images), np.inf, dtype=np.float32) if self.kind is NetworkKind.UNCERTAINTY else None
         seen = [index for index, image in enumerate(images) if image.size and image.min() != image.max()]
         if seen:
-            result[seen] = describe_images(self.network, [images[index] for index in seen])
-        return result
+            result[seen], variances = describe_with_variance(self.network, [images[index] for index in seen])
+            if uncertain is not None:
+                uncertain[seen] = variances
+        return result, uncertain
 
 
 def _image_of(view: View, name: str) -> Image:

@@ -90,8 +90,8 @@ def require_same(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) 
     Raises:
         ConfigError: some differ; the text names them.
     """
-    constant = then.get(_SCHEDULE) == now.get(_SCHEDULE) == "constant"
-    free = FREE_KEYS | ({_EPOCHS} if constant else set())
+    same_start = then.get(_SCHEDULE) == now.get(_SCHEDULE) and now.get(_SCHEDULE) in ("constant", "step")
+    free = FREE_KEYS | ({_EPOCHS} if same_start else set())
     differing = [key for key in (*then, *(set(now) - set(then))) if then.get(key) != now.get(key) and key not in free]
     if differing:
         shown = ", ".join(f"{key} {then.get(key)!r} there and {now.get(key)!r} here" for key in sorted(differing)[:6])

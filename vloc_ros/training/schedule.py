@@ -17,6 +17,8 @@ def learning_rate(step: int, settings: TrainingSettings) -> float:
         return peak * (step + 1) / settings.warm_up
     if settings.schedule is Schedule.CONSTANT:
         return peak
+    if settings.schedule is Schedule.STEP:
+        return float(peak * settings.rate_factor ** (step // settings.steps_per_epoch // settings.rate_step))
     share = (step - settings.warm_up) / max(1, settings.steps - settings.warm_up)
     return 0.5 * peak * (1.0 + math.cos(math.pi * min(share, 1.0)))
 
@@ -24,6 +26,8 @@ def learning_rate(step: int, settings: TrainingSettings) -> float:
 def make_optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """The optimizer of all parameters that are learned."""
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if settings.optimizer is OptimizerKind.SGD:
+        return torch.optim.SGD(learned, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay)
     kind = torch.optim.Adam if settings.optimizer is OptimizerKind.ADAM else torch.optim.AdamW
     optimizer: torch.optim.Optimizer = kind(learned, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     return optimizer

@@ -15,6 +15,7 @@ class Schedule(Enum):
 
     CONSTANT = "constant"
     COSINE = "cosine"
+    STEP = "step"
 
 
 @unique
@@ -23,6 +24,7 @@ class OptimizerKind(Enum):
 
     ADAM = "adam"
     ADAMW = "adamw"
+    SGD = "sgd"
 
 
 @unique
@@ -43,10 +45,13 @@ class TrainingSettings:
     validation_samples: int = param(100, "held-out pairs on which the loss is watched", min=0)
     validate_every: int = param(1, "epochs from one validation to the next", min=1)
     batch: int = param(4, "pairs of a step, of all processes together", min=1, max=4096)
-    optimizer: OptimizerKind = param(OptimizerKind.ADAMW, "adam or adamw")
+    optimizer: OptimizerKind = param(OptimizerKind.ADAMW, "adam, adamw or sgd")
     learning_rate: float = param(2e-3, "after the warm-up", min=0.0, max=10.0)
     weight_decay: float = param(1e-4, "of the optimizer", min=0.0, max=10.0)
-    schedule: Schedule = param(Schedule.COSINE, "of the learning rate: constant or cosine, which ends at zero")
+    momentum: float = param(0.9, "of sgd", min=0.0, max=0.9999)
+    schedule: Schedule = param(Schedule.COSINE, "of the learning rate: constant, cosine, which ends at zero, or step")
+    rate_step: int = param(5, "epochs after which schedule = step lowers the learning rate, again and again", min=1)
+    rate_factor: float = param(0.5, "by how much it does", min=0.0, max=1.0)
     warm_up: int = param(200, "steps in which the learning rate rises", min=0)
     gradient_clip: float = param(2.0, "largest norm of the gradient; 0 does not limit it", min=0.0)
     patience: int = param(0, "epochs without a better validation after which it ends early; 0 never ends early", min=0)

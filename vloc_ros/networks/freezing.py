@@ -1,0 +1,96 @@
+"""Which weights of a place network a training changes, and which stay as they are.
+
+Batch normalisations of MobileNetV3 never learn (:class:`vloc_ros.networks.mobilenetv3.FrozenBatchNorm`): batches of a few tuples
+are too small for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum, unique
+
+from torch import nn
+
+from vloc_ros.errors import ConfigError
+from vloc_ros.networks.names import Backbone
+from vloc_ros.networks.network import PlaceNetwork, UncertaintyNetwork
+
+_CONV5_1, _CONV5_2 = 24, 26  # layers of VGG16.features
+_VIT_BLOCKS = 2
+
+
+@unique
+class LearnedPart(Enum):
+    """The part of a network that learns; the rest is frozen."""
+
+    PUBLISHED = "published"
+    """The heads, and of VGG16 conv5_1 to conv5_3, of MobileNetV3 all but batch normalisations. Of a ViT nothing was published:
+    its last two blocks and normalisation, which is as deep."""
+    CONV5_2 = "conv5_2"
+    """VGG16 only: as published, but conv5_1 is frozen, too, as the released training of uncertainty does."""
+    HEADS = "heads"
+    """What stands on the backbone."""
+    VARIANCE = "variance"
+    """The variance head alone: descriptors stay as they are, bit for bit."""
+    ALL = "all"
+    """Everything but batch normalisations."""
+
+
+def freeze(network: PlaceNetwork, learned: LearnedPart) -> int:
+    """Let a part of a network learn and freeze the rest; what was frozen before is forgotten.
+
+    A whitening is frozen always: it is that of the descriptors before, and is to be learned again after a training.
+
+    Args:
+        network: changed in place.
+        learned: the part.
+
+    Returns:
+        The number of weights that learn.
+
+    Raises:
+        ConfigError: the network has no such part, or nothing in it would learn.
+    """
+    network.requires_grad_(False)
+    for module in _learning(network, learned):
+        for part in module.modules():
+            if not _is_normalisation_by_statistics(part):
+                for parameter in part.parameters(recurse=False):
+                    parameter.requires_grad_(True)
+    count = sum(int(parameter.numel()) for parameter in network.parameters() if parameter.requires_grad)
+    if count == 0:
+        raise ConfigError(
+            f"nothing in {network.kind.value} on {network.backbone.value} learns with '{learned.value}': take another"
+        )
+    return count
+
+
+def _learning(network: PlaceNetwork, learned: LearnedPart) -> Iterator[nn.Module]:
+    """The modules that learn."""
+    if isinstance(network, UncertaintyNetwork):
+        yield network.variance
+    elif learned is LearnedPart.VARIANCE:
+        raise ConfigError(f"a network of {network.kind.value} has no variance head: import or start one of 'uncertainty'")
+    if learned is LearnedPart.VARIANCE:
+        return
+    yield network.pool
+    if learned is not LearnedPart.HEADS:
+        yield from _of_backbone(network, learned)
+
+
+def _of_backbone(network: PlaceNetwork, learned: LearnedPart) -> Iterator[nn.Module]:
+    backbone, encoder = network.backbone, network.encoder
+    if learned is LearnedPart.CONV5_2 and backbone is not Backbone.VGG16:
+        raise ConfigError(
+            f"'{learned.value}' is a layer of vgg16, and this is {backbone.value}: take '{LearnedPart.PUBLISHED.value}'"
+        )
+    if learned is LearnedPart.ALL or backbone is Backbone.MOBILENETV3:
+        yield encoder
+    elif backbone is Backbone.VGG16:
+        yield from encoder.features[_CONV5_1 if learned is LearnedPart.PUBLISHED else _CONV5_2 :]
+    else:
+        yield from (*encoder.blocks[-_VIT_BLOCKS:], encoder.norm)
+
+
+def _is_normalisation_by_statistics(module: nn.Module) -> bool:
+    return "running_var" in dict(module.named_buffers(recurse=False))

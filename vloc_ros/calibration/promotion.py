@@ -7,7 +7,7 @@ numbers are finite and its descriptors still differ between places. Every reason
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import Enum, unique
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vloc_ros.calibration.descriptor_spread import DescriptorSpread
 from vloc_ros.config import param
 from vloc_ros.errors import DataError
-from vloc_ros.evaluation.block_bootstrap import lower_bound
+from vloc_ros.evaluation.block_bootstrap import MeanBound, lower_bound
 from vloc_ros.evaluation.confidence_metrics import expected_calibration_error, reliability
 from vloc_ros.evaluation.place_queries import QueryScores
 from vloc_ros.mapping.keyframe import KeyframeId
@@ -53,18 +53,14 @@ class PromotionSettings:
     """What a new model must show."""
 
     measure: Measure = param(Measure.AVERAGE_PRECISION, "average_precision, reciprocal_rank or recall_at_1; its gain decides")
-    level: float = param(
-        0.05, "error probability of the first test: how often a model that is no better is promoted", min=1e-6, max=0.4
-    )
+    level: float = param(0.05, "how often the first test may promote a model that is no better", min=1e-6, max=0.4)
     min_gain: float = param(0.0, "the gain must be larger than this with that confidence", min=0.0, max=1.0)
     min_queries: int = param(50, "fewer held-out queries with a known place decide nothing", min=2)
     min_stretches: int = param(8, "fewer stretches decide nothing", min=2)
     stretch: int = param(10, "successive queries of one session that are taken as one stretch", min=1)
     max_ece_rise: float = param(0.02, "the expected calibration error may rise by so much", min=0.0, max=1.0)
     bins: int = param(10, "bins of equal width of the expected calibration error", min=1, max=1000)
-    min_spread: float = param(
-        0.01, "least variance of unit descriptors over the held-out images; 0 when all are alike", min=0.0, max=1.0
-    )
+    min_spread: float = param(0.01, "least variance of unit descriptors over the images; 0: all alike", min=0.0, max=1.0)
     min_dimension: float = param(2.0, "least effective dimension of the descriptors (participation ratio)", min=1.0)
     resamples: int = param(4000, "how many times the stretches are drawn", min=100, max=1000000)
 
@@ -240,29 +236,16 @@ def decide(
     if len(stretches) != len(before.queries):
         raise DataError(f"there are {len(before.queries)} held-out queries but stretches for {len(stretches)}")
     known, level = before.scores.known, level_of_attempt(settings.level, attempt)
-    count, blocks = int(known.sum()), len(np.unique(stretches[known]))
-    reasons, finite = [], before.finite and after.finite
-    if not finite:
-        reasons.append(AgainstPromotion.NOT_FINITE)
-    if count < settings.min_queries:
-        reasons.append(AgainstPromotion.TOO_FEW_QUERIES)
-    if blocks < settings.min_stretches:
-        reasons.append(AgainstPromotion.TOO_FEW_STRETCHES)
-    if not (after.spread.variance >= settings.min_spread and after.spread.dimension >= settings.min_dimension):
-        reasons.append(AgainstPromotion.COLLAPSED)
     bound = None
-    if finite and blocks >= 2:
+    if before.finite and after.finite and len(np.unique(stretches[known])) >= 2:
         gains = after.of(settings.measure)[known] - before.of(settings.measure)[known]
         bound = lower_bound(gains, stretches[known], level, seed=seed, resamples=settings.resamples)
-    if bound is None or not bound.lower > settings.min_gain:
-        reasons.append(AgainstPromotion.NOT_SIGNIFICANT)
     ece = Compared(_ece(before, settings), _ece(after, settings))
-    if ece.before is not None and ece.after is not None and ece.after > ece.before + settings.max_ece_rise:
-        reasons.append(AgainstPromotion.WORSE_CALIBRATED)
+    reasons = tuple(_against(before, after, settings, stretches[known], bound, ece))
     means = {m.value: Compared(_number(before.of(m)[known]), _number(after.of(m)[known])) for m in Measure}
     return Decision(
         promote=not reasons,
-        reasons=tuple(reasons),
+        reasons=reasons,
         before=before.model,
         after=after.model,
         measure=settings.measure,
@@ -271,14 +254,38 @@ def decide(
         p_value=None if bound is None else bound.p_value,
         level=level,
         attempt=attempt,
-        queries=count,
-        stretches=blocks,
+        queries=int(known.sum()),
+        stretches=len(np.unique(stretches[known])),
         ece=ece,
         spread=Compared(_number(before.spread.variance), _number(after.spread.variance)),
         dimension=Compared(_number(before.spread.dimension), _number(after.spread.dimension)),
         seed=seed,
         **means,
     )
+
+
+def _against(
+    before: HeldOutScores,
+    after: HeldOutScores,
+    settings: PromotionSettings,
+    stretches: NDArray[np.int64],
+    bound: MeanBound | None,
+    ece: Compared,
+) -> Iterator[AgainstPromotion]:
+    """Everything that speaks against the new model; ``stretches`` are those of the queries with a known place."""
+    if not (before.finite and after.finite):
+        yield AgainstPromotion.NOT_FINITE
+    if len(stretches) < settings.min_queries:
+        yield AgainstPromotion.TOO_FEW_QUERIES
+    if len(np.unique(stretches)) < settings.min_stretches:
+        yield AgainstPromotion.TOO_FEW_STRETCHES
+    spread = after.spread
+    if spread.finite and (spread.variance < settings.min_spread or spread.dimension < settings.min_dimension):
+        yield AgainstPromotion.COLLAPSED
+    if bound is None or not bound.lower > settings.min_gain:
+        yield AgainstPromotion.NOT_SIGNIFICANT
+    if ece.before is not None and ece.after is not None and ece.after > ece.before + settings.max_ece_rise:
+        yield AgainstPromotion.WORSE_CALIBRATED
 
 
 def _ece(scores: HeldOutScores, settings: PromotionSettings) -> float | None:

@@ -12,11 +12,12 @@ from enum import Enum, unique
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vloc_ros.calibration.promotion import level_of_attempt
 from vloc_ros.config import param
 from vloc_ros.errors import DataError
-from vloc_ros.evaluation.block_bootstrap import MeanBound, lower_bound
+from vloc_ros.evaluation.block_bootstrap import lower_bound
 
 
 @unique
@@ -34,9 +35,8 @@ class RollbackSettings:
 
     window: int = param(100, "queries from one look to the next", min=4, max=1000000)
     stretch: int = param(10, "successive queries that are taken as one stretch", min=1, max=10000)
-    level: float = param(
-        0.05, "error probability of the first look: how often a model that is as good is rolled back", min=1e-6, max=0.4
-    )
+    windows: int = param(20, "so many looks at most; a model on which none decided stays undecided", min=1, max=1000)
+    level: float = param(0.05, "how often the first look may roll back a model that is as good", min=1e-6, max=0.4)
     max_loss: float = param(0.05, "a smaller loss of the share of verified candidates is tolerated", min=0.0, max=1.0)
     resamples: int = param(4000, "how many times the stretches are drawn", min=100, max=1000000)
 
@@ -63,8 +63,11 @@ class Expectation:
             DataError: there are fewer than two stretches of queries.
         """
         values = np.array(verified, dtype=np.float64)
-        bound = _bound(values, stretch, 0.05, 100, 0.0)
-        return cls(bound.mean, max(bound.standard_error, _binomial_error(bound.mean, len(values))), len(values))
+        share = float(np.mean(values)) if len(values) else 0.0
+        bound = lower_bound(values, _stretches(len(values), stretch), 0.05, seed=0, resamples=1)
+        # the share of none or all of a few is not known exactly: as if one more had been of either kind
+        shrunk = (share * len(values) + 1.0) / (len(values) + 2.0)
+        return cls(share, max(bound.standard_error, _binomial_error(shrunk, len(values))), len(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +112,8 @@ class RollbackMonitor:
         """
         self._settings = settings or RollbackSettings()
         if self._settings.window < 2 * self._settings.stretch:
-            raise DataError(
-                f"a window of {self._settings.window} queries must hold at least two stretches of {self._settings.stretch}; widen it"
-            )
+            stretch = self._settings.stretch
+            raise DataError(f"a window of {self._settings.window} queries is shorter than two stretches of {stretch}; widen it")
         self._expected = expected
         self._seed = seed
         self._verified: list[bool] = []
@@ -123,8 +125,8 @@ class RollbackMonitor:
         return self._watch
 
     def observe(self, verified: bool) -> Watch:
-        """Count one query at which a loop was to be expected; nothing changes after a decision."""
-        if self._watch.outcome is not Outcome.UNDECIDED:
+        """Count one query at which a loop was to be expected; nothing changes after a decision or after the last window."""
+        if self._watch.outcome is not Outcome.UNDECIDED or len(self._verified) == self._settings.window * self._settings.windows:
             return self._watch
         self._verified.append(bool(verified))
         count = len(self._verified)
@@ -162,23 +164,26 @@ class RollbackMonitor:
         settings, count = self._settings, len(self._verified)
         level = level_of_attempt(settings.level, count // settings.window)
         loss = self._expected.share - np.array(self._verified, dtype=np.float64)
-        # a window without any success, or without any failure, has no spread of its own, yet is as uncertain as any
-        error = float(np.hypot(self._expected.standard_error, _binomial_error(self._expected.share, count)))
-        least, most = (
-            _bound(sign * loss, settings.stretch, level, settings.resamples, error, self._seed).lower * sign for sign in (1.0, -1.0)
-        )
+        stretches = _stretches(count, settings.stretch)
+
+        def least_of(values: NDArray[np.float64]) -> float:
+            # a window without any success, or any failure, has no spread of its own, yet is as uncertain as another
+            own, other = _binomial_error(self._expected.share, count), self._expected.standard_error
+            return lower_bound(
+                values, stretches, level, seed=self._seed, least_error=own, extra_error=other, resamples=settings.resamples
+            ).lower
+
+        least, most = least_of(loss), -least_of(-loss)
+        outcome = Outcome.UNDECIDED
         if most <= settings.max_loss:
             outcome = Outcome.KEEP
-        else:
-            outcome = Outcome.ROLL_BACK if least > 0.0 else Outcome.UNDECIDED
+        elif least > 0.0:
+            outcome = Outcome.ROLL_BACK
         return Watch(outcome, count, float(np.mean(self._verified)), self._expected.share, least, most, level)
 
 
-def _bound(
-    values: np.ndarray[Any, np.dtype[np.float64]], stretch: int, level: float, resamples: int, extra: float, seed: int = 0
-) -> MeanBound:
-    blocks = np.arange(len(values), dtype=np.int64) // stretch
-    return lower_bound(values, blocks, level, seed=seed, extra_error=extra, resamples=resamples)
+def _stretches(count: int, length: int) -> NDArray[np.int64]:
+    return np.arange(count, dtype=np.int64) // length
 
 
 def _binomial_error(share: float, count: int) -> float:

@@ -166,13 +166,17 @@ class MatchProbability:
         """
         try:
             knots = tuple((float(x), float(y)) for x, y in values["knots"])
-            numbers = {
-                name: float(values[name]) for name in ("intercept", "per_similarity", "most_similarity", "least_log_variance")
-            }
             slope = values["per_log_variance"]
-            counts = {name: int(values[name]) for name in ("right", "wrong")}
             read = cls(
-                Method(values["method"]), per_log_variance=None if slope is None else float(slope), knots=knots, **numbers, **counts
+                method=Method(values["method"]),
+                intercept=float(values["intercept"]),
+                per_similarity=float(values["per_similarity"]),
+                per_log_variance=None if slope is None else float(slope),
+                most_similarity=float(values["most_similarity"]),
+                least_log_variance=float(values["least_log_variance"]),
+                knots=knots,
+                right=int(values["right"]),
+                wrong=int(values["wrong"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"the match probability of a model card cannot be read ({error!r}); calibrate again") from None

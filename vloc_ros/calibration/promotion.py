@@ -8,7 +8,7 @@ numbers are finite and its descriptors still differ between places. Every reason
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum, unique
 from typing import Any
 
@@ -20,7 +20,7 @@ from vloc_ros.config import param
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation.block_bootstrap import MeanBound, lower_bound
 from vloc_ros.evaluation.confidence_metrics import expected_calibration_error, reliability
-from vloc_ros.evaluation.place_queries import QueryScores
+from vloc_ros.evaluation.place_queries import PlaceQueries, QueryScores
 from vloc_ros.mapping.keyframe import KeyframeId
 
 Array = NDArray[np.float64]
@@ -89,6 +89,29 @@ class HeldOutScores:
         lengths = {len(self.queries), len(self.confidence), len(self.right), len(self.scores.known)}
         if len(lengths) != 1 or len(set(self.queries)) != len(self.queries):
             raise DataError(f"the held-out scores of {self.model} must name each query once and have one value for each")
+
+    @classmethod
+    def judged(
+        cls, model: str, ids: Sequence[KeyframeId], queries: PlaceQueries, confidence: Array, vectors: NDArray[Any]
+    ) -> HeldOutScores:
+        """From the similarities of a model.
+
+        Args:
+            model: its name.
+            ids: (Q) names of the queries.
+            queries: similarities, with what they are judged by.
+            confidence: (Q,) claimed probability that the best match is right.
+            vectors: (N, D) its descriptors of all held-out images.
+
+        Raises:
+            DataError: there is not one name and one confidence for each query.
+        """
+        # where all similarities are equal the best match is no match, so it is not right
+        right = queries.answers().first_right == 0
+        scores = queries.scores()
+        if not queries.finite:
+            scores = replace(scores, average_precision=np.full(len(queries), np.nan))
+        return cls(model, tuple(ids), scores, confidence, right, DescriptorSpread.of(vectors))
 
     def of(self, measure: Measure) -> Array:
         """(Q,) a measure of each query."""

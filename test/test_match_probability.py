@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import isotonic_regression
 from scipy.special import expit
 
 from vloc_ros.calibration.monotone import fit_isotonic, fit_logistic, platt_targets
@@ -192,16 +191,23 @@ def test_verdicts_of_little_weight_count_little() -> None:
     assert mixed.per_similarity == pytest.approx(alone.per_similarity, rel=1e-2)
 
 
-def test_isotonic_is_scipys_and_logistic_is_at_its_minimum() -> None:
+def test_isotonic_is_the_max_min_of_means() -> None:
+    """The closed form: the largest, over starts up to a point, of the smallest mean from there to an end at or beyond it."""
     rng = np.random.default_rng(4)
-    score, right, weight = rng.permutation(100).astype(float), rng.random(100) < 0.5, rng.uniform(0.1, 1.0, 100)
+    score, right, weight = rng.permutation(40).astype(float), rng.random(40) < 0.5, rng.uniform(0.1, 1.0, 40)
     targets = platt_targets(right, weight)
     x, y = fit_isotonic(score, targets, weight)
     order = np.argsort(score)
-    np.testing.assert_allclose(np.interp(score[order], x, y), isotonic_regression(targets[order], weights=weight[order]).x, atol=1e-9)
+    value, mass = targets[order], weight[order]
+    means = [[np.average(value[j : k + 1], weights=mass[j : k + 1]) if k >= j else np.inf for k in range(40)] for j in range(40)]
+    expected = [max(min(means[j][k] for k in range(i, 40)) for j in range(i + 1)) for i in range(40)]
+    np.testing.assert_allclose(np.interp(score[order], x, y), expected, atol=1e-9)
     tied = fit_isotonic(np.zeros(4), np.array([0.0, 1.0, 1.0, 1.0]), np.ones(4))
     assert (tied[0].tolist(), tied[1].tolist()) == ([0.0], [0.75])
-    features = rng.normal(size=(300, 2))
+
+
+def test_logistic_is_at_its_minimum_within_its_signs() -> None:
+    features = np.random.default_rng(4).normal(size=(300, 2))
     told = expit(0.3 + features @ [1.2, -0.7])
     intercept, slopes = fit_logistic(features, told, np.ones(300), (1, -1))
     np.testing.assert_allclose([intercept, *slopes], [0.3, 1.2, -0.7], atol=5e-3)

@@ -21,10 +21,12 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def passes(noise: float, seed: int, common: float = 0.0, places: int = PLACES, world: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Descriptors (places, D) of a first and of a second pass; noise that stretches of the route share makes a model bad.
 
-    The places are those of the world (one for all models that are compared), the noise is the model's own.
+    The places are those of the world (one for all models that are compared), and neighbours share half of what they look like;
+    the noise is the model's own.
     """
     where, rng = np.random.default_rng(world), np.random.default_rng((seed, 1))
-    place = where.normal(size=(places, DIMENSION)) + common
+    looks = where.normal(size=(places + 1, DIMENSION))
+    place = (looks[1:] + looks[:-1]) / np.sqrt(2.0) + common
     shared = np.repeat(rng.normal(size=(-(-places // STRETCH), DIMENSION)), STRETCH, axis=0)[:places]
     first, second = (place + noise * (rng.normal(size=place.shape) + 0.5 * shared) for _ in range(2))
     return unit(first), unit(second)

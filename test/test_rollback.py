@@ -58,7 +58,9 @@ def test_a_rare_find_that_does_not_happen_is_no_proof() -> None:
 def test_an_equal_model_is_seldom_rolled_back() -> None:
     """First looks at 200 models that are as good: about one in twenty at most, as the window before is uncertain, too."""
     settings = RollbackSettings(windows=1, resamples=200)
-    outcomes = [run(RollbackMonitor(Expectation.of(seen(0.6, 200, 2 * k), 10), settings), seen(0.6, 100, 2 * k + 1)) for k in range(200)]
+    outcomes = [
+        run(RollbackMonitor(Expectation.of(seen(0.6, 200, 2 * k), 10), settings), seen(0.6, 100, 2 * k + 1)) for k in range(200)
+    ]
     assert sum(watch.outcome is Outcome.ROLL_BACK for watch in outcomes) <= 20
 
 

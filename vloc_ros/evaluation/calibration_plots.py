@@ -79,7 +79,9 @@ def precision_recall_curves(models: Sequence[ModelEvidence]) -> Figure:
 def reliability_diagrams(models: Sequence[ModelEvidence], bins: int) -> Figure:
     """Precision over confidence with Wilson intervals, above how many queries have which confidence."""
     made = figure(4.6)
-    panels = np.asarray(made.subplots(2, len(models), sharex=True, sharey="row", gridspec_kw={"height_ratios": (3, 1)}, squeeze=False))
+    panels = np.asarray(
+        made.subplots(2, len(models), sharex=True, sharey="row", gridspec_kw={"height_ratios": (3, 1)}, squeeze=False)
+    )
     for column, model in enumerate(models):
         upper, lower = panels[:, column]
         upper.plot([0.0, 1.0], [0.0, 1.0], color=GREY, linewidth=1.0, linestyle="--")

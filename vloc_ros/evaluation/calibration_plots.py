@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vloc_ros.evaluation.confidence_metrics import Binning, reliability
 from vloc_ros.evaluation.model_evidence import ModelEvidence
 from vloc_ros.evaluation.place_queries import PlaceQueries
-from vloc_ros.evaluation.plot_style import BLUE, GREY, INK, ORANGE, PALE, RUN_COLOURS, VERMILION, figure
+from vloc_ros.evaluation.plot_style import BLUE, GREY, INK, ORANGE, PALE, RUN_COLOURS, VERMILION, figure, legend_above
 from vloc_ros.evaluation.retrieval_metrics import precision_recall
 
 Array = NDArray[np.float64]
@@ -93,7 +93,7 @@ def reliability_diagrams(models: Sequence[ModelEvidence], bins: int) -> Figure:
             width = 0.9 / bins / ways
             lower.bar(edges[:-1] + 0.05 / bins + (k + 0.5) * width, counts, width, color=colour)
         upper.set(title=model.name, xlim=(0.0, 1.0), ylim=(-0.02, 1.02))
-        upper.legend(loc="upper left")
+        legend_above(upper)
         lower.set(xlabel="confidence")
     panels[0, 0].set_ylabel("precision")
     panels[1, 0].set_ylabel("queries")

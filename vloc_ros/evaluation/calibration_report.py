@@ -84,11 +84,12 @@ def write_calibration_report(
     values = {"title": title, "vloc_ros": __version__, "decision": decision.to_dict(), "models": numbers}
     write_whole(path.with_suffix(".json"), json.dumps(values, indent=2, allow_nan=False) + "\n")
     header = f"<h1>{escape(title)}</h1><p>{escape(before.name)} → {escape(after.name)} · vloc_ros {escape(__version__)}</p>"
-    body = [_verdict(decision), _table(numbers, bins), *_figures(models, bins)]
+    body = [verdict_section(decision), _table(numbers, bins), *_figures(models, bins)]
     write_whole(path, html.page(title, CSS, header, "\n".join(body)))
 
 
-def _verdict(decision: Decision) -> str:
+def verdict_section(decision: Decision) -> str:
+    """The outcome of a promotion test with its figures and reasons, as a part of a page."""
     head = f"{decision.after} takes over" if decision.promote else f"{decision.before} stays"
     name = decision.measure.value.replace("_", " ")
     sure = f"{100.0 * (1.0 - decision.level):g} %"
@@ -106,7 +107,7 @@ def _verdict(decision: Decision) -> str:
         ("variance of the descriptors", decision.spread),
         ("effective dimension of the descriptors", decision.dimension),
     ]
-    table = _compared("what the test looked at", [(text, pair.before, pair.after) for text, pair in rows])
+    table = _compared("What the test looked at", [(text, pair.before, pair.after) for text, pair in rows])
     about = (
         f"{decision.queries} held-out queries with a known place from {decision.stretches} stretches of the route, which were "
         f"resampled as wholes (seed {decision.seed}); test number {decision.attempt} on these places."
@@ -123,10 +124,10 @@ def _table(numbers: Sequence[dict[str, Any]], bins: int) -> str:
     if first["threshold"] is not None:
         rows.append((f"F1 at similarity {first['threshold']:g}", first["f1_at_threshold"], second["f1_at_threshold"]))
     rows.append(("AUROC, pairs of one place from pairs of two", first["separation_auroc"], second["separation_auroc"]))
-    parts = [_compared("all held-out queries", rows)]
+    parts = [_compared("All held-out queries", rows)]
     for way in dict.fromkeys([*first["confidence"], *second["confidence"]]):
         found = [values["confidence"].get(way, {}) for values in numbers]
-        parts.append(_compared(f"confidence: {way}", [(text, found[0].get(key), found[1].get(key)) for key, text in _CONFIDENCE]))
+        parts.append(_compared(f"Confidence: {way}", [(text, found[0].get(key), found[1].get(key)) for key, text in _CONFIDENCE]))
     unknown = f"{first['unknown']} of {first['queries']} queries have no place in the map; every match of theirs is wrong."
     note = f'<p class="about">{unknown} Calibration errors are over {bins} bins; empty ones do not count.</p>'
     return f"<section><h2>Before and after</h2>{''.join(parts)}{note}</section>"
@@ -137,7 +138,7 @@ def _compared(head: str, rows: Sequence[tuple[str, float | None, float | None]])
     for text, before, after in rows:
         change = None if before is None or after is None else after - before
         cells.append((escape(text), _fixed(before), _fixed(after), _signed(change)))
-    return html.table((head, "before", "after", "change"), cells, ("", "number", "number", "number"))
+    return f"<h3>{escape(head)}</h3>" + html.table(("", "before", "after", "change"), cells, ("wide", "number", "number", "number"))
 
 
 def _figures(models: Sequence[ModelEvidence], bins: int) -> Iterator[str]:
@@ -162,4 +163,5 @@ def _fixed(value: float | None) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return html.UNKNOWN if value is None else f"{value:+.3f}"
+    # adding zero takes the sign from a zero
+    return html.UNKNOWN if value is None else f"{round(value, 3) + 0.0:+.3f}"

@@ -25,6 +25,8 @@ from vloc_ros.calibration.promotion import (
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation.block_bootstrap import lower_bound
 from vloc_ros.evaluation.calibration_report import verdict_section, write_calibration_report
+from vloc_ros.evaluation.model_evidence import ModelEvidence
+from vloc_ros.evaluation.place_queries import PlaceQueries
 from vloc_ros.mapping.keyframe import KeyframeId
 
 QUICK = PromotionSettings(resamples=400)
@@ -203,6 +205,22 @@ def test_a_bound_of_nothing_is_refused() -> None:
     for values, blocks, level in (([1.0, 2.0], [0, 0], 0.05), ([1.0, np.nan], [0, 1], 0.05), ([1.0, 2.0], [0, 1], 0.5)):
         with pytest.raises(DataError, match="confidence bound"):
             lower_bound(np.array(values), np.array(blocks), level, seed=0)
+
+
+def test_a_broken_model_is_shown_too(tmp_path: Path) -> None:
+    """Similarities and confidences that are no numbers, images that may not answer, and more queries than pixels."""
+    first, second = passes(0.7, 2, places=600)
+    queries = queries_of(first, second)
+    queries.allowed[:, :40] = False
+    queries.allowed[7] = False
+    good = ModelEvidence.of("old", queries, {"similarity": np.full(600, 0.5)})
+    bad = PlaceQueries(np.where(np.arange(600) % 9, queries.similarity, np.nan), queries.relevant, queries.allowed)
+    broken = ModelEvidence.of("new", bad, {"similarity": np.full(600, 0.5), "calibrated": np.full(600, np.nan)})
+    old, new = held_out("old", 1.4, 1), held_out("new", 0.7, 2, confidence=np.full(PLACES, np.nan))
+    write_calibration_report(tmp_path / "report.html", "Broken", good, broken, decide(old, new, QUICK))
+    assert AgainstPromotion.NOT_FINITE.value in Page((tmp_path / "report.html").read_text()).text
+    stored = json.loads((tmp_path / "report.json").read_text())["models"][1]
+    assert list(stored["confidence"]) == ["similarity"] and stored["separation_auroc"] is None and stored["failed"] == 1
 
 
 def test_the_report_shows_both_models_and_why(tmp_path: Path) -> None:

@@ -85,12 +85,11 @@ def reliability_diagrams(models: Sequence[ModelEvidence], bins: int) -> Figure:
     for column, model in enumerate(models):
         upper, lower = panels[:, column]
         upper.plot([0.0, 1.0], [0.0, 1.0], color=GREY, linewidth=1.0, linestyle="--")
-        ways = len(model.confidences)
-        for k, (way, confidence) in enumerate(model.confidences.items()):
+        for k, (way, confidence) in enumerate(model.usable.items()):
             colour = RUN_COLOURS[(k + 1) % len(RUN_COLOURS)] if k else INK
             _reliability(upper, confidence, model.right, bins, way, colour, _MARKERS[k % len(_MARKERS)])
             counts, edges = np.histogram(confidence, bins, (0.0, 1.0))
-            width = 0.9 / bins / ways
+            width = 0.9 / bins / len(model.usable)
             lower.bar(edges[:-1] + 0.05 / bins + (k + 0.5) * width, counts, width, color=colour)
         upper.set(title=model.name, xlim=(0.0, 1.0), ylim=(-0.02, 1.02))
         legend_above(upper)

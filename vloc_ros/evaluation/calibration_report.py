@@ -50,7 +50,7 @@ def evidence_numbers(model: ModelEvidence, threshold: float | None = None, bins:
         "threshold": threshold,
         "f1_at_threshold": None if point is None else point.f1,
         "separation_auroc": auroc(queries.similarity[queries.allowed], is_positive) if queries.finite else None,
-        "confidence": {way: summarise_confidence(values, model.right, bins).to_dict() for way, values in model.confidences.items()},
+        "confidence": {way: summarise_confidence(values, model.right, bins).to_dict() for way, values in model.usable.items()},
     }
 
 

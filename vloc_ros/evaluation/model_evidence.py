@@ -37,6 +37,11 @@ class ModelEvidence:
         return cls(name, queries, queries.answers(), confidences)
 
     @property
+    def usable(self) -> dict[str, Array]:
+        """The confidences that are probabilities for all queries; those of a broken model may not be, and it must be shown, too."""
+        return {way: values for way, values in self.confidences.items() if np.all((values >= 0.0) & (values <= 1.0))}
+
+    @property
     def right(self) -> NDArray[np.bool_]:
         """(Q,) bool: the best match is right."""
         return np.asarray(self.answers.first_right == 0, dtype=bool)

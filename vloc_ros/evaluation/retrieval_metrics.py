@@ -67,6 +67,15 @@ def pool(parts: Sequence[Answers]) -> Answers:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """Precision (None when nothing is believed), recall and F1 at one threshold."""
+
+    precision: float | None
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, slots=True)
 class PrecisionRecall:
     """Precision and recall of the best match when only scores of at least a threshold are believed.
 
@@ -90,6 +99,14 @@ class PrecisionRecall:
         """(T,) harmonic mean of precision and recall, 0 where both are."""
         total = self.precision + self.recall
         return np.asarray(2.0 * self.precision * self.recall / np.where(total > 0.0, total, 1.0), dtype=np.float64)
+
+    def at(self, threshold: float) -> OperatingPoint:
+        """Precision, recall and F1 when scores of at least ``threshold`` are believed."""
+        believed = int(np.count_nonzero(self.thresholds >= threshold))
+        if believed == 0:
+            return OperatingPoint(None, 0.0, 0.0)
+        last = believed - 1
+        return OperatingPoint(float(self.precision[last]), float(self.recall[last]), float(self.f1[last]))
 
     @property
     def recall_at_full_precision(self) -> float:

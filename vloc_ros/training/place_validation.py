@@ -74,9 +74,7 @@ class PlaceValidation:
                 for group, answers in _answers(source, entries, vectors, condition):
                     right.setdefault(group, []).extend(answers)
         if not right:
-            raise ConfigError(
-                "the held-out places were seen in one condition each; name a source that has several"
-            )
+            raise ConfigError("the held-out places were seen in one condition each; name a source that has several")
         figures = {f"{group}{RECALL}": float(np.mean(answers)) for group, answers in sorted(right.items())}
         return {"task": float(np.mean(list(figures.values()))), **figures}
 

@@ -193,18 +193,7 @@ class TestCommand:
     def command(self, cameras: Path, *more: str, fast: tuple[str, ...] = FAST) -> list[str]:
         data = ["--data", f"static:{cameras}", "--held-out", f"static:{cameras}", "--out", str(cameras.parent / "run")]
         sets = [word for value in (*fast, "static.held_out=camera3,camera4") for word in ("--set", value)]
-        return [
-            "train",
-            "places",
-            "--data",
-            f"static:{cameras}",
-            "--held-out",
-            f"static:{cameras}",
-            "--out",
-            str(run),
-            *sets,
-            *more,
-        ]
+        return ["train", "places", *data, *sets, *more]
 
     def test_weights_are_a_descriptor_and_the_run_goes_on(self, cameras, capsys):
         assert main(self.command(cameras, "--licence", "CC0-1.0", "--json")) == 0

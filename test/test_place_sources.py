@@ -183,7 +183,9 @@ class TestValidation:
             [self.view("day", 100), self.view("night", 110)],
             [self.view("day", 150), self.view("fog", 105)],  # its fog looks like the day of place 1
         ]
-        figures = PlaceValidation([Listed(places)])(self.describe)
+        validation = PlaceValidation([Listed(places)])
+        assert [int(image[0, 0, 0]) for image in validation.database()] == [50, 100, 150]
+        figures = validation(self.describe)
         assert figures == {"task": 0.5, "list:fog>day/recall_1": 0.0, "list:night>day/recall_1": 1.0}
         # If places 1 and 2 are near each other, neither is a wrong answer for the other.
         figures = PlaceValidation([Listed(places, {1: {2}, 2: {1}})])(self.describe)

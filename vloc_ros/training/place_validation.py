@@ -66,10 +66,7 @@ class PlaceValidation:
         right: dict[str, list[bool]] = {}
         for source in self._sources:
             entries = self._entries(source)
-            vectors = np.concatenate([
-                describe([entry.view.read() for entry in entries[start : start + _CHUNK]])
-                for start in range(0, len(entries), _CHUNK)
-            ])  # fmt: skip
+            vectors = _described(entries, describe)
             for condition in self._databases(entries):
                 for group, answers in _answers(source, entries, vectors, condition):
                     right.setdefault(group, []).extend(answers)
@@ -77,6 +74,17 @@ class PlaceValidation:
             raise ConfigError("the held-out places were seen in one condition each; name a source that has several")
         figures = {f"{group}{RECALL}": float(np.mean(answers)) for group, answers in sorted(right.items())}
         return {"task": float(np.mean(list(figures.values()))), **figures}
+
+    def database(self) -> Iterator[Image]:
+        """The images of the databases, for descriptors that have a vocabulary to learn.
+
+        Raises:
+            DataError: an image is missing or damaged; the text names it.
+        """
+        for source in self._sources:
+            entries = self._entries(source)
+            conditions = self._databases(entries)
+            yield from (entry.view.read() for entry in entries if entry.view.condition in conditions)
 
     def _entries(self, source: PlaceSource) -> list[_Entry]:
         count = min(len(source), self._settings.places)
@@ -90,6 +98,12 @@ class PlaceValidation:
             seen.setdefault(entry.view.condition, set()).add(entry.place)
         most = max(len(places) for places in seen.values())
         return [condition for condition, places in seen.items() if len(places) == most][: self._settings.databases]
+
+
+def _described(entries: Sequence[_Entry], describe: Describe) -> NDArray[np.float32]:
+    """(N, D) vectors; few images are in memory at once."""
+    starts = range(0, len(entries), _CHUNK)
+    return np.concatenate([describe([entry.view.read() for entry in entries[first : first + _CHUNK]]) for first in starts])
 
 
 def _answers(

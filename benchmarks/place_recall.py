@@ -2,9 +2,9 @@
 """Recall@1 across conditions on held-out places: what `vloc train places` chooses its best epoch by, for any descriptors.
 
     python benchmarks/place_recall.py --held-out simulated:sim_held_out --descriptors hog,thumbnail,vlad,run/best.safetensors
-    python benchmarks/place_recall.py --held-out static:webcams --set 'static.held_out=tilde_*' --descriptors hog,run/best.safetensors
+    python benchmarks/place_recall.py --held-out static:webcams --set 'static.held_out=tilde_*' --descriptors hog,FILE
 
-Each image of one condition is looked for among those of another; what was taken from the very same pose or shows a place near its own
+Each image of one condition is looked for among those of another; what is from the very same pose or shows a place near its own
 is left out. The vocabulary of vlad is learned from images of the database alone.
 """
 

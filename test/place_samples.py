@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vloc_ros.config import from_dict, keys, parse_assignments
 from vloc_ros.training.augmentation import AugmentationSettings
 from vloc_ros.training.distributed import joined
+from vloc_ros.training.live_norm import normalise_inputs
 from vloc_ros.training.loop import Outcome, Training
 from vloc_ros.training.multi_similarity import MultiSimilarityObjective, MultiSimilaritySettings
 from vloc_ros.training.place_feed import PlaceFeed
@@ -52,12 +53,13 @@ class MadeUpPlaces(PlaceSource):
 
 
 class TinyNetwork(nn.Module):
-    """Two convolutions, a normalisation and a layer on coarse means."""
+    """A convolution, and a linear layer on coarse means of it, normalised as in training."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first, self.norm = nn.Conv2d(3, 8, 5, stride=4, padding=2, bias=False), nn.BatchNorm2d(8)
         self.last = nn.Linear(8 * 16, 16)
+        normalise_inputs(self)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = torch.relu(self.norm(self.first(images)))

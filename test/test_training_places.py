@@ -29,7 +29,7 @@ from vloc_ros.retrieval import View, create_descriptor  # noqa: E402
 from vloc_ros.training import checkpoint, distributed, run_folder  # noqa: E402
 from vloc_ros.training.augmentation import AugmentationSettings  # noqa: E402
 from vloc_ros.training.distributed import Group  # noqa: E402
-from vloc_ros.training.live_norm import let_norms_learn, with_frozen_norms  # noqa: E402
+from vloc_ros.training.live_norm import let_norms_learn, normalise_inputs, with_frozen_norms  # noqa: E402
 from vloc_ros.training.multi_similarity import MultiSimilaritySettings, mined, multi_similarity  # noqa: E402
 from vloc_ros.training.place_feed import PlaceFeed  # noqa: E402
 from vloc_ros.training.sampling import Weighted  # noqa: E402
@@ -124,9 +124,11 @@ def test_norms_learn_in_training_and_are_frozen_in_files(tmp_path):
     learned = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert "encoder.features.0.1.weight" in learned and learned == {name for name, _ in network.named_parameters()}
     images = torch.from_numpy(np.random.default_rng(1).normal(size=(4, 3, 64, 64)).astype(np.float32))
+    normalise_inputs(network)
     network.train()
     network(images)
     network.eval()
+    assert float(network.pool.fc.input_norm.running_mean.abs().max()) > 1e-3
     with torch.inference_mode():
         assert torch.allclose(with_frozen_norms(network)(images), network(images), atol=1e-5)
     assert float(network.encoder.features[0][1].running_var.sub(1.0).abs().max()) > 0.01
@@ -134,7 +136,7 @@ def test_norms_learn_in_training_and_are_frozen_in_files(tmp_path):
 
 class TestLoop:
     def test_it_learns(self, tmp_path):
-        outcome = train_tiny(tmp_path, {"epochs": 12, "learning_rate": 0.01, "samples": 30})
+        outcome = train_tiny(tmp_path, {"epochs": 12, "learning_rate": 0.003, "samples": 30})
         rows = history(tmp_path)
         assert outcome.steps == 72 and rows[-1]["loss"] < 0.7 * rows[0]["loss"]
         assert rows[-1]["right"] > rows[0]["right"] + 0.2

@@ -13,7 +13,7 @@ from vloc_ros.networks.centroids import initialise_netvlad
 from vloc_ros.networks.names import Backbone, NetworkKind
 from vloc_ros.networks.network import BATCH, PlaceNetwork, load_tensors, random_network, tensors_of
 from vloc_ros.networks.preprocessing import preprocess, resized
-from vloc_ros.training.live_norm import MOMENTUM, let_norms_learn
+from vloc_ros.training.live_norm import MOMENTUM, let_norms_learn, normalise_inputs
 from vloc_ros.training.places import PlaceSource
 
 
@@ -34,6 +34,7 @@ def fresh_network(kind: NetworkKind, backbone: Backbone, seed: int, projected: i
         nn.init.orthogonal_(weight, generator=torch.Generator().manual_seed(seed))
         load_tensors(network, tensors | {"whitening.weight": weight.numpy(), "whitening.bias": np.zeros(projected, np.float32)})
     let_norms_learn(network)
+    normalise_inputs(network)
     return network
 
 

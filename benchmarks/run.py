@@ -24,6 +24,7 @@ import numpy as np
 from plain_odometry import plain_odometry
 
 from vloc_ros import runs
+from vloc_ros.blas import let_threads_sleep
 from vloc_ros.config import replace
 from vloc_ros.data import DatasetReader, StereoFrame, open_recording
 from vloc_ros.evaluation import kitti_drift
@@ -124,10 +125,13 @@ def peak_mb() -> float:
 
 def main() -> int:
     """Run each row in a process of its own and print the table."""
+    let_threads_sleep()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="stereo recording for the comparison of odometry")
     parser.add_argument("--frames", type=int, default=80, help="frames of each simulated drive (default: 80)")
-    parser.add_argument("--features", nargs="+", default=["sift_fast", "orb", "sift"], help="default: sift_fast orb sift")
+    parser.add_argument(
+        "--features", nargs="+", default=["unet", "sift_fast", "orb", "sift"], help="default: unet sift_fast orb sift"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per row")
     parser.add_argument("--row", nargs=2, metavar=("SIZE", "FEATURES"), help=argparse.SUPPRESS)
     args = parser.parse_args()

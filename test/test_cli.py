@@ -92,7 +92,7 @@ def test_appending_a_session(corridor: Path, capsys: pytest.CaptureFixture[str],
 
 def test_map_commands(site: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     info = numbers(capsys, "map", "info", site)
-    assert info["keyframes"] >= 3 and info["camera"]["width"] == CAMERA.width and info["features"] == "sift_fast"
+    assert info["keyframes"] >= 3 and info["camera"]["width"] == CAMERA.width and info["features"] == "unet"
     assert numbers(capsys, "map", "check", site)["healthy"] is True
     for kind in ("tum", "kitti", "g2o", "images"):
         assert numbers(capsys, "map", "export", site, "--to", kind, "--out", tmp_path / kind)["keyframes"] == info["keyframes"]

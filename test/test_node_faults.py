@@ -23,7 +23,6 @@ from std_srvs.srv import Trigger
 
 from vloc_ros.config import replace
 from vloc_ros.data import StereoFrame
-from vloc_ros.features import create_extractor
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.se3 import BASE_T_OPTICAL
 from vloc_ros.mapping import MapStore, Teacher
@@ -44,8 +43,8 @@ def site(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("site") / "site.vloc"
     settings = replace(Settings(), SETTINGS)
     features = settings.features
-    fingerprint = create_extractor(features.name, features.max_features).fingerprint
-    with MapStore.create(file, samples.CAMERA, BASE_T_OPTICAL, features.name, fingerprint) as store:
+    extractor = features.create()
+    with MapStore.create(file, samples.CAMERA, BASE_T_OPTICAL, extractor.name, extractor.fingerprint) as store:
         teacher = Teacher(samples.CAMERA, store, settings)
         for index, pose in enumerate(POSES):
             left, right = samples.pair(pose)

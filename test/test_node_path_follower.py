@@ -150,7 +150,7 @@ def test_a_round_begins_again_at_the_end_of_a_closed_path(tmp_path):
 def test_a_pose_in_another_frame_is_refused(tmp_path):
     with driving(tmp_path, {}, STRAIGHT, frame="site") as (node, _, robot):
         node.wait_for_output("a pose in frame 'map' was refused: the path is in 'site'")
-        assert robot.reason in ("NO_POSE", "NO_PATH")
+        robot.wait(lambda: robot.reason in ("NO_POSE", "NO_PATH"), "neither pose nor path")
         robot.show_path([STRAIGHT[0]])
         node.wait_for_output("the path was refused: a path of 1 poses")
         robot.wait(lambda: robot.reason == "NO_PATH", "no path")

@@ -16,7 +16,6 @@ from nav_msgs.msg import Path as RosPath
 from vloc_ros.config import replace
 from vloc_ros.data import open_recording
 from vloc_ros.data.writers import write_recording
-from vloc_ros.features import create_extractor
 from vloc_ros.geometry import se3
 from vloc_ros.mapping import KeyframeId, MapStore, Teacher
 from vloc_ros.mapping.closures import closures_of
@@ -44,9 +43,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def taught(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A map whose loops nobody has looked for."""
     reader, settings = open_recording(recording), replace(Settings(), TEACHING)
-    fingerprint = create_extractor(settings.features.name, settings.features.max_features).fingerprint
+    extractor = settings.features.create()
     path = tmp_path_factory.mktemp("map") / "site.vloc"
-    with MapStore.create(path, reader.camera, reader.base_T_camera, settings.features.name, fingerprint) as store:
+    with MapStore.create(path, reader.camera, reader.base_T_camera, extractor.name, extractor.fingerprint) as store:
         teacher = Teacher(reader.camera, store, settings, "walk")
         for index in range(len(reader)):
             teacher.process(reader.frame(index), None)

@@ -13,7 +13,6 @@ import ros_samples as samples
 
 from vloc_ros.data import open_recording
 from vloc_ros.evaluation import read_run
-from vloc_ros.features import create_extractor
 from vloc_ros.geometry import se3
 from vloc_ros.localization import Localizer, State
 from vloc_ros.mapping import MapStore, Teacher
@@ -65,9 +64,9 @@ def taught(recordings, tmp_path_factory) -> Path:
 
 def test_the_map_of_the_nodes_is_that_of_the_library(taught, recordings, tmp_path):
     reader, config = open_recording(recordings[0]), settings()
-    fingerprint = create_extractor(config.features.name, config.features.max_features).fingerprint
+    extractor = config.features.create()
     with MapStore.create(
-        tmp_path / "library.vloc", reader.camera, reader.base_T_camera, config.features.name, fingerprint
+        tmp_path / "library.vloc", reader.camera, reader.base_T_camera, extractor.name, extractor.fingerprint
     ) as store:
         teacher = Teacher(reader.camera, store, config)
         results = [teacher.process(frame) for frame in reader]

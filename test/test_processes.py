@@ -131,3 +131,12 @@ def test_a_free_domain_is_not_one_in_use():
         assert free_domain_id(seed=3) != first
     assert 1 <= first <= 101
     assert os.environ.get("ROS_DOMAIN_ID") != first
+
+
+@pytest.mark.parametrize("entry", ["import vloc_ros.nodes", "from vloc_ros.cli import main; main(['config'])"])
+@pytest.mark.parametrize(("own", "expected"), [({}, "4"), ({"OPENBLAS_THREAD_TIMEOUT": "20"}, "20")])
+def test_threads_of_linear_algebra_are_told_to_sleep_before_they_exist(entry, own, expected):
+    check = "import os, sys; assert 'numpy' not in sys.modules; {}; print(os.environ['OPENBLAS_THREAD_TIMEOUT'], file=sys.stderr)"
+    plain = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    done = subprocess.run([sys.executable, "-c", check.format(entry)], env=plain | own, capture_output=True, text=True, check=True)
+    assert done.stderr.split()[-1] == expected

@@ -58,7 +58,8 @@ def test_teach_on_even_repeat_on_odd_frames(kitti_map: Path, capsys: pytest.Capt
 def test_rgbd_desk(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     source, desk = development_data("tum_fr1_desk"), tmp_path / "desk.vloc"
     split = int(0.6 * len(open_recording(source)))
-    taught = vloc(capsys, "teach", source, "--stop", split, "--map", desk)
+    # A camera in a hand that turns fast is what `sift_fast` is better at: docs/features.md.
+    taught = vloc(capsys, "teach", source, "--stop", split, "--map", desk, "--features", "sift_fast")
     assert taught["interrupted_frames"] == 0
     numbers = vloc(capsys, "repeat", source, "--start", split, "--map", desk)
     assert numbers["false_fixes"] == 0 and numbers["localised_percent"] > 80.0

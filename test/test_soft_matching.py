@@ -13,7 +13,7 @@ from ros_samples import pair, walk
 from vloc_ros.config import from_dict, replace
 from vloc_ros.data import StereoFrame
 from vloc_ros.errors import ConfigError
-from vloc_ros.features import Features, Matcher, MatchSettings, Metric, create_extractor, match, sight
+from vloc_ros.features import Features, Matcher, MatchSettings, Metric, match, sight
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.alignment import estimate_alignment
 from vloc_ros.geometry.estimate import RejectReason
@@ -207,7 +207,7 @@ def test_a_corridor_is_taught_and_repeated_softly(tmp_path):
     )
     poses = walk(16)
     frames = [StereoFrame(10**9 + n * 10**8, *pair(pose, 0)) for n, pose in enumerate(poses)]
-    extractor = create_extractor(settings.features.name, settings.features.max_features)
+    extractor = settings.features.create()
     path = tmp_path / "site.vloc"
     with MapStore.create(path, CORRIDOR, BASE_T_OPTICAL, extractor.name, extractor.fingerprint) as store:
         teacher = Teacher(CORRIDOR, store, settings, "corridor")

@@ -10,8 +10,8 @@ from ros_samples import CAMERA, pair, walk
 
 from vloc_ros.config import replace
 from vloc_ros.data import StereoFrame
-from vloc_ros.errors import CalibrationError, MapError
-from vloc_ros.features import create_extractor, extractors
+from vloc_ros.errors import CalibrationError, ConfigError, MapError
+from vloc_ros.features import extractors
 from vloc_ros.features.frontend import FrontEnd
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
@@ -42,7 +42,7 @@ def frames() -> list[StereoFrame]:
 
 
 def new_map(path: Path, settings: Settings = SETTINGS, camera: StereoCamera = CAMERA) -> MapStore:
-    extractor = create_extractor(settings.features.name, settings.features.max_features)
+    extractor = settings.features.create()
     return MapStore.create(path, camera, BASE_T_OPTICAL, extractor.name, extractor.fingerprint)
 
 
@@ -264,3 +264,19 @@ def test_what_does_not_fit_the_map_is_refused(site: Path, frames: list[StereoFra
             Localizer(CAMERA, store, SETTINGS).process(StereoFrame(0, BLACK[:120, :160], BLACK[:120, :160]))
     with new_map(tmp_path / "empty.vloc") as store, pytest.raises(MapError, match="no keyframe"):
         Localizer(CAMERA, store, SETTINGS)
+
+
+def test_without_a_choice_of_features_the_map_decides(tmp_path: Path, frames: list[StereoFrame]) -> None:
+    automatic = replace(SETTINGS, {"features.name": "auto"})
+    path = tmp_path / "orb.vloc"
+    with new_map(path, replace(SETTINGS, {"features.name": "orb"})) as store:
+        Teacher(CAMERA, store, automatic).process(frames[0])
+        assert Localizer(CAMERA, store, automatic).process(frames[0]).fix
+
+
+def test_a_map_of_features_that_are_not_here_says_what_to_do(tmp_path: Path, frames: list[StereoFrame]) -> None:
+    with (
+        MapStore.create(tmp_path / "m.vloc", CAMERA, BASE_T_OPTICAL, "yard", "yard 1") as store,
+        pytest.raises(ConfigError, match=r"made with features 'yard'.*--features FILE"),
+    ):
+        Teacher(CAMERA, store, replace(SETTINGS, {"features.name": "auto"}))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from vloc_ros import __version__
+from vloc_ros.blas import let_threads_sleep
 from vloc_ros.commands import (
     autonomy,
     config,
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; a wrong input is one sentence on stderr and exit code 1, a wrong option exit code 2."""
+    let_threads_sleep()
     args = build_parser().parse_args(argv)
     logging.basicConfig(
         stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=logging.INFO if args.verbose else logging.WARNING

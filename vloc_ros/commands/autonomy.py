@@ -42,10 +42,10 @@ def run(args: argparse.Namespace) -> int:
     """Drive what is missing, then print and plot the table."""
     from vloc_ros.closed_loop import autonomy_table, inliers_of, write_autonomy_report
     from vloc_ros.closed_loop.autonomy import Autonomy, judged, tasks
-    from vloc_ros.features import require_known
+    from vloc_ros.features import AUTO, chosen, require_known
     from vloc_ros.simulation import CONDITIONS, StereoRig, condition_sheet, named_condition
 
-    names = (args.features or "sift_fast").split(",")
+    names = (args.features or chosen(AUTO)).split(",")
     for name in names:
         require_known(name)
     if args.routes < 1 or args.jobs < 1:

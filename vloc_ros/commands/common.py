@@ -54,7 +54,10 @@ def add_source(parser: argparse.ArgumentParser, *, slicing: bool = True, optiona
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """--features, --config, --set."""
-    parser.add_argument("--features", help="local features: sift_fast (default), sift, orb, unet, or a file of weights")
+    parser.add_argument(
+        "--features",
+        help="local features: sift_fast, sift, orb, unet, or a file of weights (default: those of the map, unet for a new one)",
+    )
     parser.add_argument("--config", type=Path, help="YAML file of settings (vloc config prints all keys)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting, e.g. odometry.window_px=40"
@@ -89,7 +92,7 @@ def load_settings_as(cls: type[S], args: argparse.Namespace) -> S:
         ConfigError: a key is unknown or out of range.
     """
     from vloc_ros.config import from_dict, load_yaml, parse_assignments, replace
-    from vloc_ros.features import require_known
+    from vloc_ros.features import chosen, require_known
 
     settings = cls()
     if args.config is not None:
@@ -100,7 +103,7 @@ def load_settings_as(cls: type[S], args: argparse.Namespace) -> S:
     settings = replace(settings, parse_assignments(args.set))
     if args.features is not None:
         settings = replace(settings, {"features.name": args.features})
-    require_known(settings.features.name)
+    require_known(chosen(settings.features.name))
     return settings
 
 

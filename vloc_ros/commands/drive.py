@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         _teach(args, course)
     with tempfile.TemporaryDirectory() as scratch, MapStore.open(args.map, read_only=True) as store:
         out = args.out or Path(scratch)
-        info = {"site": site_of(store).name, "condition": condition.name, "features": course.settings.features.name}
+        info = {"site": site_of(store).name, "condition": condition.name, "features": store.feature_name}
         loop, pictures = course.loop(store, condition, plan), _Pictures(condition.name)
         with DriveLog(out, course.settings, info) as log:
             for step in _with_progress(loop, plan.seconds, condition.name):

@@ -6,7 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
-from vloc_ros.data.weights import LOCAL_NETWORKS, SUFFIX, load_card
+from vloc_ros.data.weights import INT8_ENDING, LOCAL_NETWORKS, SUFFIX, load_card
 from vloc_ros.errors import WeightsError
 
 _log = logging.getLogger("vloc.models")
@@ -24,13 +24,19 @@ def models_folders() -> list[Path]:
 
 
 def shipped_features() -> dict[str, Path]:
-    """Files of shipped weights of local features by name. One whose card is damaged is left out, and the log says so."""
+    """Files of shipped local features by name: weights, and what was made of them in 8-bit integers (``unet_int8``).
+
+    One whose card is damaged is left out, and the log says so.
+    """
     found: dict[str, Path] = {}
     for folder in models_folders():
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
                 if load_card(path).network in LOCAL_NETWORKS:
                     found.setdefault(path.stem, path)
+                    small = path.with_name(path.stem + INT8_ENDING)
+                    if small.is_file():
+                        found.setdefault(small.stem, small)
             except WeightsError as error:
                 _log.warning("%s", error)
     return found

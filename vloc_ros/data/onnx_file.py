@@ -13,6 +13,8 @@ from vloc_ros.errors import WeightsError
 
 METADATA = "vloc_ros"
 """Key of the metadata under which our own files say what their network is."""
+CALIBRATED = "vloc_ros_int8"
+"""Key under which those in 8-bit integers say what they were calibrated on, in words."""
 _METADATA, _KEY, _VALUE = 14, 1, 2
 _VARINT = 0
 _FIXED = {1: 8, 5: 4}  # lengths of the wire types that have one

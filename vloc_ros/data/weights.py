@@ -21,6 +21,8 @@ from vloc_ros.data.output import write_bytes, write_text
 from vloc_ros.errors import DataError, WeightsError
 
 SUFFIX = ".safetensors"
+INT8_ENDING = "_int8.onnx"
+"""Of the name of a network in 8-bit integers, after the name of the weights beside it."""
 LOCAL_NETWORKS = ("unet", "compact_unet")
 """Architectures of local features, as model cards name them."""
 Tensors = Mapping[str, NDArray[np.float32]]

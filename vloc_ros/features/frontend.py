@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vloc_ros.config import param, section
 from vloc_ros.data.frame import Image, StereoFrame
 from vloc_ros.errors import CalibrationError
+from vloc_ros.features.automatic import AUTO, chosen
 from vloc_ros.features.contract import FeatureExtractor, Features, create_extractor
 from vloc_ros.features.learned_settings import LearnedSettings
 from vloc_ros.features.spread import spread_evenly
@@ -24,12 +25,23 @@ from vloc_ros.geometry.estimate import RejectReason
 class FeatureSettings:
     """Local features."""
 
-    name: str = param("sift_fast", "feature extractor: sift, sift_fast, orb, unet, or a file of weights")
+    name: str = param(
+        AUTO, "feature extractor: sift, sift_fast, orb, unet, or a file of weights; auto: that of the map, and unet for a new one"
+    )
     max_features: int = param(1000, "at most so many key points per image", min=50, max=20000)
     min_features: int = param(40, "an image with fewer key points is refused", min=10, max=10000)
     max_corners: int = param(600, "at most so many corners are tracked from frame to frame", min=50, max=20000)
     min_contrast: float = param(4.0, "an image whose grey values deviate less (one sigma) is blank", min=0.0, max=100.0)
     learned: LearnedSettings = section(LearnedSettings)
+
+    def of_map(self, name: str) -> FeatureSettings:
+        """These settings for a map whose extractor has this name.
+
+        Raises:
+            ConfigError: an extractor of this name is not known here.
+            WeightsError: its file of weights is missing.
+        """
+        return replace(self, name=chosen(self.name, name))
 
     def create(self) -> FeatureExtractor:
         """The extractor of these settings.
@@ -38,7 +50,7 @@ class FeatureSettings:
             ConfigError: it is not known, or what it needs is not installed.
             WeightsError: its file of weights is missing, damaged or of another network.
         """
-        return create_extractor(self.name, self.max_features, self.learned)
+        return create_extractor(chosen(self.name), self.max_features, self.learned)
 
 
 class FrontEnd:

@@ -50,7 +50,7 @@ class Localizer:
     """
 
     def __init__(self, camera: StereoCamera, store: MapStore, settings: Settings) -> None:
-        frontend = FrontEnd(camera, settings.features, settings.stereo)
+        frontend = FrontEnd(camera, settings.features.of_map(store.feature_name), settings.stereo)
         store.require_compatible(camera, frontend.extractor.fingerprint)
         metric = frontend.extractor.metric
         self._settings = settings.localization

@@ -56,7 +56,7 @@ class Teacher:
     """
 
     def __init__(self, camera: StereoCamera, store: MapStore, settings: Settings, source: str = "") -> None:
-        frontend = FrontEnd(camera, settings.features, settings.stereo)
+        frontend = FrontEnd(camera, settings.features.of_map(store.feature_name), settings.stereo)
         store.require_compatible(camera, frontend.extractor.fingerprint)
         self._settings = settings
         self._store = store

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
 
 from vloc_ros.data.files import list_images
 from vloc_ros.data.frame import Image
 from vloc_ros.data.images import read_image
+from vloc_ros.data.samples import evenly
 from vloc_ros.data.weights import WeightsCard
 from vloc_ros.errors import DataError, WeightsError
 from vloc_ros.mapping import MapStore
@@ -20,8 +18,6 @@ from vloc_ros.networks.network import PlaceNetwork, random_network
 from vloc_ros.networks.preprocessing import resized
 from vloc_ros.networks.whitening import learn_whitening
 
-T = TypeVar("T")
-
 
 def images_of(source: Path, most: int) -> list[Image]:
     """Images of a folder or of a map's keyframes at input size, evenly chosen when there are more than ``most``.
@@ -31,21 +27,14 @@ def images_of(source: Path, most: int) -> list[Image]:
         MapError: the file is not a map, or damaged.
     """
     if source.is_dir():
-        chosen = [resized(read_image(path)) for path in _evenly(list_images(source), most)]
+        chosen = [resized(read_image(path)) for path in evenly(list_images(source), most)]
     else:
         with MapStore.open(source, read_only=True) as store:
-            stored = (store.image(keyframe.id) for keyframe in _evenly(store.keyframes(), most))
+            stored = (store.image(keyframe.id) for keyframe in evenly(store.keyframes(), most))
             chosen = [resized(image) for image in stored if image is not None]
     if not chosen:
         raise DataError(f"{source} holds no images; name a folder of image files, or a map (*.vloc) that was taught with images")
     return chosen
-
-
-def _evenly(items: list[T], most: int) -> list[T]:
-    """At most so many of them, at equal distances."""
-    if len(items) <= most:
-        return items
-    return [items[index] for index in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
 def initialise(

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import logging
 import os
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vloc_ros.data.local_model import LocalModel
-from vloc_ros.data.onnx_file import METADATA, metadata_of
+from vloc_ros.data.onnx_file import CALIBRATED, METADATA, metadata_of
 from vloc_ros.data.output import write_bytes
-from vloc_ros.data.weights import WeightsCard
+from vloc_ros.data.weights import Tensors, WeightsCard
 from vloc_ros.errors import ConfigError, DataError, WeightsError
 from vloc_ros.features.engines.contract import Engine
 from vloc_ros.features.learned_settings import EngineKind
 
 _log = logging.getLogger("vloc.engines")
 _ORDER = (EngineKind.ONNXRUNTIME, EngineKind.OPENVINO, EngineKind.TORCH)  # fastest first, as measured
-Tensors = Mapping[str, NDArray[np.float32]]
 
 
 def is_installed(module: str) -> bool:
     """Whether a module can be imported, without importing it."""
     return importlib.util.find_spec(module) is not None
+
+
+def has_engine() -> bool:
+    """Whether anything that computes networks is installed."""
+    return any(is_installed(one.value) for one in _ORDER)
 
 
 def load_engine(path: Path, tensors: Tensors, card: WeightsCard, kind: EngineKind, threads: int) -> Engine:
@@ -60,6 +62,37 @@ def load_engine(path: Path, tensors: Tensors, card: WeightsCard, kind: EngineKin
     return _engine(installed[0], path, tensors, card, threads)
 
 
+def load_int8_engine(path: Path, card: WeightsCard, kind: EngineKind, threads: int) -> Engine:
+    """ONNX Runtime with a network in 8-bit integers; its model has the hash of this file in place of that of the weights.
+
+    Args:
+        path: the file.
+        card: of the weights that it was made from.
+        kind: onnxruntime or auto.
+        threads: cores that it uses.
+
+    Raises:
+        ConfigError: onnxruntime is not installed, or another engine is asked for.
+        WeightsError: the file cannot be read, is of other weights, or in floats.
+    """
+    if kind not in (EngineKind.AUTO, EngineKind.ONNXRUNTIME):
+        raise ConfigError(f"{path.name} is computed by onnxruntime only, not by {kind.value}: let features.learned.engine be auto")
+    if not is_installed(EngineKind.ONNXRUNTIME.value):
+        raise ConfigError(f"{path.name} needs onnxruntime, which is not installed: do what requirements/engines.txt says")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    model = _model_in(content, str(path))
+    if model is None or not _is_int8(content, str(path)):
+        raise WeightsError(f"{path} was not written by `vloc export --int8`: export it again")
+    if model.sha256 != card.sha256:
+        raise WeightsError(f"{path} was made from other weights than those beside it ({card.name}): export it again")
+    from vloc_ros.features.engines.onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(replace(model, sha256=hashlib.sha256(content).hexdigest()), content, threads)
+
+
 def _engine(kind: EngineKind, path: Path, tensors: Tensors, card: WeightsCard, threads: int) -> Engine:
     if kind is EngineKind.TORCH:
         from vloc_ros.features.engines.torch import TorchEngine
@@ -87,6 +120,9 @@ def _ready(path: Path, card: WeightsCard) -> bytes | None:
             model = None if content is None else _model_in(content, str(candidate))
         except (OSError, WeightsError) as error:
             _log.warning("%s is not used: %s", candidate, error)
+            continue
+        if content is not None and _is_int8(content, str(candidate)):
+            _log.warning("%s is in 8-bit integers and not used in place of %s: name it to use it", candidate, path.name)
             continue
         if model is not None and model.sha256 == card.sha256:
             return content
@@ -124,3 +160,7 @@ def _model_in(content: bytes, what: str) -> LocalModel | None:
     """What an ONNX file says of its network; None when it is not one of ours."""
     text = metadata_of(content, what).get(METADATA)
     return None if text is None else LocalModel.from_json(text, what)
+
+
+def _is_int8(content: bytes, what: str) -> bool:
+    return CALIBRATED in metadata_of(content, what)

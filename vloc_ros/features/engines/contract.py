@@ -27,6 +27,15 @@ class Maps(NamedTuple):
     maps: tuple[Array, ...]
 
 
+def continued(image: Array, multiple: int) -> Array:
+    """A (1, C, H, W) image, continued to the right and downwards until its sides are multiples of what a network needs [px]."""
+    height, width = image.shape[2:]
+    missing = (-height % multiple, -width % multiple)
+    if any(missing):
+        image = np.pad(image, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])), mode="edge")
+    return np.ascontiguousarray(image, dtype=np.float32)
+
+
 class Engine(ABC):
     """Computes a network of local features.
 
@@ -46,10 +55,7 @@ class Engine(ABC):
         An image whose sides are not multiples of what the network needs is continued to the right and downwards.
         """
         height, width = image.shape[2:]
-        missing = (-height % self.model.multiple, -width % self.model.multiple)
-        if any(missing):
-            image = np.pad(image, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])), mode="edge")
-        logits, scores, *maps = self._compute(np.ascontiguousarray(image, dtype=np.float32))
+        logits, scores, *maps = self._compute(continued(image, self.model.multiple))
         inside = (slice(height), slice(width))
         first, second = (np.ascontiguousarray(one[0, 0][inside], dtype=np.float32) for one in (logits, scores))
         return Maps(first, second, tuple(np.asarray(one[0], dtype=np.float32) for one in maps))

@@ -14,13 +14,14 @@ from vloc_ros.config import from_dict, keys, parse_assignments
 from vloc_ros.networks.compact import CompactUNet
 from vloc_ros.networks.local import sample_maps
 from vloc_ros.training.augmentation import AugmentationSettings
-from vloc_ros.training.batching import PairFeed, Weighted
+from vloc_ros.training.batching import PairFeed
 from vloc_ros.training.distributed import joined
 from vloc_ros.training.loop import Outcome, Training
 from vloc_ros.training.objective import Objective, PairBatch
 from vloc_ros.training.pairs import PairSource, TrainingPair
 from vloc_ros.training.preparation import ImageSettings
 from vloc_ros.training.run_folder import RunFolder
+from vloc_ros.training.sampling import Weighted
 from vloc_ros.training.settings import TrainingSettings
 
 SMALL = {"samples": 12, "batch": 4, "epochs": 3, "validation_samples": 4, "warm_up": 2, "workers": 0, "checkpoint_every": 1}

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, number, rows
+from vloc_ros.commands.common import Subparsers, add_command
 from vloc_ros.commands.train_data import register_curves, register_preview, register_render
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from vloc_ros.training.loop import Progress
+from vloc_ros.commands.train_places import register_places
+from vloc_ros.commands.train_run import add_run_arguments, changed, report, step_bar
 
 _STEPS = """
   vloc train render --out sim_train --sites 24                                what to learn from
@@ -46,27 +40,17 @@ _WIDTHS = {"compact_unet": 16, "unet": 16}
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "train", "train a network, and make and look at what it learns from", _STEPS, None)
-    subjects = parser.add_subparsers(dest="subject", required=True, metavar="render|preview|features|curves")
+    subjects = parser.add_subparsers(dest="subject", required=True, metavar="render|preview|features|places|curves")
     register_render(subjects)
     register_preview(subjects)
     register_curves(subjects)
+    register_places(subjects)
     sub: argparse.ArgumentParser = add_command(subjects, "features", "train a network of local features", _EXAMPLES, _features)
-    sub.add_argument(
-        "--data",
-        action="append",
-        default=[],
-        metavar="KIND:PATH[:WEIGHT]",
-        help=f"what to learn from; may be given several times, and is mixed by weight. Kinds: {_KINDS}; "
-        "recordings whose poses are in one frame of reference can be joined with commas",
+    add_run_arguments(
+        sub,
+        f"{_KINDS}; recordings whose poses are in one frame of reference can be joined with commas",
+        "utias or static",
     )
-    sub.add_argument(
-        "--held-out",
-        action="append",
-        default=[],
-        metavar="KIND:PATH",
-        help="what the best epoch is chosen by; of a utias or static source that is learned from, its held-out part",
-    )
-    sub.add_argument("--out", type=Path, metavar="RUN", help="folder of the run; one that is there already goes on")
     sub.add_argument(
         "--network",
         choices=sorted(_WIDTHS),
@@ -76,14 +60,6 @@ def register(subparsers: Subparsers) -> None:
     sub.add_argument("--width", type=int, help="scales its channels (default: 16)")
     sub.add_argument("--descriptor-size", type=int, default=128, help="length of descriptors of compact_unet (default: 128)")
     sub.add_argument("--objective", default="contrastive", help="contrastive (default) or published")
-    sub.add_argument("--start", type=Path, metavar="FILE", help="weights to start from, *.safetensors (default: random ones)")
-    sub.add_argument("--licence", default="", help="of the weights, for their card")
-    sub.add_argument("--config", type=Path, help="YAML file of settings (--show-settings prints all keys)")
-    sub.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting, e.g. training.learning_rate=0.0001"
-    )
-    sub.add_argument("--show-settings", action="store_true", help="print the effective settings as YAML, and do nothing else")
-    add_json(sub)
 
 
 def _features(args: argparse.Namespace) -> int:
@@ -104,54 +80,14 @@ def _features(args: argparse.Namespace) -> int:
     width = _WIDTHS[args.network] if args.width is None else args.width
     data, held_out = ([DataSpec.parse(text) for text in texts] for texts in (args.data, args.held_out))
     job = FeatureJob(args.network, width, args.descriptor_size, args.objective, settings, data, held_out, args.start, args.licence)
-    with _bar(settings.training.steps) as on_step:
+    with step_bar(settings.training.steps) as on_step:
         outcome, group = train_features(job, args.out, on_step)
-    if not group.first:
-        return 0
-    values: dict[str, Any] = {
-        "weights": str(args.out / "best.safetensors"),
-        "task": outcome.best,
-        "epoch": outcome.best_epoch + 1,
-        "steps": outcome.steps,
-        "skipped": outcome.skipped,
-        "ended_early": outcome.ended_early,
-        "seconds": round(outcome.seconds, 1),
-    }
-    emit(args, values, rows((values | {"task": number(outcome.best, "")}).items()))
-    return 0
+    return report(args, outcome, group.first)
 
 
 def _settings(args: argparse.Namespace) -> Any:
     """Settings of the objective: its preset, then --config, then --set."""
-    from vloc_ros.config import load_yaml, parse_assignments, replace
-    from vloc_ros.errors import ConfigError
+    from vloc_ros.config import replace
     from vloc_ros.training.registry import preset, settings_class
 
-    settings = replace(settings_class(args.objective)(), preset(args.objective))
-    if args.config is not None:
-        try:
-            settings = replace(settings, load_yaml(args.config))
-        except ConfigError as error:
-            raise ConfigError(f"{args.config}: {error}") from error
-    return replace(settings, parse_assignments(args.set))
-
-
-@contextmanager
-def _bar(steps: int) -> Iterator[Callable[[Progress], None]]:
-    """A progress bar of steps on stderr; none when that is not a terminal, or in all but the first process."""
-    from tqdm import tqdm
-
-    bar: Any = None
-
-    def follow(done: Progress) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = tqdm(total=steps, initial=done.step - 1, desc="training", unit="step", file=sys.stderr, disable=None, leave=True)
-        bar.set_postfix(epoch=done.epoch + 1, loss=f"{done.loss:.4g}", refresh=False)
-        bar.update(done.step - bar.n)
-
-    try:
-        yield follow
-    finally:
-        if bar is not None:
-            bar.close()
+    return changed(args, replace(settings_class(args.objective)(), preset(args.objective)))

@@ -15,8 +15,8 @@ INPUT_SIZE = 224
 PREPROCESSING = f"whole image to {INPUT_SIZE}x{INPUT_SIZE} (area, linear where enlarged), RGB, ImageNet mean and deviation"
 """What :func:`preprocess` does, as model cards say it."""
 # Of the ImageNet training images in [0, 1], as all published weights of these backbones expect.
-_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-_DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
+DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
 def preprocess(images: Sequence[Image]) -> NDArray[np.float32]:
@@ -33,7 +33,7 @@ def preprocess(images: Sequence[Image]) -> NDArray[np.float32]:
     """
     batch = np.empty((len(images), 3, INPUT_SIZE, INPUT_SIZE), dtype=np.float32)
     for row, image in zip(batch, images, strict=True):
-        row[:] = ((to_rgb(resized(image)) / np.float32(255.0) - _MEAN) / _DEVIATION).transpose(2, 0, 1)
+        row[:] = ((to_rgb(resized(image)) / np.float32(255.0) - MEAN) / DEVIATION).transpose(2, 0, 1)
     return batch
 
 

@@ -5,12 +5,10 @@ torch's SyncBatchNorm does this on GPUs only; this one does on CPUs too, and is 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from vloc_ros.training.distributed import Group
+from vloc_ros.training.distributed import Group, summed
 
 
 def synchronise(network: nn.Module, group: Group) -> None:
@@ -42,11 +40,11 @@ class _Shared(nn.BatchNorm2d):
         values = images.float()
         count = values.new_tensor([values.numel() / values.shape[1]])
         # Two messages: squares of what is left after the mean is subtracted lose no digits.
-        total = _sum(torch.cat([values.sum((0, 2, 3)), count]))
+        total = summed(torch.cat([values.sum((0, 2, 3)), count]))
         count = total[-1].detach()
         mean = total[:-1] / count
         centred = values - mean.reshape(1, -1, 1, 1)
-        variance = _sum((centred * centred).sum((0, 2, 3))) / count
+        variance = summed((centred * centred).sum((0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)
@@ -54,24 +52,3 @@ class _Shared(nn.BatchNorm2d):
         scale = torch.rsqrt(variance + self.eps) * self.weight
         result: Tensor = centred * scale.reshape(1, -1, 1, 1) + self.bias.reshape(1, -1, 1, 1)
         return result.to(images.dtype)
-
-
-class _AddUp(torch.autograd.Function):
-    """The sum over all processes, whose gradient is that of the sum of all their losses."""
-
-    @staticmethod
-    def forward(context: Any, values: Tensor) -> Tensor:
-        total = values.clone()
-        torch.distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
-        total = gradient.contiguous().clone()
-        torch.distributed.all_reduce(total)
-        return total
-
-
-def _sum(values: Tensor) -> Tensor:
-    total: Tensor = _AddUp.apply(values)
-    return total

@@ -17,7 +17,9 @@ from vloc_ros.evaluation import plot_style
 from vloc_ros.training.history import HISTORY_NAME, Row
 
 CURVES_NAME = "curves.png"
-_SOLVED, _HELD_OUT = "/solved", "validation_"
+_HELD_OUT = "validation_"
+_SHARES = {"/solved": "solved pairs", "/recall_1": "Recall@1"}
+"""Shares that validations give for each group, and what they are called."""
 _NO_TERMS = {"epoch", "step", "learning_rate", "loss", "task", "best", "seconds", "skipped"}
 
 
@@ -96,7 +98,7 @@ def _task(axes: Any, rows: list[Row]) -> None:
     best = [row for row in rows if row.get("best")]
     if best:
         axes.plot(best[-1]["epoch"] + 1, best[-1]["task"], "o", color=plot_style.VERMILION, label="best", clip_on=False, zorder=3)
-    axes.set_title("task: solved pairs" if groups_of(rows) else "task")
+    axes.set_title(f"task: {_share(rows)}" if groups_of(rows) else "task")
     if groups_of(rows):
         axes.set_ylim(0.0, 1.0)
     plot_style.legend_above(axes)
@@ -105,11 +107,11 @@ def _task(axes: Any, rows: list[Row]) -> None:
 def _groups(made: Any, axes: Any, rows: list[Row]) -> None:
     """One line of squares for each kind of pairs and each condition."""
     groups = groups_of(rows)
-    axes.set_title("solved pairs by source and condition")
     axes.grid(False)
     if not groups:
         axes.set_axis_off()
         return
+    axes.set_title(f"{_share(rows)} by source and condition")
     shares = np.full((len(groups), rows[-1]["epoch"] + 1), np.nan)
     for line, members in enumerate(groups.values()):
         for row in rows:
@@ -129,13 +131,22 @@ def terms_of(rows: list[Row]) -> list[str]:
 
 def groups_of(rows: list[Row]) -> dict[str, list[str]]:
     """For each source without conditions, and for each condition on either side of a pair: the figures it is the mean of."""
-    figures = dict.fromkeys(name for row in rows for name in row if name.endswith(_SOLVED))
     groups: dict[str, list[str]] = {}
-    for figure in figures:
-        kind, _, conditions = figure[: -len(_SOLVED)].partition(":")
+    for figure in _figures(rows):
+        kind, _, conditions = figure.rpartition("/")[0].partition(":")
         for name in dict.fromkeys(conditions.split(">") if conditions else [kind]):
             groups.setdefault(name, []).append(figure)
     return groups
+
+
+def _figures(rows: list[Row]) -> list[str]:
+    """Names of the shares that the rows have."""
+    return list(dict.fromkeys(name for row in rows for name in row if name.endswith(tuple(_SHARES))))
+
+
+def _share(rows: list[Row]) -> str:
+    """What they are shares of."""
+    return " and ".join(text for ending, text in _SHARES.items() if any(name.endswith(ending) for name in _figures(rows)))
 
 
 def _curve(axes: Any, rows: list[Row], name: str, label: str | None, colour: str, line: str = "-") -> None:

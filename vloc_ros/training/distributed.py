@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed
-from torch import nn
+from torch import Tensor, nn
 
 from vloc_ros.errors import ConfigError, TrainingError
 from vloc_ros.training.settings import Device
@@ -126,3 +127,41 @@ def add_up_gradients(network: nn.Module, group: Group) -> None:
     for parameter in learned:
         parameter.grad = flat[offset : offset + parameter.numel()].view_as(parameter)
         offset += parameter.numel()
+
+
+class _AddUp(torch.autograd.Function):
+    """The sum over all processes, whose gradient is that of the sum of all their losses."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+def summed(values: Tensor) -> Tensor:
+    """Values of one shape added up over all processes, each of which must ask; gradients go back to all of them."""
+    total: Tensor = _AddUp.apply(values)
+    return total
+
+
+def gathered(values: Tensor, group: Group) -> tuple[Tensor, int]:
+    """The rows of all processes below each other, each of which must ask, and which of them are the first of this one.
+
+    Gradients go back to the process that the rows are from. They may be of different numbers.
+    """
+    if group.size == 1:
+        return values, 0
+    counts = torch.zeros(group.size, dtype=torch.int64, device=values.device)
+    counts[group.rank] = len(values)
+    torch.distributed.all_reduce(counts)
+    first, total = int(counts[: group.rank].sum()), int(counts.sum())
+    after = total - first - len(values)
+    padded = torch.cat([values.new_zeros(first, *values.shape[1:]), values, values.new_zeros(after, *values.shape[1:])])
+    return summed(padded), first

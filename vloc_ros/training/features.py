@@ -16,12 +16,13 @@ from vloc_ros.features.contract import FeatureExtractor
 from vloc_ros.features.learned import load_features
 from vloc_ros.networks.local import LocalNetwork
 from vloc_ros.networks.local_files import build_network, load_local_network, save_local_network
-from vloc_ros.training.batching import PairFeed, Weighted
+from vloc_ros.training.batching import PairFeed
 from vloc_ros.training.distributed import Group, joined
 from vloc_ros.training.loop import Outcome, Progress, Training, Validator
 from vloc_ros.training.pairs import PairSource
 from vloc_ros.training.registry import DataSpec, make_objective, needs_stereo, open_source
 from vloc_ros.training.run_folder import RunFolder
+from vloc_ros.training.sampling import Weighted
 from vloc_ros.training.validation import Validation, for_networks
 
 
@@ -110,7 +111,7 @@ def _network(job: FeatureJob) -> tuple[LocalNetwork, str]:
     return network, parent
 
 
-def _sources(job: FeatureJob) -> tuple[list[Weighted], list[Weighted]]:
+def _sources(job: FeatureJob) -> tuple[list[Weighted[PairSource]], list[Weighted[PairSource]]]:
     learned = [Weighted(open_source(spec, job.settings), spec.weight, str(spec)) for spec in job.data]
     watched = [Weighted(open_source(spec, job.settings, True), spec.weight, str(spec)) for spec in job.held_out]
     return learned, watched

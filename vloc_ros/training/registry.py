@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, make_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -110,7 +110,7 @@ class DataSpec:
     """A source of pairs as the command line names it.
 
     Attributes:
-        kind: one of :data:`SOURCES`.
+        kind: one of :data:`SOURCES`, or of those that are known where it is asked for.
         path: its folder or file; recordings of one world parted by commas.
         weight: how often it is drawn from, relative to the others.
     """
@@ -120,15 +120,16 @@ class DataSpec:
     weight: float = 1.0
 
     @classmethod
-    def parse(cls, text: str) -> DataSpec:
-        """From ``KIND:PATH`` or ``KIND:PATH:WEIGHT``.
+    def parse(cls, text: str, kinds: Collection[str] | None = None) -> DataSpec:
+        """From ``KIND:PATH`` or ``KIND:PATH:WEIGHT``; kinds are those of :data:`SOURCES` unless others are given.
 
         Raises:
             ConfigError: it is something else.
         """
         kind, _, rest = text.partition(":")
-        if kind not in SOURCES or not rest:
-            raise ConfigError(f"'{text}' is not of the form KIND:PATH or KIND:PATH:WEIGHT with a kind of: {', '.join(SOURCES)}")
+        known = SOURCES if kinds is None else kinds
+        if kind not in known or not rest:
+            raise ConfigError(f"'{text}' is not of the form KIND:PATH or KIND:PATH:WEIGHT with a kind of: {', '.join(known)}")
         path, _, last = rest.rpartition(":")
         try:
             weight = float(last) if path else math.nan
@@ -167,13 +168,14 @@ def _homography(path: Path, settings: Any, held_out: bool) -> PairSource:
 def _static(path: Path, settings: Any, held_out: bool) -> PairSource:
     from vloc_ros.training.sources.static import StaticPairs
 
-    excluded, kept = _patterns(settings.static.exclude), _patterns(settings.static.held_out)
+    excluded, kept = patterns(settings.static.exclude), patterns(settings.static.held_out)
     if held_out:
         return StaticPairs(path, settings.homography, include=kept or ("*",), exclude=excluded)
     return StaticPairs(path, settings.homography, exclude=(*excluded, *kept))
 
 
-def _patterns(text: str) -> tuple[str, ...]:
+def patterns(text: str) -> tuple[str, ...]:
+    """Those of a text in which commas part them."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 

@@ -21,6 +21,7 @@ FREE_KEYS = frozenset(
         "training.patience",
         "training.bad_steps",
         "recording.cache",
+        "images.cache_mb",
     }
 )
 """Settings that a run may go on with otherwise: none of them changes what a step does. So may the number of processes."""

@@ -107,7 +107,7 @@ class SimulatedPairs(PairSource):
         Raises:
             DataError: an image is missing or damaged; the text names it.
         """
-        inverse_a, inverse_b = (self._inverse_depth(view.inverse_depth) for view in (a, b))
+        inverse_a, inverse_b = (self.inverse_depth(view) for view in (a, b))
         b_T_a = se3.between(b.world_T_camera, a.world_T_camera)
         stereo = StereoTruth(self.camera, self._disparity(inverse_a), self._disparity(inverse_b), b_T_a, self.base_T_camera)
         return TrainingPair(
@@ -126,7 +126,13 @@ class SimulatedPairs(PairSource):
             )
         return image
 
-    def _inverse_depth(self, file: Path) -> NDArray[np.float32]:
+    def inverse_depth(self, view: View) -> NDArray[np.float32]:
+        """(H, W) inverse depth of a view [1/m], 0 in the sky.
+
+        Raises:
+            DataError: its file is missing or damaged; the text names it.
+        """
+        file = view.inverse_depth
         steps = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)  # read_depth would take the file for depth
         if steps is None or steps.dtype != np.uint16 or steps.shape != (self.camera.height, self.camera.width):
             size = f"{self.camera.width}x{self.camera.height}"

@@ -1,0 +1,112 @@
+"""Sources of places by name, and the settings of a training of place recognition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vloc_ros.config import param, replace, section
+from vloc_ros.data.vpr_folder import PlaceTruth, open_aligned, open_poses, open_tree
+from vloc_ros.errors import ConfigError
+from vloc_ros.training.augmentation import AugmentationSettings
+from vloc_ros.training.multi_similarity import MultiSimilaritySettings
+from vloc_ros.training.place_sources import DatasetPlaces, OverlapSettings, PhotoPlaces, SimulatedPlaces, StaticPlaces
+from vloc_ros.training.place_validation import PlaceValidationSettings
+from vloc_ros.training.place_views import PlaceImageSettings
+from vloc_ros.training.places import PlaceSource
+from vloc_ros.training.registry import DataSpec, StaticSettings, patterns
+from vloc_ros.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class PlaceTraining:
+    """All settings of a training of place recognition; a batch counts places, and an epoch too."""
+
+    training: TrainingSettings = section(TrainingSettings)
+    images: PlaceImageSettings = section(PlaceImageSettings)
+    augmentation: AugmentationSettings = section(AugmentationSettings)
+    objective: MultiSimilaritySettings = section(MultiSimilaritySettings)
+    overlap: OverlapSettings = section(OverlapSettings)
+    static: StaticSettings = section(StaticSettings)
+    truth: PlaceTruth = section(PlaceTruth)
+    validation: PlaceValidationSettings = section(PlaceValidationSettings)
+    centre_images: int = param(300, "images from which the first cluster centres of netvlad are found", min=8)
+
+
+PRESET: dict[str, Any] = {
+    "training": {
+        "epochs": 20,
+        "samples": 2400,
+        "validation_samples": 96,
+        "batch": 16,
+        "learning_rate": 2e-3,
+        "warm_up": 100,
+        "checkpoint_every": 50,
+    }
+}
+"""Settings of the loop that suit places, in place of those that suit local features."""
+
+
+def default_settings() -> PlaceTraining:
+    """Where those of the user begin."""
+    return replace(PlaceTraining(), PRESET)
+
+
+def open_places(spec: DataSpec, settings: PlaceTraining, held_out: bool = False) -> PlaceSource:
+    """The source that is named.
+
+    Args:
+        spec: which.
+        settings: all settings.
+        held_out: its part that nothing is learned from, where it is divided.
+
+    Raises:
+        DataError: what is there is missing, damaged or of another kind.
+    """
+    return PLACE_SOURCES[spec.kind](spec.path, settings, held_out)
+
+
+def _simulated(path: Path, settings: PlaceTraining, held_out: bool) -> PlaceSource:
+    return SimulatedPlaces(path, settings.overlap)
+
+
+def _static(path: Path, settings: PlaceTraining, held_out: bool) -> PlaceSource:
+    excluded, kept = patterns(settings.static.exclude), patterns(settings.static.held_out)
+    if held_out:
+        return StaticPlaces(path, include=kept or ("*",), exclude=excluded)
+    return StaticPlaces(path, exclude=(*excluded, *kept))
+
+
+def _photos(path: Path, settings: PlaceTraining, held_out: bool) -> PlaceSource:
+    return PhotoPlaces(path)
+
+
+def _tree(path: Path, settings: PlaceTraining, held_out: bool) -> PlaceSource:
+    return DatasetPlaces(open_tree(path, "val" if held_out else "train", settings.truth))
+
+
+def _aligned(path: Path, settings: PlaceTraining, held_out: bool) -> PlaceSource:
+    folders = str(path).split(",")
+    if len(folders) != 2:
+        raise ConfigError(f"aligned:{path} must name the folders of two traverses, parted by a comma")
+    return DatasetPlaces(open_aligned(Path(folders[0]), Path(folders[1]), settings.truth))
+
+
+def _recording(path: Path, settings: PlaceTraining, held_out: bool) -> PlaceSource:
+    paths = [path] if path.exists() else [Path(part) for part in str(path).split(",")]
+    if len(paths) > 2:
+        raise ConfigError(f"recording:{path} must name one recording, or two of the same place parted by a comma")
+    return DatasetPlaces(open_poses(paths[0], paths[1] if len(paths) == 2 else None, truth=settings.truth))
+
+
+PLACE_SOURCES: dict[str, Callable[[Path, PlaceTraining, bool], PlaceSource]] = {
+    "simulated": _simulated,
+    "static": _static,
+    "homography": _photos,
+    "tree": _tree,
+    "aligned": _aligned,
+    "recording": _recording,
+}
+"""Kinds of sources; each opens a path."""

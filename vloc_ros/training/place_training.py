@@ -1,0 +1,137 @@
+"""Training of place recognition, from names and settings to a file of weights."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vloc_ros.config import keys
+from vloc_ros.errors import ConfigError
+from vloc_ros.networks.files import load_network, save_network
+from vloc_ros.networks.names import Backbone, NetworkKind
+from vloc_ros.networks.network import PlaceNetwork
+from vloc_ros.retrieval import View, create_descriptor
+from vloc_ros.training.distributed import Group, joined
+from vloc_ros.training.live_norm import let_norms_learn, with_frozen_norms
+from vloc_ros.training.loop import Outcome, Progress, Training, Validator
+from vloc_ros.training.multi_similarity import MultiSimilarityObjective
+from vloc_ros.training.place_feed import PlaceFeed
+from vloc_ros.training.place_networks import centre_on_images, fresh_network, some_images
+from vloc_ros.training.place_registry import PlaceTraining, open_places
+from vloc_ros.training.place_validation import PlaceValidation
+from vloc_ros.training.places import PlaceSource
+from vloc_ros.training.registry import DataSpec
+from vloc_ros.training.run_folder import RunFolder
+from vloc_ros.training.sampling import Weighted
+
+
+@dataclass(frozen=True)
+class PlaceJob:
+    """What to train.
+
+    Attributes:
+        kind: what makes one vector of an image.
+        backbone: what is below it.
+        settings: all of them.
+        data: what is learned from.
+        held_out: what is validated on.
+        projected: elements after a linear projection; 0 for none.
+        start: file of weights to begin with, instead of random ones; it decides kind, backbone and projection.
+        licence: under which the weights may be used.
+    """
+
+    kind: NetworkKind
+    backbone: Backbone
+    settings: PlaceTraining
+    data: Sequence[DataSpec]
+    held_out: Sequence[DataSpec] = ()
+    projected: int = 0
+    start: Path | None = None
+    licence: str = ""
+
+
+def train_places(job: PlaceJob, out: Path, on_step: Callable[[Progress], None] | None = None) -> tuple[Outcome, Group]:
+    """Train, or go on with the training that the folder holds.
+
+    Returns:
+        What came of it, and which process of how many this one was.
+
+    Raises:
+        ConfigError: settings do not fit each other, or those of the run in the folder.
+        DataError: a source cannot be read, or a file not be written.
+        TrainingError: a loss is not finite, or the folder is in use or damaged.
+        KeyboardInterrupt: it was interrupted; the same call goes on.
+    """
+    settings = job.settings
+    with joined(settings.training.device) as group:
+        learned, watched = _sources(job)
+        network, parent = _network(job, [entry.source for entry in learned])
+        feed = PlaceFeed(learned, watched, settings.training, settings.images, settings.augmentation)
+        folder = _folder(job, out, network, parent, feed.settings())
+        with folder.claimed(group):
+            training: Training[Any, Any] = Training(
+                network,
+                MultiSimilarityObjective(settings.objective, feed.numbers, group),
+                feed,
+                settings.training,
+                folder,
+                group,
+                _validator(job, [entry.source for entry in watched]) if watched else None,
+                on_step,
+            )
+            return training.run(), group
+
+
+def _sources(job: PlaceJob) -> tuple[list[Weighted[PlaceSource]], list[Weighted[PlaceSource]]]:
+    learned = [Weighted(open_places(spec, job.settings), spec.weight, str(spec)) for spec in job.data]
+    watched = [Weighted(open_places(spec, job.settings, True), spec.weight, str(spec)) for spec in job.held_out]
+    return learned, watched
+
+
+def _network(job: PlaceJob, sources: Sequence[PlaceSource]) -> tuple[PlaceNetwork, str]:
+    """The network to begin with, and the hash of the weights it was made from."""
+    seed = job.settings.training.seed
+    if job.start is not None:
+        network, card = load_network(job.start)
+        if (network.kind, network.backbone) != (job.kind, job.backbone):
+            raise ConfigError(f"{job.start} holds {card.network} on {card.backbone}: say so with --head and --network")
+        let_norms_learn(network)
+        return network, card.sha256
+    network = fresh_network(job.kind, job.backbone, seed, job.projected)
+    if job.kind is NetworkKind.NETVLAD:
+        centre_on_images(network, some_images(sources, job.settings.centre_images, seed), seed)
+    return network, ""
+
+
+def _folder(job: PlaceJob, out: Path, network: PlaceNetwork, parent: str, data: dict[str, Any]) -> RunFolder[Any]:
+    described = {key.name: getattr(key.value, "value", key.value) for key in keys(job.settings)}
+    described |= data | {
+        "network": network.backbone.value,
+        "head": network.kind.value,
+        "dimension": network.dimension,
+        "start": parent,
+        "held_out": [str(spec) for spec in job.held_out],
+    }
+    learned_from = f"multi-similarity loss on places of {', '.join(f'{spec} ({spec.weight:g})' for spec in job.data)}"
+
+    def save(path: Path, best: PlaceNetwork, words: str) -> None:
+        save_network(path, with_frozen_norms(best), words, parent, job.licence)
+
+    return RunFolder(out, described, save, learned_from)
+
+
+def _validator(job: PlaceJob, sources: Sequence[PlaceSource]) -> Validator[PlaceNetwork]:
+    """Recall@1 with descriptors of the network, by the path of the run time, from a file of weights onwards."""
+    validation = PlaceValidation(sources, job.settings.validation)
+
+    def judged(network: PlaceNetwork) -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "validated.safetensors"
+            save_network(path, with_frozen_norms(network), "")
+            descriptor = create_descriptor(str(path))
+        return validation(lambda images: descriptor.describe_many([View(image) for image in images]))
+
+    return judged

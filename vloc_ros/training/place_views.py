@@ -1,0 +1,113 @@
+"""From a place to the images of it that a network learns from: chosen, seen through a random view, altered by chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.config import param
+from vloc_ros.data.frame import Image, to_grey, to_rgb
+from vloc_ros.networks.preprocessing import INPUT_SIZE, resized
+from vloc_ros.training.augmentation import AugmentationSettings, augment
+from vloc_ros.training.places import Place
+from vloc_ros.training.sources.homographies import HomographySettings, look, random_view
+
+
+@dataclass(frozen=True)
+class PlaceImageSettings:
+    """What images of places a network is trained on. On the robot it sees whole images at its full input size."""
+
+    size: int = param(160, "width and height of the images that are learned from", unit="px", min=64, max=INPUT_SIZE)
+    per_place: int = param(4, "images of each place in a batch", min=2, max=64)
+    mirrored: float = param(0.5, "so many of the places are mirrored, which makes other places of them", min=0.0, max=1.0)
+    grey: float = param(0.2, "so many of the images lose their colour, as those of grey cameras", min=0.0, max=1.0)
+    zoom: float = param(1.6, "images are shown up to so many times larger", min=1.0, max=4.0)
+    shift: float = param(0.08, "largest shift of the centre, of the side of the image", min=0.0, max=0.5)
+    rotation_deg: float = param(4.0, "largest rotation in the image", unit="deg", min=0.0, max=90.0)
+    perspective: float = param(0.06, "largest change of the scale from the centre to a border", min=0.0, max=0.5)
+    cache_mb: int = param(400, "each process that prepares samples keeps so much of what it has read", unit="MB", min=0)
+
+    def view(self) -> HomographySettings:
+        """Of the random views."""
+        return HomographySettings(
+            self.size, self.size, self.rotation_deg, 1.0, self.zoom, self.perspective, self.shift, plain_share=0.0
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceSample:
+    """Some images of one place.
+
+    Attributes:
+        place: its number, see :class:`vloc_ros.training.place_numbers.PlaceNumbers`.
+        images: (K, S, S, 3) uint8 RGB.
+        tag: its name.
+    """
+
+    place: int
+    images: NDArray[np.uint8]
+    tag: str
+
+
+class ImageCache:
+    """Images at input size that were read before; what no longer fits is read again."""
+
+    def __init__(self, limit_mb: int) -> None:
+        """Empty."""
+        self._left, self._kept = limit_mb * 1_000_000, dict[tuple[int, int], Image]()
+
+    def image(self, place: Place, number: int, view: int) -> Image:
+        """(224, 224) or (224, 224, 3) image of a view of a place that has this number.
+
+        Raises:
+            DataError: the image is damaged.
+        """
+        known = self._kept.get((number, view))
+        if known is not None:
+            return known
+        image = resized(place.views[view].read())
+        if image.nbytes <= self._left:
+            self._left -= image.nbytes
+            self._kept[number, view] = image
+        return image
+
+
+def chosen_views(place: Place, count: int, rng: np.random.Generator) -> list[int]:
+    """Views of a place, in as many conditions as there are; the same ones over again where they are too few."""
+    order = rng.permutation(len(place.views)).tolist()
+    seen: set[str] = set()
+    fresh, others = list[int](), list[int]()
+    for view in order:
+        condition = place.views[view].condition
+        (others if condition in seen else fresh).append(view)
+        seen.add(condition)
+    ordered = fresh + others
+    return [ordered[k % len(ordered)] for k in range(count)]
+
+
+def altered_view(
+    image: Image, rng: np.random.Generator, settings: PlaceImageSettings, augmentation: AugmentationSettings, mirrored: bool
+) -> Image:
+    """(S, S, 3) RGB image as a network gets to see it.
+
+    Args:
+        image: at input size.
+        rng: decides.
+        settings: size, and how far views differ.
+        augmentation: of light, lens and sensor.
+        mirrored: left and right are exchanged.
+    """
+    view = settings.view()
+    strayed = look(image, random_view((image.shape[1], image.shape[0]), rng, view), view)
+    if rng.random() < settings.grey:
+        strayed = to_grey(strayed)
+    altered = to_rgb(augment(strayed, rng, augmentation))
+    return np.ascontiguousarray(altered[:, ::-1]) if mirrored else altered
+
+
+def plain_view(image: Image, size: int) -> Image:
+    """(S, S, 3) RGB image without any change."""
+    return to_rgb(np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8))

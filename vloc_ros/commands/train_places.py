@@ -33,9 +33,9 @@ def register_places(subjects: Subparsers) -> None:
     add_run_arguments(sub, _KINDS, "tree or static")
     sub.add_argument(
         "--network",
-        choices=["mobilenetv3", "vgg16"],
-        default="mobilenetv3",
-        help="backbone: mobilenetv3 (default) is for a robot without a GPU",
+        choices=["compact_unet", "mobilenetv3", "vgg16"],
+        default="compact_unet",
+        help="backbone: compact_unet (default) begins with what the local features have learned, the others with random weights",
     )
     sub.add_argument(
         "--head", choices=["gem", "netvlad"], default="gem", help="what makes one vector of an image: gem (default) or netvlad"

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from vloc_ros.data.weights import SUFFIX, read_tensors
-from vloc_ros.errors import WeightsError
+from vloc_ros.errors import ConfigError, WeightsError
 from vloc_ros.networks.files import require_fit, some
 from vloc_ros.networks.names import Backbone, NetworkKind
 from vloc_ros.networks.network import PlaceNetwork, load_tensors, make_network, random_network, tensors_of
@@ -83,6 +83,8 @@ def import_checkpoint(path: Path, kind: NetworkKind, backbone: Backbone, seed: i
         ConfigError: there is no such network.
         WeightsError: the file cannot be read, holds code, or is not of this network; the text says what is wrong.
     """
+    if backbone not in _RENAMED:
+        raise ConfigError(f"no check points were published for {backbone.value}; take {' or '.join(b.value for b in _RENAMED)}")
     random = random_network(kind, backbone, seed)
     given = renamed(read_checkpoint(path), backbone)
     if kind in _WITH_HEADS:

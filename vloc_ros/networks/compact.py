@@ -41,13 +41,11 @@ class CompactUNet(LocalNetwork):
         """
         super().__init__()
         self.width = width
-        w0, w1, w2, w3, w4 = (width * factor for factor in (1, 2, 3, 4, 6))
-        self.encoder = nn.ModuleList([_conv(8, w0), _down(w0, w1), _down(w1, w2), _down(w2, w3), _down(w3, w4)])
-        self.decoder = nn.ModuleList([_conv(w4 + w3, w2), _conv(w2 + w2, w2), _conv(w2 + w1, w1)])
-        self.head = nn.Sequential(_conv(w1, w1), nn.Conv2d(w1, 2 * 4**2, 1))
+        self.encoder, self.decoder = trunk(width)
+        self._map_channels = trunk_channels(width)
+        self.head = nn.Sequential(_conv(2 * width, 2 * width), nn.Conv2d(2 * width, 2 * 4**2, 1))
         # Key points are rare: a detector that starts by saying so learns sooner (Lin et al. 2017).
         nn.init.constant_(self.head[1].bias[: 4**2], -3.0)
-        self._map_channels = (w1, w2, w3, w4, w2, w1)
         self.project = nn.Linear(sum(self._map_channels), descriptor_size, bias=False)
 
     @property
@@ -67,18 +65,36 @@ class CompactUNet(LocalNetwork):
 
     def forward(self, images: Tensor) -> LocalMaps:
         """As the contract says."""
-        x = folded(images)
-        down: list[Tensor] = []
-        for block in self.encoder:
-            x = block(x)
-            down.append(x)
-        up: list[Tensor] = []
-        for block, skipped in zip(self.decoder, (down[3], down[2], down[1]), strict=True):
-            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = block(torch.cat([skipped, x], 1))
-            up.append(x)
-        logits, scores = functional.pixel_shuffle(self.head(x), 4).split(1, 1)
-        return LocalMaps(logits, torch.sigmoid(scores) * torch.sigmoid(logits), (*down[1:], up[1], up[2]))
+        maps = trunk_maps(self.encoder, self.decoder, images)
+        logits, scores = functional.pixel_shuffle(self.head(maps[-1]), 4).split(1, 1)
+        return LocalMaps(logits, torch.sigmoid(scores) * torch.sigmoid(logits), maps)
+
+
+def trunk(width: int) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Encoder and decoder with random weights: all but the detector and the projection to descriptors."""
+    w0, w1, w2, w3, w4 = (width * factor for factor in (1, 2, 3, 4, 6))
+    encoder = nn.ModuleList([_conv(8, w0), _down(w0, w1), _down(w1, w2), _down(w2, w3), _down(w3, w4)])
+    return encoder, nn.ModuleList([_conv(w4 + w3, w2), _conv(w2 + w2, w2), _conv(w2 + w1, w1)])
+
+
+def trunk_channels(width: int) -> tuple[int, ...]:
+    """Channels of the maps of :func:`trunk_maps`."""
+    return tuple(width * factor for factor in (2, 3, 4, 6, 3, 2))
+
+
+def trunk_maps(encoder: nn.ModuleList, decoder: nn.ModuleList, images: Tensor) -> tuple[Tensor, ...]:
+    """The six maps of (B, 1, H, W) grey images from 0 to 1, H and W multiples of 32, at :attr:`CompactUNet.strides`."""
+    x = folded(images)
+    down: list[Tensor] = []
+    for block in encoder:
+        x = block(x)
+        down.append(x)
+    up: list[Tensor] = []
+    for block, skipped in zip(decoder, (down[3], down[2], down[1]), strict=True):
+        x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = block(torch.cat([skipped, x], 1))
+        up.append(x)
+    return (*down[1:], up[1], up[2])
 
 
 def folded(images: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ class LearnedPart(Enum):
     """The part of a network that learns; the rest is frozen."""
 
     PUBLISHED = "published"
-    """The heads, and of VGG16 conv5_1 to conv5_3, of MobileNetV3 all but batch normalisations. Of a ViT nothing was published:
+    """The heads, and of VGG16 conv5_1 to conv5_3, of MobileNetV3 all but batch normalisations; of the small U-Net the
+    same. Of a ViT nothing was published:
     its last two blocks and normalisation, which is as deep."""
     CONV5_2 = "conv5_2"
     """VGG16 only: as published, but conv5_1 is frozen, too, as the released training of uncertainty does."""
@@ -84,7 +85,7 @@ def _of_backbone(network: PlaceNetwork, learned: LearnedPart) -> Iterator[nn.Mod
         raise ConfigError(
             f"'{learned.value}' is a layer of vgg16, and this is {backbone.value}: take '{LearnedPart.PUBLISHED.value}'"
         )
-    if learned is LearnedPart.ALL or backbone is Backbone.MOBILENETV3:
+    if learned is LearnedPart.ALL or backbone in (Backbone.MOBILENETV3, Backbone.COMPACT_UNET):
         yield encoder
     elif backbone is Backbone.VGG16:
         yield from encoder.features[_CONV5_1 if learned is LearnedPart.PUBLISHED else _CONV5_2 :]

@@ -49,8 +49,9 @@ class FrozenBatchNorm(nn.Module):
     EPS = 0.001
     """What the published weights were trained with; not torch's default."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, eps: float = EPS) -> None:
         super().__init__()
+        self.eps = eps
         self.weight = nn.Parameter(torch.ones(channels), requires_grad=False)
         self.bias = nn.Parameter(torch.zeros(channels), requires_grad=False)
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -58,7 +59,7 @@ class FrozenBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
-        return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.EPS)
+        return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 class SqueezeExcitation(nn.Module):

@@ -13,18 +13,20 @@ class Backbone(Enum):
     """13 convolutions, 512 channels of stride 16; Simonyan and Zisserman 2015, configuration D."""
     MOBILENETV3 = "mobilenetv3"
     """MobileNetV3-Large, projected to 256 channels of stride 32; Howard et al. 2019, table 1."""
+    COMPACT_UNET = "compact_unet"
+    """Trunk of the small U-Net of local features, projected to 256 channels of stride 8: it knows day and night from the start."""
     VIT_SMALL = "vit_small"
     """ViT-S/16, 384 channels, one token per 16x16 px and one for the image; Dosovitskiy et al. 2021, Touvron et al. 2021."""
 
     @property
     def channels(self) -> int:
         """Length of a local descriptor."""
-        return {"vgg16": 512, "mobilenetv3": 256, "vit_small": 384}[self.value]
+        return {"vgg16": 512, "mobilenetv3": 256, "compact_unet": 256, "vit_small": 384}[self.value]
 
     @property
     def stride(self) -> int:
         """Pixels of the input from one local descriptor to the next."""
-        return 32 if self is Backbone.MOBILENETV3 else 16
+        return {"mobilenetv3": 32, "compact_unet": 8}.get(self.value, 16)
 
 
 @unique
@@ -43,4 +45,4 @@ class NetworkKind(Enum):
 
 def backbones_of(kind: NetworkKind) -> tuple[Backbone, ...]:
     """The backbones that a network of this kind can have: convolutions give a map to be pooled, a ViT a token of the image."""
-    return (Backbone.VIT_SMALL,) if kind is NetworkKind.BAREBONE else (Backbone.VGG16, Backbone.MOBILENETV3)
+    return (Backbone.VIT_SMALL,) if kind is NetworkKind.BAREBONE else (Backbone.VGG16, Backbone.COMPACT_UNET, Backbone.MOBILENETV3)

@@ -17,6 +17,7 @@ from vloc_ros.networks.names import Backbone, NetworkKind, backbones_of
 from vloc_ros.networks.pooling import CLUSTERS, GemHead, NetVlad, Whitening
 from vloc_ros.networks.preprocessing import preprocess
 from vloc_ros.networks.uncertainty import Described, VarianceHead
+from vloc_ros.networks.unet_encoder import UNetEncoder
 from vloc_ros.networks.vgg16 import VGG16
 from vloc_ros.networks.vit import ClassToken, VisionTransformer
 
@@ -70,7 +71,10 @@ class UncertaintyNetwork(PlaceNetwork):
 def _encoder(kind: NetworkKind, backbone: Backbone) -> nn.Module:
     if backbone is Backbone.VIT_SMALL:
         return VisionTransformer()
-    return VGG16(last_relu=kind is not NetworkKind.NETVLAD) if backbone is Backbone.VGG16 else MobileNetV3()
+    signed = kind is NetworkKind.NETVLAD
+    if backbone is Backbone.COMPACT_UNET:
+        return UNetEncoder(last_relu=not signed)
+    return VGG16(last_relu=not signed) if backbone is Backbone.VGG16 else MobileNetV3()
 
 
 def _pool(kind: NetworkKind, channels: int) -> tuple[nn.Module, int]:

@@ -25,6 +25,15 @@ class GemMobileNetV3(NetworkDescriptor):
     backbone: ClassVar[Backbone] = Backbone.MOBILENETV3
 
 
+class GemCompactUNet(NetworkDescriptor):
+    """On the trunk of the small U-Net of local features: 255 elements, fewer when its weights hold a whitening."""
+
+    name: ClassVar[str] = "gem_compact_unet"
+    kind: ClassVar[NetworkKind] = NetworkKind.GEM
+    backbone: ClassVar[Backbone] = Backbone.COMPACT_UNET
+
+
 # Weights of their own are named by their file instead, see weights_file.py.
 register(GemVgg16.name)(GemVgg16.random)
 register(GemMobileNetV3.name)(GemMobileNetV3.random)
+register(GemCompactUNet.name)(GemCompactUNet.random)

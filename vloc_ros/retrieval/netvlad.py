@@ -25,6 +25,15 @@ class NetVladMobileNetV3(NetworkDescriptor):
     backbone: ClassVar[Backbone] = Backbone.MOBILENETV3
 
 
+class NetVladCompactUNet(NetworkDescriptor):
+    """On the trunk of the small U-Net of local features: 16 384 elements, fewer when its weights hold a whitening."""
+
+    name: ClassVar[str] = "netvlad_compact_unet"
+    kind: ClassVar[NetworkKind] = NetworkKind.NETVLAD
+    backbone: ClassVar[Backbone] = Backbone.COMPACT_UNET
+
+
 # Weights of their own are named by their file instead, see weights_file.py.
 register(NetVladVgg16.name)(NetVladVgg16.random)
 register(NetVladMobileNetV3.name)(NetVladMobileNetV3.random)
+register(NetVladCompactUNet.name)(NetVladCompactUNet.random)

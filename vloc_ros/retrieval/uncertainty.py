@@ -25,6 +25,15 @@ class UncertaintyMobileNetV3(NetworkDescriptor):
     backbone: ClassVar[Backbone] = Backbone.MOBILENETV3
 
 
+class UncertaintyCompactUNet(NetworkDescriptor):
+    """On the trunk of the small U-Net of local features: 255 elements and a variance."""
+
+    name: ClassVar[str] = "uncertainty_compact_unet"
+    kind: ClassVar[NetworkKind] = NetworkKind.UNCERTAINTY
+    backbone: ClassVar[Backbone] = Backbone.COMPACT_UNET
+
+
 # Weights of their own are named by their file instead, see weights_file.py.
 register(UncertaintyVgg16.name)(UncertaintyVgg16.random)
 register(UncertaintyMobileNetV3.name)(UncertaintyMobileNetV3.random)
+register(UncertaintyCompactUNet.name)(UncertaintyCompactUNet.random)

@@ -7,16 +7,16 @@ from pathlib import Path
 from vloc_ros.data.weights import SUFFIX, load_card
 from vloc_ros.errors import WeightsError
 from vloc_ros.retrieval.contract import GlobalDescriptor, register_file
-from vloc_ros.retrieval.gem import GemMobileNetV3, GemVgg16
-from vloc_ros.retrieval.netvlad import NetVladMobileNetV3, NetVladVgg16
+from vloc_ros.retrieval.gem import GemCompactUNet, GemMobileNetV3, GemVgg16
+from vloc_ros.retrieval.netvlad import NetVladCompactUNet, NetVladMobileNetV3, NetVladVgg16
 from vloc_ros.retrieval.network import NetworkDescriptor
-from vloc_ros.retrieval.uncertainty import UncertaintyMobileNetV3, UncertaintyVgg16
+from vloc_ros.retrieval.uncertainty import UncertaintyCompactUNet, UncertaintyMobileNetV3, UncertaintyVgg16
 from vloc_ros.retrieval.vit import VitSmall
 
 _ALL: tuple[type[NetworkDescriptor], ...] = (
-    *(NetVladVgg16, NetVladMobileNetV3),
-    *(GemVgg16, GemMobileNetV3),
-    *(UncertaintyVgg16, UncertaintyMobileNetV3),
+    *(NetVladVgg16, NetVladCompactUNet, NetVladMobileNetV3),
+    *(GemVgg16, GemCompactUNet, GemMobileNetV3),
+    *(UncertaintyVgg16, UncertaintyCompactUNet, UncertaintyMobileNetV3),
     VitSmall,
 )
 _CLASSES = {(cls.kind.value, cls.backbone.value): cls for cls in _ALL}

@@ -17,7 +17,7 @@ from vloc_ros.networks.network import PlaceNetwork, load_tensors, tensors_of
 
 MOMENTUM = 0.1
 """How fast statistics follow: what the last ten batches or so were like."""
-_COUNTER = "num_batches_tracked"  # only training has a use for it
+COUNTER = "num_batches_tracked"  # only training has a use for it
 _INPUT, _EPS = "input_norm", 1e-5
 
 
@@ -30,7 +30,7 @@ def let_norms_learn(network: nn.Module) -> None:
 
 
 def _live(frozen: FrozenBatchNorm) -> nn.BatchNorm2d:
-    live = nn.BatchNorm2d(len(frozen.weight), eps=FrozenBatchNorm.EPS, momentum=MOMENTUM)
+    live = nn.BatchNorm2d(len(frozen.weight), eps=frozen.eps, momentum=MOMENTUM)
     live.load_state_dict(frozen.state_dict(), strict=False)  # all but the counter
     return live.train(frozen.training)
 
@@ -52,7 +52,7 @@ def _normalised(module: nn.Module, inputs: tuple[Any, ...]) -> Tensor:
 
 def with_frozen_norms(network: PlaceNetwork) -> PlaceNetwork:
     """A copy for the run time, in evaluation mode on the CPU: statistics are frozen, those of linear layers become part of them."""
-    tensors = {name: tensor for name, tensor in tensors_of(network).items() if not name.endswith(_COUNTER)}
+    tensors = {name: tensor for name, tensor in tensors_of(network).items() if not name.endswith(COUNTER)}
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear) and hasattr(module, _INPUT):
             _absorb(tensors, name)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from vloc_ros.data.frame import Image
+from vloc_ros.errors import ConfigError
 from vloc_ros.networks.centroids import initialise_netvlad
+from vloc_ros.networks.local_files import load_local_network
 from vloc_ros.networks.names import Backbone, NetworkKind
 from vloc_ros.networks.network import BATCH, PlaceNetwork, load_tensors, random_network, tensors_of
 from vloc_ros.networks.preprocessing import preprocess, resized
-from vloc_ros.training.live_norm import MOMENTUM, let_norms_learn, normalise_inputs
+from vloc_ros.networks.unet_encoder import UNetEncoder
+from vloc_ros.training.live_norm import COUNTER, MOMENTUM, let_norms_learn, normalise_inputs
 from vloc_ros.training.places import PlaceSource
+
+LOCAL_START = "unet"
+"""Name of the shipped local features that a backbone of theirs begins with."""
 
 
 def fresh_network(kind: NetworkKind, backbone: Backbone, seed: int, projected: int = 0) -> PlaceNetwork:
@@ -36,6 +43,25 @@ def fresh_network(kind: NetworkKind, backbone: Backbone, seed: int, projected: i
     let_norms_learn(network)
     normalise_inputs(network)
     return network
+
+
+def begin_with_features(network: PlaceNetwork, path: Path) -> str:
+    """Give the backbone of a fresh network what local features have learned; returns the hash of their weights.
+
+    Raises:
+        ConfigError: the backbone has nothing to do with local features.
+        WeightsError: the file is missing or damaged, or its network is another.
+    """
+    if network.backbone is not Backbone.COMPACT_UNET:
+        raise ConfigError(
+            f"{path} holds local features, from which {network.backbone.value} cannot begin: take --network compact_unet"
+        )
+    local, card = load_local_network(path)
+    encoder = UNetEncoder(network.encoder.last_relu)
+    encoder.begin_with(local)
+    tensors = {name: tensor for name, tensor in network.encoder.state_dict().items() if name.endswith(COUNTER)}
+    network.encoder.load_state_dict(encoder.state_dict() | tensors)
+    return card.sha256
 
 
 def some_images(sources: Sequence[PlaceSource], count: int, seed: int) -> list[Image]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vloc_ros.config import keys
+from vloc_ros.data.models import shipped_features
+from vloc_ros.data.weights import LOCAL_NETWORKS, load_card
 from vloc_ros.errors import ConfigError
 from vloc_ros.networks.files import load_network, save_network
 from vloc_ros.networks.names import Backbone, NetworkKind
@@ -19,7 +21,7 @@ from vloc_ros.training.live_norm import let_norms_learn, with_frozen_norms
 from vloc_ros.training.loop import Outcome, Progress, Training, Validator
 from vloc_ros.training.multi_similarity import MultiSimilarityObjective
 from vloc_ros.training.place_feed import PlaceFeed
-from vloc_ros.training.place_networks import centre_on_images, fresh_network, some_images
+from vloc_ros.training.place_networks import LOCAL_START, begin_with_features, centre_on_images, fresh_network, some_images
 from vloc_ros.training.place_registry import PlaceTraining, open_places
 from vloc_ros.training.place_validation import PlaceValidation
 from vloc_ros.training.places import PlaceSource
@@ -39,7 +41,8 @@ class PlaceJob:
         data: what is learned from.
         held_out: what is validated on.
         projected: elements after a linear projection; 0 for none.
-        start: file of weights to begin with, instead of random ones; it decides kind, backbone and projection.
+        start: file of weights to begin with, instead of random ones: of such a network, or of local features for a backbone that
+            takes them; by default the local features that are shipped for such a backbone.
         licence: under which the weights may be used.
     """
 
@@ -93,17 +96,22 @@ def _sources(job: PlaceJob) -> tuple[list[Weighted[PlaceSource]], list[Weighted[
 
 def _network(job: PlaceJob, sources: Sequence[PlaceSource]) -> tuple[PlaceNetwork, str]:
     """The network to begin with, and the hash of the weights it was made from."""
-    seed = job.settings.training.seed
-    if job.start is not None:
-        network, card = load_network(job.start)
+    seed, start, parent = job.settings.training.seed, job.start, ""
+    if start is None and job.backbone is Backbone.COMPACT_UNET:
+        start = shipped_features().get(LOCAL_START)
+    local = start is not None and load_card(start).network in LOCAL_NETWORKS
+    if start is not None and not local:
+        network, card = load_network(start)
         if (network.kind, network.backbone) != (job.kind, job.backbone):
-            raise ConfigError(f"{job.start} holds {card.network} on {card.backbone}: say so with --head and --network")
+            raise ConfigError(f"{start} holds {card.network} on {card.backbone}: say so with --head and --network")
         let_norms_learn(network)
         return network, card.sha256
     network = fresh_network(job.kind, job.backbone, seed, job.projected)
+    if start is not None:
+        parent = begin_with_features(network, start)
     if job.kind is NetworkKind.NETVLAD:
         centre_on_images(network, some_images(sources, job.settings.centre_images, seed), seed)
-    return network, ""
+    return network, parent
 
 
 def _folder(job: PlaceJob, out: Path, network: PlaceNetwork, parent: str, data: dict[str, Any]) -> RunFolder[Any]:

@@ -1,0 +1,109 @@
+"""What computes a network of place recognition: ONNX Runtime where it is installed, else torch."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.data.frame import Image
+from vloc_ros.data.onnx_file import PLACE_WEIGHTS, metadata_of
+from vloc_ros.errors import WeightsError
+from vloc_ros.features.engines.choice import is_installed
+from vloc_ros.networks.preprocessing import preprocess
+
+if TYPE_CHECKING:
+    from vloc_ros.networks.network import PlaceNetwork
+
+_log = logging.getLogger("vloc.engines")
+Array = NDArray[np.float32]
+THREADS = 2
+"""Cores that a network uses."""
+_BATCH = 8
+
+
+class PlaceEngine(ABC):
+    """Images in; descriptors, and their variances where the network has such, out."""
+
+    @abstractmethod
+    def __call__(self, images: Sequence[Image]) -> tuple[Array, Array | None]:
+        """(N, D) descriptors and (N,) variances, or None, of at least one image of any size."""
+
+
+class TorchEngine(PlaceEngine):
+    """The network itself."""
+
+    def __init__(self, network: PlaceNetwork) -> None:
+        """Wrap a network in evaluation mode."""
+        self.network = network
+
+    def __call__(self, images: Sequence[Image]) -> tuple[Array, Array | None]:
+        """As the contract says."""
+        from vloc_ros.networks.network import describe_with_variance
+
+        return describe_with_variance(self.network, images)
+
+
+class OnnxRuntimeEngine(PlaceEngine):
+    """A session of ONNX Runtime, made of the network with the first image: who only asks for the card does not wait for it."""
+
+    def __init__(self, content: bytes | None, network: PlaceNetwork | None = None, sha256: str = "") -> None:
+        """Of an ONNX file, or of a network that is exported when it is needed."""
+        self._content, self._network, self._sha256 = content, network, sha256
+        self._session: Any = None
+
+    def __call__(self, images: Sequence[Image]) -> tuple[Array, Array | None]:
+        """As the contract says.
+
+        Raises:
+            WeightsError: the ONNX file cannot be used.
+        """
+        if self._session is None:
+            self._session = self._opened()
+        parts = [self._session.run(None, {"images": preprocess(images[k : k + _BATCH])}) for k in range(0, len(images), _BATCH)]
+        outputs = [np.concatenate(values) for values in zip(*parts, strict=True)]
+        return outputs[0], outputs[1] if len(outputs) > 1 else None
+
+    def _opened(self) -> Any:
+        from vloc_ros.features.engines.onnxruntime import open_session
+
+        if self._content is None:
+            from vloc_ros.networks.place_export import onnx_of_place
+
+            assert self._network is not None
+            self._content = onnx_of_place(self._network, self._sha256)
+        try:
+            session = open_session(self._content, THREADS)
+        except Exception as error:  # see there
+            raise WeightsError(f"ONNX Runtime cannot use the network: {str(error).splitlines()[0]}") from error
+        self._content = self._network = None
+        return session
+
+
+def engine_of(network: PlaceNetwork, sha256: str) -> PlaceEngine:
+    """The fastest engine that is installed for a network with weights of that hash."""
+    if is_installed("onnxruntime") and is_installed("onnx"):
+        return OnnxRuntimeEngine(None, network, sha256)
+    return TorchEngine(network)
+
+
+def exported_engine(path: Path, sha256: str) -> PlaceEngine | None:
+    """The engine of ``<name>.onnx`` beside a file of weights; None where there is none of these weights, or no ONNX Runtime."""
+    beside = path.with_suffix(".onnx")
+    if not is_installed("onnxruntime") or not beside.is_file():
+        return None
+    try:
+        content = beside.read_bytes()
+        found = metadata_of(content, str(beside)).get(PLACE_WEIGHTS)
+    except (OSError, WeightsError) as error:
+        _log.warning("%s is not used: %s", beside, error)
+        return None
+    if found != sha256:
+        _log.warning("%s is not of the weights in %s, so it is not used: export it again", beside, path.name)
+        return None
+    return OnnxRuntimeEngine(content)

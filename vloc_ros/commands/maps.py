@@ -58,6 +58,7 @@ def _info(args: argparse.Namespace) -> int:
         "closures": info.closures,
         "training": asdict(info.training),
         "models": [card.name for card in info.models],
+        "versions": asdict(info.versions),
         "route_length_m": info.route_length_m,
         "bytes_per_keyframe": info.bytes_per_keyframe,
     }
@@ -77,6 +78,7 @@ def _info(args: argparse.Namespace) -> int:
             ("loop closures", f"{info.spatial_edges} measured, {info.closures} judged"),
             ("training tuples", str(info.training)),
             ("described by", ", ".join(card.name for card in info.models) or "nothing yet"),
+            ("models", str(info.versions)),
             ("kB per keyframe", parts),
         ]
     )
@@ -85,11 +87,18 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from vloc_ros.mapping import MapStore
     from vloc_ros.mapping.integrity import check_map
+    from vloc_ros.mapping.model_state import model_state
 
-    problems = check_map(args.map)
-    text = "\n".join(str(problem) for problem in problems) or f"{args.map} is healthy"
-    emit(args, {"map": str(args.map), "healthy": not problems, "problems": [str(p) for p in problems]}, text)
+    problems, unfinished = check_map(args.map), None
+    text = "\n".join(str(problem) for problem in problems)
+    if not problems:
+        with MapStore.open(args.map, read_only=True) as store:
+            unfinished = model_state(store).unfinished
+        text = f"{args.map} is healthy" + ("" if unfinished is None else f"; {unfinished}")
+    values = {"map": str(args.map), "healthy": not problems, "problems": [str(p) for p in problems], "unfinished": unfinished}
+    emit(args, values, text)
     return 1 if problems else 0
 
 

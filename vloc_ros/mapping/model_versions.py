@@ -232,7 +232,13 @@ def finish_switch(store: MapStore, switch_number: int) -> bool:
             return True
         if switch.version != NO_VERSION and undescribed(store, name_of(switch.version)):
             return False
-        values = (switch.number, switch.version or None, switch.reason.name, to_json(switch.figures, "the figures"), switch.asked_ns)
+        values = (
+            switch.number,
+            switch.version or None,
+            switch.reason.name,
+            to_json(switch.figures, "the figures"),
+            switch.asked_ns,
+        )
         store.database.insert("model_switch", (*values, time.time_ns()), replace=True)
         _prune(store)
     return True

@@ -28,7 +28,9 @@ _NO_LIMIT = BudgetSettings(per_second=1e9, burst=10**9)
 class LoopSettings:
     """How loops are found."""
 
-    descriptor: str = param("auto", "global descriptor that proposes; auto: hog, or vlad for a map without images")
+    descriptor: str = param(
+        "auto", "global descriptor that proposes; auto: the map's own model in use, else hog, or vlad for a map without images"
+    )
     gates: GateSettings = section(GateSettings)
     verification: VerificationSettings = section(VerificationSettings)
 
@@ -90,7 +92,7 @@ class LoopDetector:
 
     @property
     def descriptor_name(self) -> str:
-        """Name of the global descriptor that proposes."""
+        """Name of the model whose global descriptors propose."""
         return self._proposer.name
 
     @property

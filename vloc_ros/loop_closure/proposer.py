@@ -12,7 +12,7 @@ from vloc_ros.calibration.probability import MatchProbability, pair_variance
 from vloc_ros.data.model_card import ModelCard
 from vloc_ros.errors import DataError, MapError
 from vloc_ros.mapping import KeyframeId, MapStore
-from vloc_ros.mapping.model_versions import NO_VERSION, ModelVersion, versions
+from vloc_ros.mapping.model_versions import NO_VERSION, ModelVersion, version
 from vloc_ros.retrieval import DescriptorIndex
 from vloc_ros.retrieval.of_map import MapDescriptor
 
@@ -47,23 +47,22 @@ class SearchModel:
     probability: MatchProbability | None = None
 
     @classmethod
-    def of(cls, store: MapStore, card: ModelCard) -> SearchModel:
-        """What the map says of the model of a card.
+    def of(cls, store: MapStore, number: int | None) -> SearchModel:
+        """What the map says now of the model version of a number, None for what is no version.
 
         Raises:
             MapError: the map is damaged, its probability included.
         """
-        found = next((version for version in versions(store) if version.card.model_card == card), None)
-        return cls() if found is None else cls(found.number, _probability(store, found))
+        return cls() if number is None else cls(number, _probability(store, version(store, number)))
 
 
-def _probability(store: MapStore, version: ModelVersion) -> MatchProbability | None:
-    if version.probability is None:
+def _probability(store: MapStore, of: ModelVersion) -> MatchProbability | None:
+    if of.probability is None:
         return None
     try:
-        return MatchProbability.from_dict(version.probability)
+        return MatchProbability.from_dict(of.probability)
     except DataError as error:
-        raise MapError(f"the map {store.path}: of the model version {version.name}, {error}") from None
+        raise MapError(f"the map {store.path}: of the model version {of.name}, {error}") from None
 
 
 class Proposer:
@@ -80,19 +79,31 @@ class Proposer:
         with store.database.snapshot():
             known, vectors = describer.stored(store)
             self._variances = describer.variances(store)
-            self.model = SearchModel.of(store, self.card)
+            self.model = SearchModel.of(store, self._number)
         self._index: DescriptorIndex[KeyframeId] = DescriptorIndex(self.card.dimension)
         self._index.add_many(known, vectors)
 
     @property
     def name(self) -> str:
-        """Name of the descriptor."""
-        return self._describer.descriptor.name
+        """Name of the model."""
+        return self.card.name
 
     @property
     def card(self) -> ModelCard:
         """What makes the descriptors."""
         return self._describer.descriptor.card
+
+    @property
+    def _number(self) -> int | None:
+        return None if self._describer.version is None else self._describer.version.number
+
+    def look_up(self) -> None:
+        """Take over the probability that the map has for this model by now.
+
+        Raises:
+            MapError: the map is damaged.
+        """
+        self.model = SearchModel.of(self._store, self._number)
 
     @property
     def described(self) -> list[KeyframeId]:

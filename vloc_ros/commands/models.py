@@ -41,9 +41,8 @@ def register(subparsers: Subparsers) -> None:
     promote = add_command(actions, "promote", "describe the keyframes with a version, and use it", _PROMOTE, _promote)
     rollback = add_command(actions, "rollback", "go back to the version before", _ROLLBACK, _rollback)
     export = add_command(actions, "export", "write the weights of a version with their card", _EXPORT, _export)
-    imported = add_command(
-        actions, "import", "add a file of weights as a version; it is not used before it is promoted", _IMPORT, _import
-    )
+    what = "add a file of weights as a version; it is not used before it is promoted"
+    imported = add_command(actions, "import", what, _IMPORT, _import)
     for sub in (show, promote, export):
         sub.add_argument("number", type=int, metavar="N", help="number of the version")
     imported.add_argument("file", type=Path, metavar="FILE", help="*.safetensors, its card beside it")
@@ -111,7 +110,7 @@ def _rollback(args: argparse.Namespace) -> int:
         number = number_before(store) if pending is None else number_in_use(store)
         if number is None:
             raise MapError(f"the map {args.map} has no version to go back to: it uses none of its own models")
-        return _tell(args, store, ask_switch(store, number, SwitchReason.ROLLED_BACK))
+        return _tell(args, store, ask_switch(store, number, SwitchReason.ROLLED_BACK, {"by": "hand"}))
 
 
 def _tell(args: argparse.Namespace, store: MapStore, switch: Switch | None) -> int:
@@ -156,9 +155,8 @@ def _import(args: argparse.Namespace) -> int:
         notes = "; ".join(text for text in (card.notes, f"imported from {args.file.name}") if text)
         added = add_version(store, args.file.read_bytes(), replace(card, notes=notes), parent=parent)
     new = added.number not in {version.number for version in known}
-    emit(
-        args, {"new": new, **asdict(added)}, f"{added.name} {'is new' if new else 'has these weights already'}: {_in_short(added)}"
-    )
+    text = f"{added.name} {'is new' if new else 'has these weights already'}: {_in_short(added)}"
+    emit(args, {"new": new, **asdict(added)}, text)
     return 0
 
 

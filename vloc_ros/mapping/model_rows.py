@@ -22,7 +22,7 @@ class SwitchReason(Enum):
     """Why the version in use changes."""
 
     PROMOTED = "it won the promotion test"
-    ROLLED_BACK = "the version in use did worse than the one before"
+    ROLLED_BACK = "the one in use was taken back"
     ASKED = "somebody asked for it"
 
 

@@ -1,10 +1,10 @@
 """Versions of the place recognition model that live in the map, and which of them is in use.
 
 A version is what a calibration made of the map: weights, their card, the probability of a match that goes with them, and the
-outcome of the promotion test. Which version is in use follows from the switches alone: that of the newest finished one. A switch is
-asked for, then all keyframes are described anew while the old version goes on answering, and then it is finished in one transaction;
-an unfinished switch is void as soon as there is a newer one. Version 0 stands for no version at all: the descriptor that the map
-had before, so that the first version can be rolled back too.
+outcome of the promotion test. Which version is in use follows from the switches alone: that of the newest finished one. A switch
+is asked for, then all keyframes are described anew while the old version goes on answering, and then it is finished in one
+transaction; an unfinished switch is void as soon as there is a newer one. Version 0 stands for no version at all: the descriptor
+that the map had before, so that the first version can be rolled back too.
 
 The descriptors of version n are those of the model ``site-n``; descriptors of several versions lie side by side and never mix.
 """
@@ -232,14 +232,9 @@ def finish_switch(store: MapStore, switch_number: int) -> bool:
             return True
         if switch.version != NO_VERSION and undescribed(store, name_of(switch.version)):
             return False
-        values = (
-            switch.number,
-            switch.version or None,
-            switch.reason.name,
-            to_json(switch.figures, "the figures"),
-            switch.asked_ns,
-        )
-        store.database.insert("model_switch", (*values, time.time_ns()), replace=True)
+        figures = to_json(switch.figures, "the figures")
+        row = (switch.number, switch.version or None, switch.reason.name, figures, switch.asked_ns, time.time_ns())
+        store.database.insert("model_switch", row, replace=True)
         _prune(store)
     return True
 

@@ -54,9 +54,9 @@ class MapDescriptor:
     def of(cls, store: MapStore, name: str, assets: bytes | None = None) -> MapDescriptor:
         """The descriptor of that name; its vocabulary or weights are those given, else those of the map, else learned from it.
 
-        "site" is the version of the map's own model that is in use, "site-3" its version 3, "site-0" what "auto" is without. "auto" is "site" for a map that has a
-        version in use; else ``hog`` for a map with all images, the best of those without weights in every light that was measured
-        (see ``benchmarks/relocalisation.py``), and ``vlad`` for a map without.
+        "site" is the version of the map's own model that is in use, "site-3" its version 3. "auto" is "site" for a map that has a
+        version in use; else ("site-0") ``hog`` for a map with all images, the best of those without weights in every light that
+        was measured (see ``benchmarks/relocalisation.py``), and ``vlad`` for a map without.
 
         Raises:
             ConfigError: the name is unknown, the map has no version in use, or the descriptor needs weights that neither the

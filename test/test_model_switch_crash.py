@@ -14,11 +14,11 @@ from map_samples import teach
 
 pytest.importorskip("torch", reason="torch is not installed (requirements/torch.txt)")
 
-from model_switcher import VERSIONS  # noqa: E402
+from model_switcher import VERSIONS
 
-import vloc_ros  # noqa: E402
-from vloc_ros.mapping.integrity import check_map  # noqa: E402
-from vloc_ros.mapping.model_versions import (  # noqa: E402
+import vloc_ros
+from vloc_ros.mapping.integrity import check_map
+from vloc_ros.mapping.model_versions import (
     NO_VERSION,
     add_version,
     name_of,
@@ -29,12 +29,12 @@ from vloc_ros.mapping.model_versions import (  # noqa: E402
     version_in_use,
     weights_of,
 )
-from vloc_ros.mapping.store import MapStore  # noqa: E402
-from vloc_ros.mapping.variances import variances_of  # noqa: E402
-from vloc_ros.networks import Backbone, NetworkKind  # noqa: E402
-from vloc_ros.networks.files import save_network  # noqa: E402
-from vloc_ros.networks.network import random_network  # noqa: E402
-from vloc_ros.retrieval.of_map import MapDescriptor  # noqa: E402
+from vloc_ros.mapping.store import MapStore
+from vloc_ros.mapping.variances import variances_of
+from vloc_ros.networks import Backbone, NetworkKind
+from vloc_ros.networks.files import save_network
+from vloc_ros.networks.network import random_network
+from vloc_ros.retrieval.of_map import MapDescriptor
 
 HERE = Path(__file__).parent
 KEYFRAMES = 12

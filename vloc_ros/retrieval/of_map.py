@@ -150,14 +150,29 @@ class MapDescriptor:
         return index
 
 
-def _automatic(store: MapStore) -> str:
-    without = store.keyframes_without_image()
+def plain_name(store: MapStore) -> str:
+    """What "auto" means for a map without a version in use."""
+    return Vlad.name if store.keyframes_without_image() else Hog.name
+
+
+def automatic_name(store: MapStore) -> str:
+    """What "auto" means for a map; nothing is loaded.
+
+    Raises:
+        MapError: the map is damaged.
+    """
+    if store.keyframes_without_image():
+        return Vlad.name
     in_use = version_in_use(store)
-    if in_use is not None and not without:
-        return in_use.name
-    if in_use is not None:
+    return Hog.name if in_use is None else in_use.name
+
+
+def _automatic(store: MapStore) -> str:
+    name, in_use = automatic_name(store), version_in_use(store)
+    if in_use is not None and name != in_use.name:
+        without = store.keyframes_without_image()
         _log.warning("%s: %d keyframes have no image, which %s needs: vlad stands in for it", store.path, without, in_use.name)
-    return Vlad.name if without else Hog.name
+    return name
 
 
 def _version(store: MapStore, name: str) -> ModelVersion | None:

@@ -192,13 +192,12 @@ def test_a_descriptor_that_the_user_names_stays(path: Path) -> None:
 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_says_why(path: Path) -> None:
     running = recognizer(path)
-    running.announce(KeyframeId(1, 1))
-    settle(running)
+    running.announce(KeyframeId(1, KEYFRAMES))
+    assert running.step() is not None
     ask(path, 1)
     with MapStore.open(path) as store:
         store.database.execute("UPDATE model_weights SET crc = crc + 1 WHERE number = 1")
     assert not running.follow() and "fails its checksum" in running.swap.problem
-    running.announce(KeyframeId(1, 2))
     assert running.step() is not None and running.model == "hog" and in_use(path) == 0
     assert not running.follow() and running.swap.problem, "it waits before it tries again"
     running.close()

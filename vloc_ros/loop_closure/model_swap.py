@@ -15,8 +15,8 @@ from vloc_ros.errors import VlocError
 from vloc_ros.loop_closure.detector import LoopDetector
 from vloc_ros.loop_closure.proposer import Proposer
 from vloc_ros.mapping import MapStore
-from vloc_ros.mapping.model_versions import finish_switch, pending_switch, version
-from vloc_ros.retrieval.of_map import AUTO, SITE, MapDescriptor, automatic_name, plain_name
+from vloc_ros.mapping.model_versions import finish_switch, name_of, pending_switch
+from vloc_ros.retrieval.of_map import AUTO, SITE, MapDescriptor, automatic_name
 from vloc_ros.retrieval.redescribe import redescribe
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Wanted:
     """The model that the map asks for.
 
     Attributes:
-        name: of its descriptors.
+        name: of its descriptors, or ``site-0`` for what the map had before its first version.
         switch: number of the switch that waits to be finished for it, None when it took effect already.
     """
 
@@ -104,7 +104,7 @@ class ModelSwap:
         detector.propose_with(Proposer(store, describer))
         self._forget()
         self.state = SwapState(swaps=self.state.swaps + 1)
-        _log.info("%s: %s searches from now on", store.path, wanted.name)
+        _log.info("%s: %s searches from now on", store.path, describer.descriptor.card.name)
         return False
 
     def _describer_of(self, store: MapStore, name: str) -> MapDescriptor:
@@ -122,5 +122,4 @@ def _wanted(store: MapStore) -> Wanted:
         switch = pending_switch(store)
         if switch is None:
             return Wanted(automatic_name(store), None)
-        name = plain_name(store) if not switch.version else version(store, switch.version).name
-        return Wanted(name, switch.number)
+        return Wanted(name_of(switch.version), switch.number)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import ros_samples as samples
-from version_samples import PROBABILITY, untrained
+from html_page import Page
+from swap_samples import GATES, ask, assert_each_search_was_by_the_version_in_use, in_use, teach_with_versions
 
+from vloc_ros.cli import main
 from vloc_ros.config import replace
-from vloc_ros.data import open_recording
-from vloc_ros.mapping import KeyframeId, MapStore, Teacher
+from vloc_ros.mapping import KeyframeId, MapStore
 from vloc_ros.mapping.integrity import check_map
-from vloc_ros.mapping.model_versions import (
-    NO_VERSION,
-    SwitchReason,
-    add_version,
-    ask_switch,
-    number_in_use,
-    pending_switch,
-    undescribed,
-)
+from vloc_ros.mapping.model_versions import NO_VERSION, SwitchReason, ask_switch, finish_switch, pending_switch, undescribed
 from vloc_ros.mapping.searches import searches_of
 from vloc_ros.mapping.variances import variances_of
+from vloc_ros.retrieval.of_map import MapDescriptor
+from vloc_ros.retrieval.redescribe import redescribe
 from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
 from vloc_ros.ros.recognition_report import report
 from vloc_ros.ros.recognizer import Recognizer
-from vloc_ros.settings import Settings
 
 pytest.importorskip("torch", reason="torch is not installed (requirements/torch.txt)")
 
@@ -37,20 +32,7 @@ KEYFRAMES = 2 * OUT - 1
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A map of a walk there and back, with two versions of a model that nobody uses yet."""
-    folder = tmp_path_factory.mktemp("walk")
-    way = samples.walk(OUT)
-    reader = open_recording(samples.write_recording(folder / "kitti", [*way, *way[-2::-1]]))
-    settings = replace(Settings(), {"keyframes.distance": 0.05, "features.max_features": 500})
-    extractor, path = settings.features.create(), folder / "site.vloc"
-    with MapStore.create(path, reader.camera, reader.base_T_camera, extractor.name, extractor.fingerprint) as store:
-        teacher = Teacher(reader.camera, store, settings, "walk")
-        for index in range(len(reader)):
-            teacher.process(reader.frame(index), None)
-        teacher.close()
-        for seed in (0, 1):
-            add_version(store, *untrained(folder, seed), probability=PROBABILITY.to_dict())
-    return path.read_bytes()
+    return teach_with_versions(tmp_path_factory.mktemp("walk"), OUT, 2).read_bytes()
 
 
 @pytest.fixture
@@ -61,19 +43,9 @@ def path(taught: bytes, tmp_path: Path) -> Path:
 
 
 def recognizer(path: Path, **values: object) -> Recognizer:
-    own = {"map": str(path), "begin_with": 4, "loops.gates.gap.keyframes": 4, "loops.gates.gap.seconds": 0.3}
+    own = {"map": str(path), "begin_with": 4, **GATES}
     named = {name.replace("__", "."): value for name, value in values.items()}
     return Recognizer(replace(RecognitionNodeSettings(), own | {"redescribe_at_once": 2} | named))
-
-
-def ask(path: Path, number: int, reason: SwitchReason = SwitchReason.PROMOTED) -> None:
-    with MapStore.open(path) as store:
-        ask_switch(store, number, reason)
-
-
-def in_use(path: Path) -> int:
-    with MapStore.open(path, read_only=True) as store:
-        return number_in_use(store)
 
 
 def settle(running: Recognizer, most: int = 200) -> int:
@@ -109,6 +81,7 @@ def test_the_old_model_searches_until_the_new_one_knows_every_keyframe(path: Pat
     values = report(running)
     assert values["model"].startswith("site-1 ") and values["model_swaps"] == "1" and "model_on_its_way" not in values
     running.close()
+    assert_each_search_was_by_the_version_in_use(path)
     assert check_map(path) == []
 
 
@@ -144,10 +117,6 @@ def test_a_newer_request_calls_the_older_one_off(path: Path) -> None:
 
 
 def test_a_switch_that_somebody_else_finished_is_followed(path: Path) -> None:
-    from vloc_ros.mapping.model_versions import finish_switch
-    from vloc_ros.retrieval.of_map import MapDescriptor
-    from vloc_ros.retrieval.redescribe import redescribe
-
     running = recognizer(path)
     running.announce(KeyframeId(1, 1))
     settle(running)
@@ -215,3 +184,25 @@ def test_a_keyframe_without_an_image_stops_the_swap_and_not_the_search(path: Pat
     assert "no image of keyframe s1/k9" in running.swap.problem and running.swap.swaps == 0
     assert running.model == "hog" and np.isfinite(running.swap.left or 0)
     running.close()
+
+
+def test_vloc_loops_shows_the_probabilities_and_what_became_of_them(path: Path, tmp_path: Path, capsys) -> None:
+    out, gap = tmp_path / "out", [f"--set={name}={value}" for name, value in GATES.items()]
+    assert main(["loops", "--map", str(path), "--out", str(out), "--descriptor", "site-1", "--json", *gap]) == 0
+    values = json.loads(capsys.readouterr().out)
+    of_model, baseline = values["confidence"]["match probability"], values["confidence"]["similarity"]
+    assert values["descriptor"] == "site-1" and values["candidates"] > 0
+    rows = {name: list(csv.DictReader((out / f"{name}.csv").open())) for name in ("closures", "rejections")}
+    assert len(rows["closures"]) == values["candidates"]
+    found = [float(row["probability"]) for of_file in rows.values() for row in of_file]
+    assert found and all(0.0 < value < 1.0 for value in found)
+    with MapStore.open(path, read_only=True) as store:
+        searched = [row for row in searches_of(store, 1) if row.partner is not None]
+    assert of_model["count"] == baseline["count"] == len(searched) and 0.0 <= of_model["ece"] <= 1.0
+    shown = Page((out / "loops.html").read_text())
+    assert "How sure the model was" in shown.text and "% likely" in shown.text
+    assert main(["loops", "--map", str(path), "--descriptor", "site-1", *gap]) == 0
+    assert f"best matches of {len(searched)} keyframes" in capsys.readouterr().out
+    assert main(["loops", "--map", str(path), "--out", str(out), "--descriptor", "hog", *gap]) == 0
+    assert "calibration error" not in capsys.readouterr().out
+    assert "How sure the model was" not in (out / "loops.html").read_text()

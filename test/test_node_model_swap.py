@@ -27,7 +27,7 @@ pytest.importorskip("torch", reason="torch is not installed (requirements/torch.
 
 OUT, VERSIONS, KILLS = 10, 3, 20
 KEYFRAMES = 2 * OUT - 1
-PATIENCE_S = 120.0
+PATIENCE_S = 180.0
 PARAMETERS = {**GATES, "begin_with": 4, "redescribe_at_once": 1}
 
 
@@ -59,6 +59,7 @@ def test_the_map_decides_and_the_topic_only_hints(path: Path, tmp_path: Path) ->
         def now(key: str) -> str:
             return said(diagnostics, "place rec").get(key, "")
 
+        probe.wait(lambda: diagnostics, "the node", PATIENCE_S)
         probe.publish("keyframes", messages[-1])
         probe.wait(lambda: now("keyframes_searched") == str(KEYFRAMES), "all keyframes", PATIENCE_S)
         assert now("model").startswith("hog") and "model_on_its_way" not in said(diagnostics, "place rec")
@@ -73,12 +74,13 @@ def test_the_map_decides_and_the_topic_only_hints(path: Path, tmp_path: Path) ->
         probe.publish("model", String(data=dumps(ModelHint("site-2", sha256))))
         probe.wait(lambda: now("model") == f"site-2 {sha256[:12]}", "the swap", PATIENCE_S)
         assert now("model_swaps") == "1" and in_use(path) == 2
-        assert node.end() == 0, node.output
+        assert node.end(timeout_s=PATIENCE_S) == 0, node.output
     with (
         samples.probe(environment) as probe,
         samples.node("place_recognition", {"map": str(path), **PARAMETERS}, tmp_path, environment) as node,
     ):
         diagnostics = probe.listen(DiagnosticArray, "/diagnostics")
+        probe.wait(lambda: diagnostics, "the node", PATIENCE_S)
         for message in messages[-3:]:
             probe.publish("keyframes", message)
         probe.wait(lambda: said(diagnostics, "place rec").get("keyframes_searched") == "3", "the keyframes", PATIENCE_S)
@@ -86,7 +88,7 @@ def test_the_map_decides_and_the_topic_only_hints(path: Path, tmp_path: Path) ->
         assert values["model"].startswith("site-2") and 1 <= int(values["probability_matches"]) <= 3
         assert 0.0 <= float(values["probability_ece"]) <= 1.0 and 0.0 <= float(values["probability_brier"]) <= 1.0
         assert any("probability 0." in values.get(key, "") for key in ("last_candidate", "last_rejection")), values
-        assert node.end() == 0, node.output
+        assert node.end(timeout_s=PATIENCE_S) == 0, node.output
     with MapStore.open(path, read_only=True) as store:
         assert {row.version for row in searches_of(store)} == {0, 2}
     assert_each_search_was_by_the_version_in_use(path)
@@ -101,6 +103,8 @@ def test_killed_at_any_moment_one_version_answers(path: Path, tmp_path: Path) ->
     dice, asked, outcomes = random.Random(seed), 0, []
     with samples.probe(environment) as probe:
         first = samples.NodeProcess("place_recognition", {"map": str(path), **PARAMETERS}, tmp_path, environment)
+        diagnostics = probe.listen(DiagnosticArray, "/diagnostics")
+        probe.wait(lambda: diagnostics, "the node", PATIENCE_S)
         for message in messages:  # kept for every node that starts later
             probe.publish("keyframes", message)
         kill(first)
@@ -121,14 +125,14 @@ def test_killed_at_any_moment_one_version_answers(path: Path, tmp_path: Path) ->
         _, wanted, _ = progress(path) if pending(path) else (0, in_use(path), 0)
         with samples.node("place_recognition", {"map": str(path), **PARAMETERS}, tmp_path, environment) as node:
             wait_for_progress(path, node, wanted, -1)
-            assert node.end() == 0, node.output
+            assert node.end(timeout_s=PATIENCE_S) == 0, node.output
     assert in_use(path) == wanted and True in outcomes and False in outcomes
     assert_consistent(path, wanted, wanted, KEYFRAMES)
 
 
 def kill(node: samples.NodeProcess) -> None:
     node.process.send_signal(signal.SIGKILL)
-    assert node.process.wait(20.0) == -signal.SIGKILL, node.output
+    assert node.process.wait(PATIENCE_S) == -signal.SIGKILL, node.output
 
 
 def pending(path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,7 @@ from vloc_ros.errors import DataError, WeightsError
 from vloc_ros.networks import PREPROCESSING, Backbone, NetworkKind
 from vloc_ros.networks.availability import require_torch
 from vloc_ros.retrieval.contract import GlobalDescriptor, View
-
-if TYPE_CHECKING:
-    from vloc_ros.networks.network import PlaceNetwork
+from vloc_ros.retrieval.engines import PlaceEngine, TorchEngine, engine_of, exported_engine
 
 
 class NetworkDescriptor(GlobalDescriptor):
@@ -32,9 +30,9 @@ class NetworkDescriptor(GlobalDescriptor):
     kind: ClassVar[NetworkKind]
     backbone: ClassVar[Backbone]
 
-    def __init__(self, network: PlaceNetwork, card: ModelCard) -> None:
-        """Wrap a network in evaluation mode; callers use :meth:`random` or :meth:`load`."""
-        self.network = network
+    def __init__(self, engine: PlaceEngine, card: ModelCard) -> None:
+        """Put the parts together; callers use :meth:`random`, :meth:`load` or :meth:`of`."""
+        self.engine = engine
         self._card = card
 
     @classmethod
@@ -49,18 +47,21 @@ class NetworkDescriptor(GlobalDescriptor):
 
         network = random_network(cls.kind, cls.backbone, seed)
         prepared = f"{PREPROCESSING}; random weights of seed {seed}"
-        return cls(network, ModelCard(cls.name, network.dimension, hash_of(tensors_of(network)), prepared))
+        return cls(TorchEngine(network), ModelCard(cls.name, network.dimension, hash_of(tensors_of(network)), prepared))
 
     @classmethod
     def load(cls, path: Path) -> NetworkDescriptor:
-        """The network of a file of weights.
+        """The network of a file of weights; torch is not needed where ``<name>.onnx`` of these weights is beside it.
 
         Raises:
             ConfigError: torch is not installed.
             WeightsError: the file or its card is missing or damaged, or it holds another network.
         """
-        require_torch(f"the network in {path}")
-        return cls.of(*load_weights(path), str(path))
+        tensors, card = load_weights(path)
+        exported = exported_engine(path, card.sha256)
+        if exported is not None and (card.network, card.backbone) == (cls.kind.value, cls.backbone.value):
+            return cls(exported, card.model_card)
+        return cls.of(tensors, card, str(path))
 
     @classmethod
     def of(cls, tensors: Tensors, card: WeightsCard, what: str) -> NetworkDescriptor:
@@ -70,13 +71,13 @@ class NetworkDescriptor(GlobalDescriptor):
             ConfigError: torch is not installed.
             WeightsError: they are of another network.
         """
-        require_torch(what)
+        require_torch(f"the network in {what}")
         from vloc_ros.networks.files import network_of
 
         network = network_of(tensors, card, what)
         if (network.kind, network.backbone) != (cls.kind, cls.backbone):
             raise WeightsError(f"{what} holds weights of {card.network} on {card.backbone}, not of '{cls.name}'")
-        return cls(network, card.model_card)
+        return cls(engine_of(network, card.sha256), card.model_card)
 
     @property
     def card(self) -> ModelCard:
@@ -102,14 +103,12 @@ class NetworkDescriptor(GlobalDescriptor):
         Raises:
             DataError: a view has no image.
         """
-        from vloc_ros.networks.network import describe_with_variance
-
         images = [_image_of(view, self.name) for view in views]
         result = np.zeros((len(images), self.card.dimension), dtype=np.float32)
         uncertain = np.full(len(images), np.inf, dtype=np.float32) if self.kind is NetworkKind.UNCERTAINTY else None
         seen = [index for index, image in enumerate(images) if image.size and image.min() != image.max()]
         if seen:
-            result[seen], variances = describe_with_variance(self.network, [images[index] for index in seen])
+            result[seen], variances = self.engine([images[index] for index in seen])
             if uncertain is not None:
                 uncertain[seen] = variances
         return result, uncertain

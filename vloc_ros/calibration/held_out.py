@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from vloc_ros.calibration.layout import Layout
 from vloc_ros.calibration.promotion import consecutive_stretches
@@ -33,6 +35,7 @@ class HeldOutSettings:
     far: float = param(8.0, "those farther than this show two places; in between they may not answer", unit="m", min=0.0)
     far_angle: float = param(math.radians(120.0), "and so do those turned by more than this", unit="rad", min=0.0, max=math.pi)
     gap_frames: int = param(20, "keyframes of one session this many or fewer before a query may not answer it", min=0)
+    folds: int = param(5, "parts of the stretches; the confidence in each is learned from the others", min=2, max=100)
     gap_path: float = param(15.0, "nor those this far or less before it along the path", unit="m", min=0.0)
 
 
@@ -61,7 +64,12 @@ class HeldOutPlaces:
 
 
 def held_out_places(
-    layout: Layout, split: Split, usable: Collection[KeyframeId], settings: HeldOutSettings, stretch: int
+    layout: Layout,
+    split: Split,
+    usable: Collection[KeyframeId],
+    settings: HeldOutSettings,
+    stretch: int,
+    trained: Collection[KeyframeId] = (),
 ) -> HeldOutPlaces:
     """The queries of the held-out stretches of a map.
 
@@ -71,12 +79,16 @@ def held_out_places(
         usable: keyframes that can be described.
         settings: what is one place.
         stretch: so many successive keyframes of first visits have one number.
+        trained: keyframes that the network has learned from. None of them answers, and nothing near them is asked, even if the graph
+            has moved since, and what is held out with it.
     """
-    clean = [id for id, side in split.sides.items() if side in (Side.HELD_OUT, Side.GAP) and id in usable]
+    sides, trained = split.sides, frozenset(trained)
+    clean = [id for id in layout.ids if sides[id] in (Side.HELD_OUT, Side.GAP) and id in usable and id not in trained]
     rows = np.array([layout.row[id] for id in clean], dtype=np.int64)
     same, other = _verdicts(layout, rows, settings)
     allowed = (same | other) & _is_before(layout, clean, rows, settings)
-    asked = np.array([split.sides[id] is Side.HELD_OUT for id in clean], dtype=bool) & allowed.any(axis=1)
+    asked = np.array([sides[id] is Side.HELD_OUT for id in clean], dtype=bool) & allowed.any(axis=1)
+    asked &= ~_near(layout, rows, trained, settings.far)
     chosen = np.flatnonzero(asked)
     # The first visit of a place gives all visits their number: they are not independent of each other.
     first = np.where(same.any(axis=1), np.argmax(same, axis=1), np.arange(len(clean)))
@@ -93,12 +105,21 @@ def held_out_places(
 def _verdicts(layout: Layout, rows: NDArray[np.int64], settings: HeldOutSettings) -> tuple[Mask, Mask]:
     """(N, N) bool: pairs that show one place, and pairs that show two."""
     positions, rotations = layout.positions[rows], layout.rotations[rows]
-    distance = np.linalg.norm(positions[:, None] - positions[None, :], axis=-1)
+    distance = cdist(positions, positions)
     # trace(A^T B) is the sum over all elements of A * B
-    trace = np.einsum("aij,bij->ab", rotations, rotations)
+    trace = rotations.reshape(-1, 9) @ rotations.reshape(-1, 9).T
     angle = np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0))
     same = (distance <= settings.near) & (angle <= settings.near_angle)
     return same, (distance > max(settings.near, settings.far)) | (angle > max(settings.near_angle, settings.far_angle))
+
+
+def _near(layout: Layout, rows: NDArray[np.int64], others: Collection[KeyframeId], reach: float) -> Mask:
+    """(N,) bool: keyframes within reach of any of the others."""
+    found = [layout.row[id] for id in others if id in layout.row]
+    if not found or not len(rows):
+        return np.zeros(len(rows), dtype=bool)
+    distance, _ = cKDTree(layout.positions[found]).query(layout.positions[rows])
+    return np.asarray(distance <= reach, dtype=bool)
 
 
 def _is_before(layout: Layout, ids: list[KeyframeId], rows: NDArray[np.int64], settings: HeldOutSettings) -> Mask:

@@ -109,20 +109,29 @@ def load_card(path: Path) -> WeightsCard:
         values = json.loads(read_text(beside))
     except (DataError, json.JSONDecodeError, RecursionError) as error:
         raise WeightsError(f"the model card {beside} cannot be read: {error}") from error
-    return _checked_card(beside, values)
+    return card_of_values(values, f"the model card {beside}")
 
 
-def _checked_card(beside: Path, values: Any) -> WeightsCard:
+def card_of_values(values: Any, what: str) -> WeightsCard:
+    """A card from plain values, the inverse of ``dataclasses.asdict``.
+
+    Args:
+        values: what a JSON file held.
+        what: where they are from, for messages, for example ``the model card site.json``.
+
+    Raises:
+        WeightsError: a value is missing, unknown, or of the wrong type.
+    """
     fields = {field.name: field for field in dataclasses.fields(WeightsCard)}
     required = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
     if not isinstance(values, dict) or not required <= set(values) <= set(fields):
         given = set(values) if isinstance(values, dict) else set()
         wrong = sorted(required - given) or sorted(given - set(fields))
-        raise WeightsError(f"the model card {beside} is not one of this release: look at {', '.join(wrong)}")
+        raise WeightsError(f"{what} is not one of this release: look at {', '.join(wrong)}")
     for name, value in values.items():
         kind = int if name == "dimension" else str
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise WeightsError(f"the model card {beside} is damaged: '{name}' must be of type {kind.__name__}, not {value!r:.40}")
+            raise WeightsError(f"{what} is damaged: '{name}' must be of type {kind.__name__}, not {value!r:.40}")
     return WeightsCard(**values)
 
 
@@ -150,12 +159,23 @@ def read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
         WeightsError: it cannot be read, is damaged, or holds something else than floats.
     """
     try:
-        tensors = load(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    return tensors_of_bytes(content, str(path))
+
+
+def tensors_of_bytes(content: bytes, what: str) -> dict[str, NDArray[np.float32]]:
+    """All tensors of the content of a safetensors file, as float32; ``what`` it is called in messages.
+
+    Raises:
+        WeightsError: it is damaged, or holds something else than floats.
+    """
+    try:
+        tensors = load(content)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} is not a whole safetensors file of floats ({error}): copy it again") from error
+        raise WeightsError(f"{what} is not a whole safetensors file of floats ({error}): copy it again") from error
     for name, tensor in tensors.items():
         if not np.issubdtype(tensor.dtype, np.floating):
-            raise WeightsError(f"{path}: '{name}' holds {tensor.dtype} instead of floats")
+            raise WeightsError(f"{what}: '{name}' holds {tensor.dtype} instead of floats")
     return {name: np.asarray(tensor, dtype=np.float32) for name, tensor in tensors.items()}

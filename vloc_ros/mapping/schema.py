@@ -76,6 +76,14 @@ _VERSION_3 = (
     f"CREATE TABLE withdrawn_tuple ({_PAIR}, kind TEXT NOT NULL, mined_revision INTEGER NOT NULL,"
     " withdrawn_revision INTEGER NOT NULL, reason TEXT NOT NULL, crc INTEGER NOT NULL,"
     f" PRIMARY KEY (a_session, a_keyframe, b_session, b_keyframe, kind), {_OF_PAIR})",
+    # Versions of the place recognition model; card, probability and decision are JSON.
+    "CREATE TABLE model_version (number INTEGER PRIMARY KEY CHECK (number > 0), parent INTEGER REFERENCES model_version (number),"
+    " created_ns INTEGER NOT NULL, card TEXT NOT NULL, probability TEXT, decision TEXT, crc INTEGER NOT NULL)",
+    "CREATE TABLE model_weights (number INTEGER PRIMARY KEY REFERENCES model_version (number), content BLOB NOT NULL,"
+    " crc INTEGER NOT NULL)",
+    # Who was to be used (NULL: none of the versions) and since when; NULL until all keyframes are described.
+    "CREATE TABLE model_switch (number INTEGER PRIMARY KEY CHECK (number > 0), version INTEGER REFERENCES model_version (number),"
+    " reason TEXT NOT NULL, figures TEXT NOT NULL, asked_ns INTEGER NOT NULL, finished_ns INTEGER, crc INTEGER NOT NULL)",
 )
 
 ADDED = {1: _VERSION_1, 2: _VERSION_2, 3: _VERSION_3}

@@ -79,8 +79,8 @@ def held_out_places(
         usable: keyframes that can be described.
         settings: what is one place.
         stretch: so many successive keyframes of first visits have one number.
-        trained: keyframes that the network has learned from. None of them answers, and nothing near them is asked, even if the graph
-            has moved since, and what is held out with it.
+        trained: keyframes that the network has learned from. None of them answers, and nothing near them is asked, even if the
+            graph has moved since, and what is held out with it.
     """
     sides, trained = split.sides, frozenset(trained)
     clean = [id for id in layout.ids if sides[id] in (Side.HELD_OUT, Side.GAP) and id in usable and id not in trained]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.errors import MapError
+from vloc_ros.geometry.se3 import rotation_angle
 from vloc_ros.loop_closure.map_graph import MapGraph, graph_of_map
 from vloc_ros.mapping.closures import Closure, closures_of, graph_revision
 from vloc_ros.mapping.keyframe import EdgeKind, KeyframeId

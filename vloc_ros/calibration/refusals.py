@@ -45,8 +45,8 @@ def too_few_places(places: HeldOutPlaces, settings: PromotionSettings) -> str | 
     if known.sum() >= settings.min_queries and stretches >= settings.min_stretches:
         return None
     return (
-        f"only {int(known.sum())} held-out keyframes from {stretches} stretches of the route show a place that was seen before, and "
-        f"the promotion test asks for {settings.min_queries} from {settings.min_stretches}: drive more of the route again, or "
+        f"only {int(known.sum())} held-out keyframes from {stretches} stretches of the route show a place that was seen before, "
+        f"and the promotion test asks for {settings.min_queries} from {settings.min_stretches}: drive more of the route again, or "
         "change stretches.every, stretches.length, promotion.min_queries or promotion.min_stretches"
     )
 

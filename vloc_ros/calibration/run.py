@@ -71,7 +71,8 @@ class Calibrated:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: the version by ``version`` (number), ``name`` and ``sha256``, ``promote``, the ``decision``, the
-        ``reasons`` against it in words, whether it has a ``probability``, and the paths and sentences."""
+        ``reasons`` against it in words, whether it has a ``probability``, and the paths and sentences.
+        """
         version, decision = self.version, self.decision
         return {
             "version": None if version is None else version.number,

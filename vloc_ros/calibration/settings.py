@@ -34,7 +34,9 @@ class LearningSettings:
     """What learns."""
 
     objective: Learned = param(Learned.TRIPLET, "triplet, uncertainty or triplet_then_variance")
-    part: LearnedPart = param(LearnedPart.PUBLISHED, "of the network: published, conv5_2, heads, variance or all; the rest is frozen")
+    part: LearnedPart = param(
+        LearnedPart.PUBLISHED, "of the network: published, conv5_2, heads, variance or all; the rest is frozen"
+    )
     pairs: bool = param(True, "learn from pairs that the pose graph rejects, too, not only from tuples")
     centre_images: int = param(64, "images of the site that a new variance head is adapted to", min=1, max=10000)
     threads: int = param(1, "of the processor; with another number the last digits of the weights may differ", min=1, max=256)
@@ -47,7 +49,9 @@ class CalibrationSettings:
     descriptor: str = param("auto", "what a new version must be better than; auto is what the map uses now")
     mining: MiningSettings = section(MiningSettings)
     stretches: StretchSettings = section(StretchSettings)
-    max_misfit: float = param(0.05, "more of the inliers than this that the odometry contradicts: labels are not believed", min=0.0, max=1.0)
+    max_misfit: float = param(
+        0.05, "more of the inliers than this that the odometry contradicts: labels are not believed", min=0.0, max=1.0
+    )
     learning: LearningSettings = section(LearningSettings)
     triplet: TripletSettings = section(TripletSettings)
     uncertainty: UncertaintySettings = section(UncertaintySettings)

@@ -50,7 +50,13 @@ def train_plan(store: MapStore, plan: Plan, base: Path, work: Path, settings: Ca
 
         def told(done: StepProgress, number: int = number) -> None:
             share = (number + done.step / done.steps) / len(phases)
-            more = {"phase": phases[number].name, "epoch": done.epoch + 1, "step": done.step, "steps": done.steps, "loss": done.loss}
+            more = {
+                "phase": phases[number].name,
+                "epoch": done.epoch + 1,
+                "step": done.step,
+                "steps": done.steps,
+                "loss": done.loss,
+            }
             progress(Stage.TRAINING, share, more if np.isfinite(done.loss) else more | {"loss": None})
 
         folder = work / plan.name / phase.name

@@ -135,5 +135,5 @@ def judge_models(
         evidence.append(ModelEvidence.of(name, answered.queries, ways))
         confidence = ways[LEARNED] if both else ways[SIMILARITY]
         scores.append(HeldOutScores.judged(name, places.queries, answered.queries, confidence, answered.vectors))
-    decision = decide(*scores, settings.promotion, stretches=places.blocks, attempt=attempt, seed=settings.seed)
+    decision = decide(scores[0], scores[1], settings.promotion, stretches=places.blocks, attempt=attempt, seed=settings.seed)
     return Judgement(evidence[0], evidence[1], decision, after[1].fitted)

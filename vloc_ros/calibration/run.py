@@ -232,9 +232,9 @@ class _Run:
             version = add_version(
                 self._store, content, card, parent=base.parent, probability=probability, decision=decision.to_dict()
             )
-            if version.name != decision.after or version.decision is None:
-                # another version was stored meanwhile, or this one was without having been judged
-                decision = dataclasses.replace(decision, after=version.name)
+            if version.name != decision.after:
+                decision = dataclasses.replace(decision, after=version.name)  # somebody else has stored a version meanwhile
+            if version.decision != decision.to_dict() and probability is not None:
                 set_probability(self._store, version.number, probability, decision.to_dict())
         self._progress(Stage.STORING, 1.0, {"version": version.number, "name": version.name})
         return find_version(self._store, version.number), decision

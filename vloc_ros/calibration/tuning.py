@@ -50,14 +50,9 @@ def train_plan(store: MapStore, plan: Plan, base: Path, work: Path, settings: Ca
 
         def told(done: StepProgress, number: int = number) -> None:
             share = (number + done.step / done.steps) / len(phases)
-            more = {
-                "phase": phases[number].name,
-                "epoch": done.epoch + 1,
-                "step": done.step,
-                "steps": done.steps,
-                "loss": done.loss,
-            }
-            progress(Stage.TRAINING, share, more if np.isfinite(done.loss) else more | {"loss": None})
+            loss = done.loss if np.isfinite(done.loss) else None
+            where = {"epoch": done.epoch + 1, "step": done.step, "steps": done.steps}
+            progress(Stage.TRAINING, share, {"phase": phases[number].name, "loss": loss} | where)
 
         folder = work / plan.name / phase.name
         job = TupleJob(

@@ -95,9 +95,7 @@ def start_network(job: TupleJob) -> tuple[PlaceNetwork, str]:
     network, card = load_network(job.start)
     if isinstance(job.objective, UncertaintySettings) and network.kind is not NetworkKind.UNCERTAINTY:
         if network.kind is not NetworkKind.GEM or network.whitening is not None:
-            raise ConfigError(
-                f"{job.start} cannot learn variances: they need a network of gem without projection, or of uncertainty"
-            )
+            raise ConfigError(f"{job.start} cannot learn variances: take a network of gem without projection, or of uncertainty")
         network = with_variance(network, job.site(), job.settings.seed)
     return network, card.sha256
 

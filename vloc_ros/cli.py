@@ -19,6 +19,7 @@ from vloc_ros.commands import (
     export,
     loops,
     maps,
+    models,
     nodes,
     odometry,
     optimise,
@@ -57,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         *(demo, teach, repeat, drive, autonomy, odometry),
         *(loops, optimise, retrieve, evaluate, vocabulary),
-        *(train, maps, weights, export, nodes, convert, config),
+        *(train, maps, models, weights, export, nodes, convert, config),
     ):
         command.register(subparsers)
     return parser

@@ -18,7 +18,9 @@ from vloc_ros.mapping.assets import damaged_assets
 from vloc_ros.mapping.closures import damaged_closures
 from vloc_ros.mapping.database import checksum, row_name
 from vloc_ros.mapping.keyframe import Edge, EdgeKind, Keyframe, KeyframeId
+from vloc_ros.mapping.model_state import damaged_versions
 from vloc_ros.mapping.rows import edge_of_row, keyframe_of_row
+from vloc_ros.mapping.searches import damaged_searches
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.mapping.training_tuples import damaged_tuples
 
@@ -82,7 +84,14 @@ def _problems(store: MapStore) -> Iterator[Problem]:
     for edge in edges:
         yield from _edge(edge)
     yield from _descriptor_kinds(store)
-    for text in (*damaged_closures(store.database.rows("closure")), *damaged_assets(store), *damaged_tuples(store)):
+    for text in (
+        *damaged_closures(store.database.rows("closure")),
+        *damaged_assets(store),
+        *damaged_tuples(store),
+        *damaged_searches(store),
+    ):
+        yield Problem(text)
+    for text in damaged_versions(store):
         yield Problem(text)
     odometry = {(edge.a, edge.b): edge for edge in edges if edge.kind is EdgeKind.ODOMETRY}
     for session in store.sessions():
@@ -106,7 +115,7 @@ def _structure(store: MapStore) -> Iterator[Problem]:
 def _damaged_rows(store: MapStore) -> Iterator[Problem]:
     """Rows whose checksum or coding is wrong; ``keyframe`` is set where only features, image or descriptor are lost."""
     for table in store.database.tables:
-        heavy = table in ("features", "image", "global_descriptor")
+        heavy = table in ("features", "image", "global_descriptor", "descriptor_variance")
         try:
             for row in store.database.raw_rows(table):
                 if checksum(row[:-1]) != row[-1]:

@@ -60,6 +60,15 @@ _VERSION_2 = (
 )
 
 _VERSION_3 = (
+    # How uncertain a global descriptor is, of models that know it; a descriptor that is replaced takes its variance along.
+    f"CREATE TABLE descriptor_variance ({_KEY}, model TEXT NOT NULL, variance REAL NOT NULL, crc INTEGER NOT NULL,"
+    " PRIMARY KEY (model, session, keyframe), FOREIGN KEY (model, session, keyframe)"
+    " REFERENCES global_descriptor (model, session, keyframe) ON DELETE CASCADE)",
+    # What a search for an earlier view of a keyframe came to; the partner may have been pruned since.
+    f"CREATE TABLE search ({_KEY}, model TEXT NOT NULL, version INTEGER NOT NULL, score REAL, variance REAL, probability REAL,"
+    " partner_session INTEGER, partner_keyframe INTEGER, verified INTEGER NOT NULL, reason TEXT NOT NULL,"
+    f" searched_ns INTEGER NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (model, session, keyframe), {_OF_KEYFRAME})",
+    "CREATE INDEX search_keyframe ON search (session, keyframe)",
     # What place recognition is tuned with, mined from the closures; a is the anchor or query, b the positive or negative.
     f"CREATE TABLE training_tuple ({_PAIR}, weight REAL NOT NULL, graph_revision INTEGER NOT NULL, origin TEXT NOT NULL,"
     f" crc INTEGER NOT NULL, PRIMARY KEY (a_session, a_keyframe, b_session, b_keyframe), {_OF_PAIR})",

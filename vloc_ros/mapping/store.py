@@ -22,6 +22,7 @@ from vloc_ros.mapping.database import Database, checksum, row_name
 from vloc_ros.mapping.keyframe import Edge, Keyframe, KeyframeId
 from vloc_ros.mapping.rows import edge_of_row, edge_row, keyframe_of_row, session_of_row
 from vloc_ros.mapping.session import Session, SessionKind
+from vloc_ros.mapping.variances import put_variance
 
 _OF = "WHERE session = ? AND keyframe = ?"
 
@@ -335,11 +336,12 @@ class MapStore:
         """What made the global descriptors of the map, by name."""
         return [ModelCard(*row) for row in self.database.rows("model_card", "ORDER BY name")]
 
-    def set_global_descriptor(self, id: KeyframeId, model: str, vector: NDArray[np.float32]) -> None:
-        """Store (or replace) the global descriptor of a keyframe, (D,) float32, exactly.
+    def set_global_descriptor(self, id: KeyframeId, model: str, vector: NDArray[np.float32], variance: float | None = None) -> None:
+        """Store (or replace) the global descriptor of a keyframe, (D,) float32, exactly, and its variance if it has one.
 
         Raises:
-            MapError: the keyframe is unknown, or the vector does not have the dimension of the model's other descriptors.
+            MapError: the keyframe is unknown, the vector does not have the dimension of the model's other descriptors, or the
+                variance is not positive.
         """
         what = f"keyframe {id}"
         blob = codec.encode_vector(vector, what)
@@ -351,6 +353,8 @@ class MapStore:
             elif dimension != len(vector):
                 raise MapError(f"{what}: a descriptor of '{model}' has {dimension} elements in this map, not {len(vector)}")
             self.database.insert("global_descriptor", (*id, model, blob), replace=True)
+            if variance is not None:
+                put_variance(self.database, id, model, variance)
 
     def global_descriptors(self, model: str) -> tuple[list[KeyframeId], NDArray[np.float32]]:
         """Keyframes that have a global descriptor of a model, in order, and their (N, D) float32 descriptors."""

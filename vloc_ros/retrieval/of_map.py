@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from vloc_ros.errors import ConfigError, MapError
 from vloc_ros.mapping.assets import model_asset, put_model_asset
 from vloc_ros.mapping.keyframe import KeyframeId
-from vloc_ros.mapping.model_versions import ModelVersion, version, version_in_use, weights_of
+from vloc_ros.mapping.model_versions import NO_VERSION, ModelVersion, name_of, version, version_in_use, weights_of
 from vloc_ros.mapping.store import MapStore
+from vloc_ros.mapping.variances import variances_of
 from vloc_ros.retrieval.contract import GlobalDescriptor, Needs, View, create_descriptor, takes_assets
 from vloc_ros.retrieval.hog import Hog
 from vloc_ros.retrieval.index import DescriptorIndex
@@ -54,8 +55,8 @@ class MapDescriptor:
         """The descriptor of that name; its vocabulary or weights are those given, else those of the map, else learned from it.
 
         "site" is the version of the map's own model that is in use, "site-3" its version 3. "auto" is "site" for a map that has a
-        version in use; else ``hog`` for a map with all images, the best of those without weights in every light that was measured
-        (see ``benchmarks/relocalisation.py``), and ``vlad`` for a map without.
+        version in use; else ("site-0") ``hog`` for a map with all images, the best of those without weights in every light that
+        was measured (see ``benchmarks/relocalisation.py``), and ``vlad`` for a map without.
 
         Raises:
             ConfigError: the name is unknown, the map has no version in use, or the descriptor needs weights that neither the
@@ -65,7 +66,7 @@ class MapDescriptor:
             MapError: the map is damaged, or has no such version.
         """
         with store.database.snapshot():
-            name = _automatic(store) if name == AUTO else name
+            name = _automatic(store) if name == AUTO else _without_weights(store) if name == name_of(NO_VERSION) else name
             chosen = _version(store, name)
             if chosen is not None:
                 return cls._of_version(store, chosen, assets)
@@ -87,15 +88,27 @@ class MapDescriptor:
         Raises:
             MapError: the keyframe has no image and the descriptor needs one, or the map is damaged.
         """
+        return self.describe(store, id)[0]
+
+    def describe(self, store: MapStore, id: KeyframeId) -> tuple[NDArray[np.float32], float | None]:
+        """(D,) descriptor of a keyframe, made now, and the variance of its elements, None where the descriptor knows none.
+
+        Raises:
+            MapError: the keyframe has no image and the descriptor needs one, or the map is damaged.
+        """
+        vectors, variances = self.descriptor.describe_with_variance([self._view(store, id)])
+        return vectors[0], None if variances is None else float(variances[0])
+
+    def _view(self, store: MapStore, id: KeyframeId) -> View:
         if self.descriptor.needs is Needs.FEATURES:
-            return self.descriptor.describe(View(features=store.features(id)))
+            return View(features=store.features(id))
         image = store.image(id)
         if image is None:
             raise MapError(
                 f"the map {store.path} has no image of keyframe {id}, which the descriptor '{self.descriptor.name}' needs: "
                 "use one of local features (vlad), or teach with keyframes.image_quality above 0"
             )
-        return self.descriptor.describe(View(image=image))
+        return View(image=image)
 
     def stored(self, store: MapStore) -> tuple[list[KeyframeId], NDArray[np.float32]]:
         """Keyframes whose descriptor the map holds, with their (N, D) descriptors; none of those that another model made."""
@@ -104,8 +117,13 @@ class MapDescriptor:
             return [], np.zeros((0, card.dimension), dtype=np.float32)
         return store.global_descriptors(card.name)
 
-    def keep(self, store: MapStore, id: KeyframeId, vector: NDArray[np.float32]) -> None:
-        """Store the descriptor of a keyframe in the map, and with the first one what made it.
+    def variances(self, store: MapStore) -> dict[KeyframeId, float]:
+        """Variances of the descriptors that the map holds (:meth:`stored`), as far as the model that made them knows them."""
+        card = self.descriptor.card
+        return variances_of(store, card.name) if card in store.model_cards() else {}
+
+    def keep(self, store: MapStore, id: KeyframeId, vector: NDArray[np.float32], variance: float | None = None) -> None:
+        """Store the descriptor of a keyframe in the map with its variance, if it has one, and with the first one what made it.
 
         Raises:
             MapError: the map holds descriptors of another model of that name, or cannot be written.
@@ -116,7 +134,7 @@ class MapDescriptor:
                 store.add_model_card(card)
             else:
                 put_model_asset(store, card, self.assets)
-        store.set_global_descriptor(id, card.name, vector)
+        store.set_global_descriptor(id, card.name, vector, variance)
 
     def index(self, store: MapStore, ids: Iterable[KeyframeId]) -> DescriptorIndex[KeyframeId]:
         """An index of keyframes, from the map as far as it has their descriptors; nothing is written.
@@ -132,14 +150,24 @@ class MapDescriptor:
         return index
 
 
+def is_of_site(name: str) -> bool:
+    """Whether a name is that of a map's own model: "site", or "site-3" of its version 3."""
+    return name == SITE or _OF_VERSION.fullmatch(name) is not None
+
+
+def _without_weights(store: MapStore) -> str:
+    return Vlad.name if store.keyframes_without_image() else Hog.name
+
+
 def _automatic(store: MapStore) -> str:
-    without = store.keyframes_without_image()
     in_use = version_in_use(store)
-    if in_use is not None and not without:
-        return in_use.name
-    if in_use is not None:
+    if in_use is None:
+        return _without_weights(store)
+    without = store.keyframes_without_image()
+    if without:
         _log.warning("%s: %d keyframes have no image, which %s needs: vlad stands in for it", store.path, without, in_use.name)
-    return Vlad.name if without else Hog.name
+        return Vlad.name
+    return in_use.name
 
 
 def _version(store: MapStore, name: str) -> ModelVersion | None:

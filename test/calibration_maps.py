@@ -57,10 +57,15 @@ def view(wall: np.ndarray, angle: float, seed: int, light: float = 1.0) -> np.nd
 
 
 def ring_map(
-    path: Path, laps: int = 3, keyframes: int = 60, lights: tuple[float, ...] = (1.0, 0.55, 0.75), images: bool = True
+    path: Path,
+    laps: int = 2,
+    keyframes: int = 44,
+    lights: tuple[float, ...] = (1.0,),
+    images: bool = True,
+    wall: np.ndarray | None = None,
 ) -> Path:
     """A map of some sessions, each once around the ring, with a true closure of each later keyframe and some that are false."""
-    wall, scene = panorama(), Scene.ring(1, count=2500)
+    wall, scene = panorama() if wall is None else wall, Scene.ring(1, count=2500)
     truth = circle(keyframes, 1.0)
     with MapStore.create(path, CAMERA, BASE_T_OPTICAL, "sift", FINGERPRINT) as store:
         for lap in range(laps):
@@ -113,6 +118,25 @@ def flip_labels(path: Path, share: float = 1.0, weights_too: bool = True) -> int
             changed.append(Closure(closure.a, closure.b, verdict))
         replace_closures(store, changed)
     return count
+
+
+def spoiled_version(map_path: Path, base: Path) -> int:
+    """Let a map use a version that is worse than the base: most elements of its descriptors say next to nothing."""
+    import torch
+
+    from vloc_ros.mapping.model_versions import SwitchReason, add_version, ask_switch
+    from vloc_ros.networks.files import load_network, save_network
+    from vloc_ros.retrieval.switching import end_switch
+
+    network, _ = load_network(base)
+    with torch.no_grad():
+        network.pool.fc.weight[8:] *= 0.02
+    bad = map_path.with_name("bad.safetensors")
+    card = save_network(bad, network, "spoiled")
+    with MapStore.open(map_path) as store:
+        version = add_version(store, bad.read_bytes(), card)
+        assert end_switch(store, ask_switch(store, version.number, SwitchReason.ASKED))
+    return version.number
 
 
 def base_weights(folder: Path, seed: int = 0) -> Path:

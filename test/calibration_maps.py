@@ -28,7 +28,7 @@ SMALL: dict[str, Any] = {
     "triplet": {"images_at_once": 64},
     "uncertainty": {"images_at_once": 64},
     "probability": {"min_right": 4, "min_wrong": 4},
-    "promotion": {"min_queries": 10, "min_stretches": 4, "stretch": 2, "resamples": 500},
+    "promotion": {"min_queries": 8, "min_stretches": 4, "stretch": 2, "resamples": 500},
 }
 """Settings for maps as small as these."""
 
@@ -59,7 +59,7 @@ def view(wall: np.ndarray, angle: float, seed: int, light: float = 1.0) -> np.nd
 def ring_map(
     path: Path,
     laps: int = 2,
-    keyframes: int = 44,
+    keyframes: int = 56,
     lights: tuple[float, ...] = (1.0,),
     images: bool = True,
     wall: np.ndarray | None = None,
@@ -120,23 +120,18 @@ def flip_labels(path: Path, share: float = 1.0, weights_too: bool = True) -> int
     return count
 
 
-def spoiled_version(map_path: Path, base: Path) -> int:
-    """Let a map use a version that is worse than the base: most elements of its descriptors say next to nothing."""
+def spoiled_weights(base: Path) -> Path:
+    """Weights that are worse than the base: most elements of their descriptors say next to nothing."""
     import torch
 
-    from vloc_ros.mapping.model_versions import SwitchReason, add_version, ask_switch
     from vloc_ros.networks.files import load_network, save_network
-    from vloc_ros.retrieval.switching import end_switch
 
     network, _ = load_network(base)
     with torch.no_grad():
         network.pool.fc.weight[8:] *= 0.02
-    bad = map_path.with_name("bad.safetensors")
-    card = save_network(bad, network, "spoiled")
-    with MapStore.open(map_path) as store:
-        version = add_version(store, bad.read_bytes(), card)
-        assert end_switch(store, ask_switch(store, version.number, SwitchReason.ASKED))
-    return version.number
+    path = base.with_name("spoiled.safetensors")
+    save_network(path, network, "nothing")
+    return path
 
 
 def base_weights(folder: Path, seed: int = 0) -> Path:

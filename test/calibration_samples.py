@@ -30,9 +30,19 @@ def layout(tracks, pairs=(), component=None):
     of_session = np.array([id.session for id in ids])
     parts = np.zeros(len(ids), dtype=np.int64) if component is None else np.array(component, dtype=np.int64)[of_session - 1]
     closures = tuple(closure(a, b) for a, b in pairs)
-    return Layout(
-        tuple(ids), np.concatenate(path), np.concatenate(positions), parts, closures, 1, {id: row for row, id in enumerate(ids)}
-    )
+    rows = {id: row for row, id in enumerate(ids)}
+    rotations = np.concatenate([headings(np.asarray(track, dtype=np.float64)) for track in tracks])
+    return Layout(tuple(ids), np.concatenate(path), np.concatenate(positions), parts, closures, 1, rows, rotations, 0.0)
+
+
+def headings(track):
+    """(N, 3, 3) rotations that look along an (N, 2) track."""
+    ahead = np.gradient(track, axis=0) if len(track) > 1 else np.array([[1.0, 0.0]])
+    angles = np.arctan2(ahead[:, 1], ahead[:, 0])
+    rotations = np.tile(np.eye(3), (len(track), 1, 1))
+    rotations[:, 0, 0] = rotations[:, 1, 1] = np.cos(angles)
+    rotations[:, 1, 0], rotations[:, 0, 1] = np.sin(angles), -np.sin(angles)
+    return rotations
 
 
 def ring(metres, radius=60.0, start=0.0, step=1.0):

@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.errors import MapError
+from vloc_ros.geometry.se3 import rotation_angle
 from vloc_ros.loop_closure.map_graph import MapGraph, graph_of_map
 from vloc_ros.mapping.closures import Closure, closures_of, graph_revision
 from vloc_ros.mapping.keyframe import EdgeKind, KeyframeId
 from vloc_ros.mapping.store import MapStore
-from vloc_ros.pose_graph import GncSettings, Label, PoseGraph, solve_gnc
+from vloc_ros.pose_graph import GncSettings, Label, PoseGraph, chi2_threshold, solve_gnc
 from vloc_ros.pose_graph.anchors import components, odometry_poses
 
 Array = NDArray[np.float64]
 Partners = Mapping[KeyframeId, frozenset[KeyframeId]]
+FITS = 0.9999
+"""A true closure stays within the chi-square threshold of this probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,9 @@ class Layout:
         closures: all verdicts of the map.
         revision: number of the newest solution among them.
         row: of each keyframe in the arrays.
+        rotations: (N, 3, 3) of the base in the same graph.
+        misfit: share of the inliers that the graph made of them and of the odometry contradicts (beyond the chi-square threshold
+            of :data:`FITS`); near 0 when labels are right.
     """
 
     ids: tuple[KeyframeId, ...]
@@ -43,6 +49,8 @@ class Layout:
     closures: tuple[Closure, ...]
     revision: int
     row: dict[KeyframeId, int]
+    rotations: Array
+    misfit: float
 
     @classmethod
     def of(cls, store: MapStore, solver: GncSettings | None = None) -> Layout:
@@ -57,7 +65,8 @@ class Layout:
             map_graph, path_m = graph_of_map(store), _path_m(store)
         graph = _believed(store, map_graph, closures)
         start = odometry_poses(replace(graph, trusted=graph.trusted & (np.arange(len(graph.a)) < map_graph.first_closure)))
-        poses = solve_gnc(graph, solver or GncSettings(), start).poses
+        solution = solve_gnc(graph, solver or GncSettings(), start)
+        poses, wrong = solution.poses, solution.chi2[map_graph.first_closure :] > chi2_threshold(FITS, graph.freedoms)
         return cls(
             ids=map_graph.keyframes,
             path_m=np.array([path_m[id] for id in map_graph.keyframes]),
@@ -66,6 +75,8 @@ class Layout:
             closures=closures,
             revision=revision,
             row={id: row for row, id in enumerate(map_graph.keyframes)},
+            rotations=poses[:, :3, :3].copy(),
+            misfit=float(wrong.mean()) if len(wrong) else 0.0,
         )
 
     @property
@@ -88,6 +99,12 @@ class Layout:
         if not self.joined(a, b):
             return math.nan
         return float(np.linalg.norm(self.positions[self.row[a]] - self.positions[self.row[b]]))
+
+    def turned(self, a: KeyframeId, b: KeyframeId) -> float:
+        """Angle between the two orientations in the optimised graph [rad]; not a number where the two are not joined."""
+        if not self.joined(a, b):
+            return math.nan
+        return rotation_angle(self.rotations[self.row[a]].T @ self.rotations[self.row[b]])
 
     def within_path(self, id: KeyframeId, metres: float) -> tuple[KeyframeId, ...]:
         """Keyframes of the same session that were passed at most so far before or after a keyframe, itself among them."""

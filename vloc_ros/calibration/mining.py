@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ from vloc_ros.retrieval.of_map import MapDescriptor
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[Sequence[Closure]], Iterable[Closure]]
+Writing = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,13 @@ class Miner:
         pairs.sort(key=lambda pair: (pair.query, pair.negative))
         return Mined(TupleSet(tuple(tuples), tuple(pairs)), layout.revision, counts)
 
-    def mine_into_map(self, progress: Progress = iter, tries: int = 3) -> Mined:
+    def mine_into_map(self, progress: Progress = iter, tries: int = 3, writing: Writing = nullcontext) -> Mined:
         """Mine, and put the result in the place of what the map holds; again when the pose graph has moved on meanwhile.
+
+        Args:
+            progress: shows how far it is.
+            tries: so often.
+            writing: entered while the map is written.
 
         Raises:
             MapError: as :meth:`mine`; the map cannot be written; or the pose graph moved on at every try.
@@ -143,7 +150,9 @@ class Miner:
         """
         for _ in range(tries):
             mined = self.mine(progress)
-            if replace_tuples(self._store, mined.tuples, mined.revision, TupleOrigin.LABELS):
+            with writing():
+                stored = replace_tuples(self._store, mined.tuples, mined.revision, TupleOrigin.LABELS)
+            if stored:
                 return mined
             _log.info("%s: the pose graph moved on from revision %d while it was mined", self._store.path, mined.revision)
         raise MapError(

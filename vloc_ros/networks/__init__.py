@@ -3,13 +3,14 @@
 Importing this package does not import torch: its modules do, when a network is built.
 """
 
-from vloc_ros.networks.names import Backbone, NetworkKind, backbones_of
+from vloc_ros.networks.names import Backbone, LearnedPart, NetworkKind, backbones_of
 from vloc_ros.networks.preprocessing import INPUT_SIZE, PREPROCESSING, preprocess
 
 __all__ = [
     "INPUT_SIZE",
     "PREPROCESSING",
     "Backbone",
+    "LearnedPart",
     "NetworkKind",
     "backbones_of",
     "preprocess",

@@ -27,10 +27,24 @@ def load_network(path: Path) -> tuple[PlaceNetwork, WeightsCard]:
             the network that the card names.
     """
     tensors, card = load_weights(path)
-    kind, backbone = _member(NetworkKind, card.network, path), _member(Backbone, card.backbone, path)
+    return network_of(tensors, card, str(path)), card
+
+
+def network_of(tensors: Mapping[str, NDArray[np.float32]], card: WeightsCard, what: str) -> PlaceNetwork:
+    """The network of some weights, in evaluation mode.
+
+    Args:
+        tensors: by name; the caller has made sure that they are those of the card.
+        card: what they are.
+        what: they are called in messages.
+
+    Raises:
+        WeightsError: the weights are not those of the network that the card names.
+    """
+    kind, backbone = _member(NetworkKind, card.network, what), _member(Backbone, card.backbone, what)
     if card.preprocessing != PREPROCESSING:
         raise WeightsError(
-            f"{path} was made for images prepared in another way ('{card.preprocessing}', here: '{PREPROCESSING}'): "
+            f"{what} was made for images prepared in another way ('{card.preprocessing}', here: '{PREPROCESSING}'): "
             "import or train it again with this release"
         )
     whitening = tensors.get("whitening.weight")
@@ -38,12 +52,12 @@ def load_network(path: Path) -> tuple[PlaceNetwork, WeightsCard]:
     try:
         network = make_network(kind, backbone, whitened)
     except ConfigError as error:
-        raise WeightsError(f"{path} cannot be used: {error}") from error
-    require_fit(network, tensors, path)
+        raise WeightsError(f"{what} cannot be used: {error}") from error
+    require_fit(network, tensors, what)
     if network.dimension != card.dimension:
-        raise WeightsError(f"{path} makes descriptors of {network.dimension} elements and its card says {card.dimension}")
+        raise WeightsError(f"{what} makes descriptors of {network.dimension} elements and its card says {card.dimension}")
     load_tensors(network, tensors)
-    return network, card
+    return network
 
 
 def save_network(path: Path, network: PlaceNetwork, trained_on: str, parent: str = "", licence: str = "") -> WeightsCard:
@@ -67,7 +81,7 @@ def save_network(path: Path, network: PlaceNetwork, trained_on: str, parent: str
     return card
 
 
-def require_fit(network: PlaceNetwork, tensors: Mapping[str, NDArray[np.float32]], path: Path) -> None:
+def require_fit(network: PlaceNetwork, tensors: Mapping[str, NDArray[np.float32]], path: Path | str) -> None:
     """Make sure that tensors are all those of a network, of the right shapes, and no others.
 
     Raises:
@@ -79,7 +93,7 @@ def require_fit(network: PlaceNetwork, tensors: Mapping[str, NDArray[np.float32]
 
 
 def require_tensors(
-    shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, NDArray[np.float32]], path: Path, what: str
+    shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, NDArray[np.float32]], path: Path | str, what: str
 ) -> None:
     """Make sure that tensors are all those of ``what``, of these shapes, and no others.
 
@@ -104,9 +118,9 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _member(kind: type[E], value: str, path: Path) -> E:
+def _member(kind: type[E], value: str, what: str) -> E:
     try:
         return kind(value)
     except ValueError:
         known = ", ".join(str(member.value) for member in kind)
-        raise WeightsError(f"{path} holds weights of '{value}', which is not one of: {known}") from None
+        raise WeightsError(f"{what} holds weights of '{value}', which is not one of: {known}") from None

@@ -7,33 +7,17 @@ are too small for that.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum, unique
 
 from torch import nn
 
 from vloc_ros.errors import ConfigError
-from vloc_ros.networks.names import Backbone
+from vloc_ros.networks.names import Backbone, LearnedPart
 from vloc_ros.networks.network import PlaceNetwork, UncertaintyNetwork
+
+__all__ = ["LearnedPart", "freeze"]
 
 _CONV5_1, _CONV5_2 = 24, 26  # layers of VGG16.features
 _VIT_BLOCKS = 2
-
-
-@unique
-class LearnedPart(Enum):
-    """The part of a network that learns; the rest is frozen."""
-
-    PUBLISHED = "published"
-    """The heads, and of VGG16 conv5_1 to conv5_3, of MobileNetV3 all but batch normalisations. Of a ViT nothing was published:
-    its last two blocks and normalisation, which is as deep."""
-    CONV5_2 = "conv5_2"
-    """VGG16 only: as published, but conv5_1 is frozen, too, as the released training of uncertainty does."""
-    HEADS = "heads"
-    """What stands on the backbone."""
-    VARIANCE = "variance"
-    """The variance head alone: descriptors stay as they are, bit for bit."""
-    ALL = "all"
-    """Everything but batch normalisations."""
 
 
 def freeze(network: PlaceNetwork, learned: LearnedPart) -> int:

@@ -41,6 +41,23 @@ class NetworkKind(Enum):
     """Nothing: what the backbone itself says of the whole image, before a classifier."""
 
 
+@unique
+class LearnedPart(Enum):
+    """The part of a network that learns; the rest is frozen."""
+
+    PUBLISHED = "published"
+    """The heads, and of VGG16 conv5_1 to conv5_3, of MobileNetV3 all but batch normalisations. Of a ViT nothing was published:
+    its last two blocks and normalisation, which is as deep."""
+    CONV5_2 = "conv5_2"
+    """VGG16 only: as published, but conv5_1 is frozen, too, as the released training of uncertainty does."""
+    HEADS = "heads"
+    """What stands on the backbone."""
+    VARIANCE = "variance"
+    """The variance head alone: descriptors stay as they are, bit for bit."""
+    ALL = "all"
+    """Everything but batch normalisations."""
+
+
 def backbones_of(kind: NetworkKind) -> tuple[Backbone, ...]:
     """The backbones that a network of this kind can have: convolutions give a map to be pooled, a ViT a token of the image."""
     return (Backbone.VIT_SMALL,) if kind is NetworkKind.BAREBONE else (Backbone.VGG16, Backbone.MOBILENETV3)

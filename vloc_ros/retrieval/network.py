@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
 from vloc_ros.data.model_card import ModelCard
-from vloc_ros.data.weights import hash_of
+from vloc_ros.data.weights import Tensors, WeightsCard, hash_of, load_weights
 from vloc_ros.errors import DataError, WeightsError
 from vloc_ros.networks import PREPROCESSING, Backbone, NetworkKind
 from vloc_ros.networks.availability import require_torch
@@ -60,11 +60,22 @@ class NetworkDescriptor(GlobalDescriptor):
             WeightsError: the file or its card is missing or damaged, or it holds another network.
         """
         require_torch(f"the network in {path}")
-        from vloc_ros.networks.files import load_network
+        return cls.of(*load_weights(path), str(path))
 
-        network, card = load_network(path)
+    @classmethod
+    def of(cls, tensors: Tensors, card: WeightsCard, what: str) -> NetworkDescriptor:
+        """The network of some weights, which are those of the card; ``what`` they are called in messages.
+
+        Raises:
+            ConfigError: torch is not installed.
+            WeightsError: they are of another network.
+        """
+        require_torch(what)
+        from vloc_ros.networks.files import network_of
+
+        network = network_of(tensors, card, what)
         if (network.kind, network.backbone) != (cls.kind, cls.backbone):
-            raise WeightsError(f"{path} holds weights of {card.network} on {card.backbone}, not of '{cls.name}'")
+            raise WeightsError(f"{what} holds weights of {card.network} on {card.backbone}, not of '{cls.name}'")
         return cls(network, card.model_card)
 
     @property

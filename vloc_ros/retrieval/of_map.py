@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.errors import MapError
+from vloc_ros.errors import ConfigError, MapError
 from vloc_ros.mapping.assets import model_asset, put_model_asset
 from vloc_ros.mapping.keyframe import KeyframeId
+from vloc_ros.mapping.model_versions import ModelVersion, version, version_in_use, weights_of
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.retrieval.contract import GlobalDescriptor, Needs, View, create_descriptor, takes_assets
 from vloc_ros.retrieval.hog import Hog
 from vloc_ros.retrieval.index import DescriptorIndex
 from vloc_ros.retrieval.vlad import Vlad
 from vloc_ros.retrieval.vocabulary import CENTRES, Vocabulary
+from vloc_ros.retrieval.weights_file import descriptor_of
+
+_log = logging.getLogger(__name__)
 
 AUTO = "auto"
 """Name that leaves the choice of the descriptor to what the map has."""
+SITE = "site"
+"""Name of the version of the map's own model that is in use; ``site-3`` is version 3."""
+_OF_VERSION = re.compile(r"site-([1-9]\d{0,8})")
 _MOST_VIEWS = 300
 """So many keyframes, spread over the map, are enough to learn from."""
 _FEATURES_PER_WORD = 8
@@ -33,30 +42,44 @@ class MapDescriptor:
     Attributes:
         descriptor: it.
         assets: what it was made from, None when it needs nothing; with it the map describes alike on every computer.
+        version: of the map's own model, None for a descriptor that is not one.
     """
 
     descriptor: GlobalDescriptor
     assets: bytes | None
+    version: ModelVersion | None = None
 
     @classmethod
     def of(cls, store: MapStore, name: str, assets: bytes | None = None) -> MapDescriptor:
         """The descriptor of that name; its vocabulary or weights are those given, else those of the map, else learned from it.
 
-        "auto" is ``hog`` for a map with all images, the best of those without weights in every light that was measured (see
-        ``benchmarks/relocalisation.py``), and ``vlad`` for a map without.
+        "site" is the version of the map's own model that is in use, "site-3" its version 3. "auto" is "site" for a map that has a
+        version in use; else ``hog`` for a map with all images, the best of those without weights in every light that was measured
+        (see ``benchmarks/relocalisation.py``), and ``vlad`` for a map without.
 
         Raises:
-            ConfigError: the name is unknown, or the descriptor needs weights that neither the caller nor the map has.
+            ConfigError: the name is unknown, the map has no version in use, or the descriptor needs weights that neither the
+                caller nor the map has, or torch, which is not installed.
             DataError: the assets are damaged or belong to something else.
-            MapError: the map is damaged.
+            WeightsError: the weights of a version are of no network that this release has.
+            MapError: the map is damaged, or has no such version.
         """
-        if name == AUTO:
-            name = Vlad.name if store.keyframes_without_image() else Hog.name
+        with store.database.snapshot():
+            name = _automatic(store) if name == AUTO else name
+            chosen = _version(store, name)
+            if chosen is not None:
+                return cls._of_version(store, chosen, assets)
         if takes_assets(name) and assets is None:
             assets = model_asset(store, name)
             if assets is None and name == Vlad.name:
                 assets = _vocabulary(store)
         return cls(create_descriptor(name, assets), assets)
+
+    @classmethod
+    def _of_version(cls, store: MapStore, chosen: ModelVersion, assets: bytes | None) -> MapDescriptor:
+        if assets is not None:
+            raise ConfigError(f"the weights of '{chosen.name}' are in the map {store.path}; leave other ones out")
+        return cls(descriptor_of(weights_of(store, chosen.number), chosen.card), None, chosen)
 
     def vector(self, store: MapStore, id: KeyframeId) -> NDArray[np.float32]:
         """(D,) descriptor of a keyframe, made now.
@@ -107,6 +130,30 @@ class MapDescriptor:
         for id in ids:
             index.add(id, rows[id] if id in rows else self.vector(store, id))
         return index
+
+
+def _automatic(store: MapStore) -> str:
+    without = store.keyframes_without_image()
+    in_use = version_in_use(store)
+    if in_use is not None and not without:
+        return in_use.name
+    if in_use is not None:
+        _log.warning("%s: %d keyframes have no image, which %s needs: vlad stands in for it", store.path, without, in_use.name)
+    return Vlad.name if without else Hog.name
+
+
+def _version(store: MapStore, name: str) -> ModelVersion | None:
+    """The version of the map's own model that is called so, None for a name of another kind."""
+    if name == SITE:
+        found = version_in_use(store)
+        if found is None:
+            raise ConfigError(
+                f"the map {store.path} has no model of its own in use: make one with vloc calibrate, or choose one with "
+                "vloc models promote"
+            )
+        return found
+    match = _OF_VERSION.fullmatch(name)
+    return None if match is None else version(store, int(match[1]))
 
 
 def _vocabulary(store: MapStore) -> bytes:

@@ -1,10 +1,10 @@
-"""Descriptors from the files of their weights: ``models/site.safetensors`` wherever the name of a descriptor is asked for."""
+"""Descriptors from weights: ``models/site.safetensors`` wherever the name of a descriptor is asked for, or those in a map."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from vloc_ros.data.weights import SUFFIX, load_card
+from vloc_ros.data.weights import SUFFIX, WeightsCard, hash_of, load_card, tensors_of_bytes
 from vloc_ros.errors import WeightsError
 from vloc_ros.retrieval.contract import GlobalDescriptor, register_file
 from vloc_ros.retrieval.gem import GemMobileNetV3, GemVgg16
@@ -30,8 +30,30 @@ def load_descriptor(path: Path) -> GlobalDescriptor:
         ConfigError: torch is not installed.
         WeightsError: the file or its card is missing or damaged, or of no network that there is.
     """
-    card = load_card(path)
+    return _class_of(load_card(path), str(path)).load(path)
+
+
+def descriptor_of(weights: bytes, card: WeightsCard) -> GlobalDescriptor:
+    """The descriptor of weights that are not in a file of their own.
+
+    Args:
+        weights: content of a ``.safetensors`` file.
+        card: of these weights; its name becomes that of the descriptor's model.
+
+    Raises:
+        ConfigError: torch is not installed.
+        WeightsError: the weights are damaged, not those of the card, or of no network that there is.
+    """
+    what = f"the model '{card.name}'"
+    found = _class_of(card, what)
+    tensors = tensors_of_bytes(weights, what)
+    if hash_of(tensors) != card.sha256:
+        raise WeightsError(f"{what} has other weights than its card says (card: {card.sha256[:12]}...): restore a copy")
+    return found.of(tensors, card, what)
+
+
+def _class_of(card: WeightsCard, what: str) -> type[NetworkDescriptor]:
     if (card.network, card.backbone) not in _CLASSES:
         known = ", ".join(f"{network} on {backbone}" for network, backbone in _CLASSES)
-        raise WeightsError(f"{path} holds weights of {card.network} on {card.backbone}, which is not one of: {known}")
-    return _CLASSES[card.network, card.backbone].load(path)
+        raise WeightsError(f"{what} holds weights of {card.network} on {card.backbone}, which is not one of: {known}")
+    return _CLASSES[card.network, card.backbone]

@@ -1,0 +1,63 @@
+"""What speaks against a calibration before it has begun: sentences, for whoever asked for it."""
+
+from __future__ import annotations
+
+from vloc_ros.calibration.held_out import HeldOutPlaces
+from vloc_ros.calibration.layout import Layout
+from vloc_ros.calibration.promotion import PromotionSettings
+from vloc_ros.calibration.tuples import TupleSet
+from vloc_ros.mapping.store import MapStore
+from vloc_ros.pose_graph import Label
+
+_LOOKED_AT = 50
+
+
+def distrust(layout: Layout, max_misfit: float) -> str | None:
+    """Why the labels of a map teach nothing, or are not believed.
+
+    Labels say that a solution of the graph accepts some closures and rejects others. When it contradicts them, somebody has
+    changed them, or they are of another graph.
+    """
+    if not layout.inliers:
+        return (
+            f"the pose graph has no inliers among {len(layout.closures)} loop closures: drive the route again, and find loops "
+            "(vloc loops, or the nodes place_recognition and pose_graph)"
+        )
+    judged = [closure.verdict for closure in layout.closures if closure.verdict.label is not Label.UNDECIDED]
+    odd = sum((verdict.label is Label.INLIER) != (verdict.weight > 0.5) for verdict in judged)
+    if odd > max_misfit * len(judged):
+        return (
+            f"{odd} of {len(judged)} labels say the opposite of their weights, so that none of them is believed: "
+            "let the pose graph judge the loops again (vloc loops)"
+        )
+    if layout.misfit > max_misfit:
+        return (
+            f"odometry contradicts {layout.misfit:.0%} of {len(layout.inliers)} inliers (allowed: {max_misfit:.0%}), so that no "
+            "label is believed: let the pose graph judge the loops again (vloc loops)"
+        )
+    return None
+
+
+def too_few_places(places: HeldOutPlaces, settings: PromotionSettings) -> str | None:
+    """Why the held-out places of a map could decide nothing."""
+    known = places.known
+    stretches = len(set(places.blocks[known].tolist()))
+    if known.sum() >= settings.min_queries and stretches >= settings.min_stretches:
+        return None
+    return (
+        f"only {int(known.sum())} held-out keyframes from {stretches} stretches of the route show a place that was seen before, "
+        f"and the promotion test asks for {settings.min_queries} from {settings.min_stretches}: drive more of the route again, or "
+        "change stretches.every, stretches.length, promotion.min_queries or promotion.min_stretches"
+    )
+
+
+def blank(store: MapStore, tuples: TupleSet) -> bool:
+    """Whether the images of the keyframes to learn from, as far as they are looked at, are all of one colour.
+
+    Raises:
+        MapError: one is damaged.
+    """
+    ids = tuples.keyframes
+    looked_at = ids[:: max(1, len(ids) // _LOOKED_AT)]
+    images = (store.image(id) for id in looked_at)
+    return all(image is None or image.min() == image.max() for image in images)

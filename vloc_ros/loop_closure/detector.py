@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from vloc_ros.config import param, section
 from vloc_ros.data.model_card import ModelCard
 from vloc_ros.errors import MapError
-from vloc_ros.loop_closure.verifier import Candidate, LoopVerifier, Rejection, VerificationSettings
+from vloc_ros.loop_closure.proposer import Proposal, Proposer, SearchModel
+from vloc_ros.loop_closure.verifier import Candidate, LoopVerifier, Rejection, VerificationSettings, Verified
 from vloc_ros.mapping import Keyframe, KeyframeId, MapStore
 from vloc_ros.mapping.registration import Registrar
+from vloc_ros.mapping.searches import Search, put_search
 from vloc_ros.retrieval import Background, Gates, GateSettings, Moment, Refusal
 from vloc_ros.retrieval.gates import BudgetSettings
 from vloc_ros.retrieval.of_map import MapDescriptor
 
+NOTHING_FOUND = "nothing_found"
+"""Reason of a search that found no keyframe that may close a loop."""
 _NO_LIMIT = BudgetSettings(per_second=1e9, burst=10**9)
 
 
@@ -26,7 +28,9 @@ _NO_LIMIT = BudgetSettings(per_second=1e9, burst=10**9)
 class LoopSettings:
     """How loops are found."""
 
-    descriptor: str = param("auto", "global descriptor that proposes; auto: hog, or vlad for a map without images")
+    descriptor: str = param(
+        "auto", "global descriptor that proposes; auto: the map's own model in use, else hog, or vlad for a map without images"
+    )
     gates: GateSettings = section(GateSettings)
     verification: VerificationSettings = section(VerificationSettings)
 
@@ -72,34 +76,48 @@ class LoopDetector:
             MapError: the map is damaged, or holds descriptors of another model of that name.
         """
         self._store = store
-        self._describer = describer
         self._settings = settings
         self._gates = Gates(settings.gates if live else replace(settings.gates, budget=_NO_LIMIT))
         self._moments = {keyframe.id: Moment(keyframe.id, keyframe.stamp_ns) for keyframe in store.keyframes()}
-        known = describer.stored(store)[0]
-        self._index = describer.index(store, known)
+        self._proposer = Proposer(store, describer)
         self._searched: set[KeyframeId] = set()
         self.verifier = LoopVerifier(store, registrar, settings.verification)
         self.counts: Counter[str] = Counter()
         """How many keyframes were searched for, candidates found, and pairs refused or rejected, by reason."""
 
     @property
+    def proposer(self) -> Proposer:
+        """What proposes: all keyframes, as one model sees them."""
+        return self._proposer
+
+    @property
     def descriptor_name(self) -> str:
-        """Name of the global descriptor that proposes."""
-        return self._describer.descriptor.name
+        """Name of the model whose global descriptors propose."""
+        return self._proposer.name
 
     @property
     def card(self) -> ModelCard:
         """What makes the global descriptors."""
-        return self._describer.descriptor.card
+        return self._proposer.card
+
+    @property
+    def model(self) -> SearchModel:
+        """The version of the model that proposes, and its probability of a match."""
+        return self._proposer.model
 
     @property
     def described(self) -> list[KeyframeId]:
         """The keyframes of the map that have their global descriptor."""
-        return list(self._index.ids)
+        return self._proposer.described
+
+    def propose_with(self, proposer: Proposer) -> None:
+        """From the next keyframe on, let another model propose. What was searched for is not searched for again."""
+        self._proposer = proposer
 
     def process(self, keyframe: Keyframe) -> Detection:
         """Find the loop that a keyframe of the map closes, if any. Asked again for the same keyframe, it finds nothing new.
+
+        What came of it is kept in the map (:mod:`vloc_ros.mapping.searches`).
 
         Raises:
             MapError: the map does not hold it, is damaged, or cannot be written.
@@ -108,44 +126,77 @@ class LoopDetector:
         if id in self._searched:
             return Detection(id, None)
         query = self._moments[id] = Moment(id, keyframe.stamp_ns)
-        vector = self._vector(id)
-        self._searched.add(id)
-        self.counts["keyframes"] += 1
-        passed, refused = self._propose(query, vector)
+        self._proposer.learn_of(id)
+        proposals = self._proposals(query)
+        passed, refused = self._gated(query, proposals)
         verified = self.verifier.first_verified(id, passed)
-        self._count(verified.candidate, verified.rejections, refused)
-        return Detection(id, verified.candidate, verified.rejections, tuple(refused))
+        detection = _detection(id, verified, refused, {proposal.id: proposal.probability for proposal in proposals})
+        put_search(self._store, _search(detection, proposals, self.card, self.model))
+        self._searched.add(id)
+        self._count(detection)
+        return detection
 
-    def _vector(self, id: KeyframeId) -> NDArray[np.float32]:
-        if id in self._index:
-            return self._index.vector(id)
-        vector = self._describer.vector(self._store, id)
-        self._describer.keep(self._store, id, vector)
-        self._index.add(id, vector)
-        return vector
-
-    def _propose(
-        self, query: Moment, vector: NDArray[np.float32]
-    ) -> tuple[list[tuple[KeyframeId, float]], list[Refusal[KeyframeId]]]:
+    def _proposals(self, query: Moment) -> list[Proposal]:
         def may_close(other: KeyframeId) -> bool:
             return other < query.id and not self._gates.is_near_in_time(query, self._moment(other))
 
-        found = self._index.search(vector, self._settings.verification.attempts, may_close)
-        ranked = [(self._moment(other), score) for other, score in found]
-        return self._gates.check(query, ranked, query.stamp_ns, self._background(query, vector))
+        return self._proposer.similar(query.id, self._settings.verification.attempts, may_close)
 
-    def _background(self, query: Moment, vector: NDArray[np.float32]) -> Background | None:
+    def _gated(
+        self, query: Moment, proposals: Sequence[Proposal]
+    ) -> tuple[list[tuple[KeyframeId, float]], list[Refusal[KeyframeId]]]:
+        ranked = [(self._moment(proposal.id), proposal.score) for proposal in proposals]
+        probabilities = {proposal.id: proposal.probability for proposal in proposals if proposal.probability is not None}
+        return self._gates.check(query, ranked, query.stamp_ns, self._background(query), probabilities)
+
+    def _background(self, query: Moment) -> Background | None:
         """What else the query resembles; only worked out where a gate asks for it."""
         if self._settings.gates.similarity.min_deviations <= 0.0:
             return None
-        return Background.of([score for other, score in self._index.search(vector, len(self._index)) if other < query.id])
+        return Background.of(self._proposer.scores(query.id, lambda other: other < query.id))
 
     def _moment(self, id: KeyframeId) -> Moment:
         if id not in self._moments:
             raise MapError(f"the map {self._store.path} has a descriptor of keyframe {id} but not the keyframe; check the map")
         return self._moments[id]
 
-    def _count(self, candidate: Candidate | None, rejections: Sequence[Rejection], refused: Sequence[Refusal[KeyframeId]]) -> None:
-        self.counts["candidates"] += candidate is not None
-        self.counts.update(rejection.reason.name.lower() for rejection in rejections)
-        self.counts.update(refusal.reason.value for refusal in refused)
+    def _count(self, detection: Detection) -> None:
+        self.counts["keyframes"] += 1
+        self.counts["candidates"] += detection.candidate is not None
+        self.counts.update(rejection.reason.name.lower() for rejection in detection.rejections)
+        self.counts.update(refusal.reason.value for refusal in detection.refusals)
+
+
+def _detection(
+    id: KeyframeId, verified: Verified, refused: Sequence[Refusal[KeyframeId]], probabilities: Mapping[KeyframeId, float | None]
+) -> Detection:
+    found = verified.candidate
+    return Detection(
+        id,
+        None if found is None else replace(found, probability=probabilities[found.a]),
+        tuple(replace(rejection, probability=probabilities[rejection.a]) for rejection in verified.rejections),
+        tuple(refused),
+    )
+
+
+def _search(detection: Detection, proposals: Sequence[Proposal], card: ModelCard, model: SearchModel) -> Search:
+    """What is kept of a detection: the verified partner, else the most similar one with the reason why it is none."""
+    found, now_ns = detection.candidate, time.time_ns()
+    wanted = None if found is None else found.a
+    best = next((proposal for proposal in proposals if wanted is None or proposal.id == wanted), None)
+    if best is None:
+        return Search(detection.keyframe, model.version, card.name, None, None, None, None, False, NOTHING_FOUND, now_ns)
+    reasons = {refusal.id: refusal.reason.value for refusal in detection.refusals}
+    reasons |= {rejection.a: rejection.reason.name.lower() for rejection in detection.rejections}
+    return Search(
+        keyframe=detection.keyframe,
+        version=model.version,
+        model=card.name,
+        score=best.score,
+        variance=best.variance,
+        probability=best.probability,
+        partner=best.id,
+        verified=found is not None,
+        reason="" if found is not None else reasons[best.id],
+        searched_ns=now_ns,
+    )

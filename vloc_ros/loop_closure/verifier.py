@@ -54,6 +54,7 @@ class Candidate:
         covariance: (6, 6) of its right perturbation, translation first.
         inliers: how many matches agree.
         matches: how many there were.
+        probability: that the two are one place, by similarity and variance before anything was verified; None where it is unknown.
     """
 
     a: KeyframeId
@@ -63,6 +64,7 @@ class Candidate:
     covariance: Array
     inliers: int
     matches: int
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Rejection:
         reason: why not.
         inliers: how many matches agreed.
         matches: how many there were.
+        probability: that the two are one place, by similarity and variance before anything was verified; None where it is unknown.
     """
 
     a: KeyframeId
@@ -84,6 +87,7 @@ class Rejection:
     reason: RejectReason
     inliers: int
     matches: int
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

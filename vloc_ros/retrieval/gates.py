@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Generic, TypeVar
@@ -26,6 +26,8 @@ class GateReason(Enum):
     """Its similarity is below the threshold."""
     NOT_DISTINCT = "not_distinct"
     """It is hardly more similar to the query than any other keyframe is."""
+    IMPROBABLE = "improbable"
+    """The model says itself that it is too likely to be wrong."""
     OVER_BUDGET = "over_budget"
     """Others have used up the verifications of this second."""
 
@@ -62,6 +64,12 @@ class GateSettings:
 
     gap: TemporalGapSettings = section(TemporalGapSettings)
     similarity: SimilarityGateSettings = section(SimilarityGateSettings)
+    min_match_probability: float = param(
+        0.0,
+        "smallest probability of being one place, by the model version in use; 0: not asked, nor where the probability is unknown",
+        min=0.0,
+        max=1.0,
+    )
     budget: BudgetSettings = section(BudgetSettings)
 
 
@@ -125,6 +133,17 @@ class SimilarityGate:
         return None
 
 
+class ProbabilityGate:
+    """Refuses what is probably another place; what nobody knows the probability of passes."""
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+
+    def check(self, probability: float | None) -> GateReason | None:
+        """None when it is probable enough, or unknown."""
+        return None if probability is None or probability >= self._least else GateReason.IMPROBABLE
+
+
 class Budget:
     """A token bucket over time: so many verifications per second, a few of them at once."""
 
@@ -164,6 +183,7 @@ class Gates:
         settings = settings or GateSettings()
         self._gap = TemporalGap(settings.gap)
         self._similarity = SimilarityGate(settings.similarity)
+        self._probability = ProbabilityGate(settings.min_match_probability)
         self._budget = Budget(settings.budget)
         self.refused: Counter[GateReason] = Counter()
         self.passed = 0
@@ -173,7 +193,12 @@ class Gates:
         return self._gap.check(query, other) is not None
 
     def check(
-        self, query: Moment, found: Sequence[tuple[Moment, float]], now_ns: int, background: Background | None = None
+        self,
+        query: Moment,
+        found: Sequence[tuple[Moment, float]],
+        now_ns: int,
+        background: Background | None = None,
+        probabilities: Mapping[KeyframeId, float] | None = None,
     ) -> tuple[list[tuple[KeyframeId, float]], list[Refusal[KeyframeId]]]:
         """Part search results, best first, into those to verify and those refused, in the same order.
 
@@ -182,11 +207,18 @@ class Gates:
             found: keyframes and their scores.
             now_ns: the time that the budget goes by [ns].
             background: what else the query resembles, for the relative threshold.
+            probabilities: of being one place, of those keyframes of which it is known.
         """
+        known = probabilities or {}
         passed: list[tuple[KeyframeId, float]] = []
         refused: list[Refusal[KeyframeId]] = []
         for other, score in found:
-            reason = self._gap.check(query, other) or self._similarity.check(score, background) or self._budget.spend(now_ns)
+            reason = (
+                self._gap.check(query, other)
+                or self._similarity.check(score, background)
+                or self._probability.check(known.get(other.id))
+                or self._budget.spend(now_ns)
+            )
             if reason is None:
                 passed.append((other.id, score))
             else:

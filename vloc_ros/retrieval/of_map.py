@@ -15,6 +15,7 @@ from vloc_ros.mapping.assets import model_asset, put_model_asset
 from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.mapping.model_versions import ModelVersion, version, version_in_use, weights_of
 from vloc_ros.mapping.store import MapStore
+from vloc_ros.mapping.variances import variances_of
 from vloc_ros.retrieval.contract import GlobalDescriptor, Needs, View, create_descriptor, takes_assets
 from vloc_ros.retrieval.hog import Hog
 from vloc_ros.retrieval.index import DescriptorIndex
@@ -87,15 +88,27 @@ class MapDescriptor:
         Raises:
             MapError: the keyframe has no image and the descriptor needs one, or the map is damaged.
         """
+        return self.describe(store, id)[0]
+
+    def describe(self, store: MapStore, id: KeyframeId) -> tuple[NDArray[np.float32], float | None]:
+        """(D,) descriptor of a keyframe, made now, and the variance of its elements, None where the descriptor knows none.
+
+        Raises:
+            MapError: the keyframe has no image and the descriptor needs one, or the map is damaged.
+        """
+        vectors, variances = self.descriptor.describe_with_variance([self._view(store, id)])
+        return vectors[0], None if variances is None else float(variances[0])
+
+    def _view(self, store: MapStore, id: KeyframeId) -> View:
         if self.descriptor.needs is Needs.FEATURES:
-            return self.descriptor.describe(View(features=store.features(id)))
+            return View(features=store.features(id))
         image = store.image(id)
         if image is None:
             raise MapError(
                 f"the map {store.path} has no image of keyframe {id}, which the descriptor '{self.descriptor.name}' needs: "
                 "use one of local features (vlad), or teach with keyframes.image_quality above 0"
             )
-        return self.descriptor.describe(View(image=image))
+        return View(image=image)
 
     def stored(self, store: MapStore) -> tuple[list[KeyframeId], NDArray[np.float32]]:
         """Keyframes whose descriptor the map holds, with their (N, D) descriptors; none of those that another model made."""
@@ -104,8 +117,13 @@ class MapDescriptor:
             return [], np.zeros((0, card.dimension), dtype=np.float32)
         return store.global_descriptors(card.name)
 
-    def keep(self, store: MapStore, id: KeyframeId, vector: NDArray[np.float32]) -> None:
-        """Store the descriptor of a keyframe in the map, and with the first one what made it.
+    def variances(self, store: MapStore) -> dict[KeyframeId, float]:
+        """Variances of the descriptors that the map holds (:meth:`stored`), as far as the model that made them knows them."""
+        card = self.descriptor.card
+        return variances_of(store, card.name) if card in store.model_cards() else {}
+
+    def keep(self, store: MapStore, id: KeyframeId, vector: NDArray[np.float32], variance: float | None = None) -> None:
+        """Store the descriptor of a keyframe in the map with its variance, if it has one, and with the first one what made it.
 
         Raises:
             MapError: the map holds descriptors of another model of that name, or cannot be written.
@@ -116,7 +134,7 @@ class MapDescriptor:
                 store.add_model_card(card)
             else:
                 put_model_asset(store, card, self.assets)
-        store.set_global_descriptor(id, card.name, vector)
+        store.set_global_descriptor(id, card.name, vector, variance)
 
     def index(self, store: MapStore, ids: Iterable[KeyframeId]) -> DescriptorIndex[KeyframeId]:
         """An index of keyframes, from the map as far as it has their descriptors; nothing is written.

@@ -34,5 +34,5 @@ def redescribe(store: MapStore, describer: MapDescriptor, limit: int | None = No
     if any(known.name == card.name for known in store.model_cards()):
         store.add_model_card(card)  # refused where the map knows another model of that name
     for id in progress(undescribed(store, card.name)[:limit]):
-        describer.keep(store, id, describer.vector(store, id))
+        describer.keep(store, id, *describer.describe(store, id))
     return len(undescribed(store, card.name))

@@ -11,6 +11,7 @@ from vloc_ros import __version__
 from vloc_ros.blas import let_threads_sleep
 from vloc_ros.commands import (
     autonomy,
+    calibrate,
     config,
     convert,
     demo,
@@ -19,6 +20,7 @@ from vloc_ros.commands import (
     export,
     loops,
     maps,
+    models,
     nodes,
     odometry,
     optimise,
@@ -37,6 +39,7 @@ _EXAMPLES = """examples:
   vloc repeat dusk/ --map site.vloc --out dusk_run       another one is localised in it; see dusk_run/report.html
   vloc drive --map sim.vloc --condition night --out d    a simulated robot repeats its route by itself, at night
   vloc loops --map site.vloc --out loops                 the loop closures of a map, labelled
+  vloc calibrate --map site.vloc --promote               place recognition learns from them
   vloc map info site.vloc                                what the map holds
   vloc up teach_repeat --mode repeat --map site.vloc     the same as ROS 2 nodes, on a live camera
 
@@ -57,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         *(demo, teach, repeat, drive, autonomy, odometry),
         *(loops, optimise, retrieve, evaluate, vocabulary),
-        *(train, maps, weights, export, nodes, convert, config),
+        *(calibrate, train, maps, models, weights, export, nodes, convert, config),
     ):
         command.register(subparsers)
     return parser

@@ -203,6 +203,7 @@ def miner_for(
     descriptor: str = "auto",
     assets: bytes | None = None,
     registrar: Registrar | None = None,
+    solver: GncSettings | None = None,
 ) -> Miner:
     """A miner for the camera and the features of a map.
 
@@ -215,4 +216,4 @@ def miner_for(
 
     # What made the features is not needed: their type says how they are compared.
     matcher = registrar or Registrar(store.camera, None, MatchSettings(), PnpSettings())
-    return Miner(store, MapDescriptor.of(store, descriptor, assets), matcher, settings)
+    return Miner(store, MapDescriptor.of(store, descriptor, assets), matcher, settings, solver)

@@ -183,6 +183,11 @@ class Decision:
             return f"{self.after} takes over from {self.before}{figures}"
         return f"{self.before} stays{figures}: {'; '.join(reason.value for reason in self.reasons)}"
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The few that a switch of models is remembered with."""
+        return {name: getattr(self, name) for name in ("before", "gain", "lower", "p_value", "queries", "attempt")}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self) | {"reasons": [reason.name for reason in self.reasons], "measure": self.measure.value}

@@ -125,8 +125,8 @@ class _Run:
     def run(self) -> Calibrated:
         settings = self._settings
         self._progress(Stage.MINING, 0.0, {})
-        layout = Layout.of(self._store)
-        refusal = distrust(layout, settings.max_misfit)
+        layout = Layout.of(self._store, settings.gnc)
+        refusal = distrust(self._store, layout, settings)
         if refusal is not None:
             return Calibrated(refusal=refusal)
         split = split_route(layout, settings.stretches)
@@ -161,7 +161,7 @@ class _Run:
             if stands(plan, tuples_of(self._store)):
                 return plan
             _log.info("labels that tuples were mined from have changed: the work in %s begins anew", self._work)
-        miner = miner_for(self._store, self._settings.mining, self._settings.descriptor)
+        miner = miner_for(self._store, self._settings.mining, self._settings.descriptor, solver=self._settings.gnc)
         mined = miner.mine_into_map(self._mined, writing=lambda: self._writing(Stage.MINING, 1.0))
         tuples = split.training_tuples(mined.tuples).within(keyframes_with_image(self._store))
         if not self._settings.learning.pairs:

@@ -13,6 +13,8 @@ from vloc_ros.calibration.promotion import PromotionSettings
 from vloc_ros.calibration.stretches import StretchSettings
 from vloc_ros.config import param, replace, section
 from vloc_ros.networks.names import LearnedPart
+from vloc_ros.pose_graph import GncSettings
+from vloc_ros.pose_graph.labelling import LabelSettings
 from vloc_ros.training.settings import TrainingSettings
 from vloc_ros.training.tuple_settings import TripletSettings, UncertaintySettings
 
@@ -49,8 +51,10 @@ class CalibrationSettings:
     descriptor: str = param("auto", "what a new version must be better than; auto is what the map uses now")
     mining: MiningSettings = section(MiningSettings)
     stretches: StretchSettings = section(StretchSettings)
+    gnc: GncSettings = section(GncSettings)
+    labels: LabelSettings = section(LabelSettings)
     max_misfit: float = param(
-        0.05, "more of the inliers than this that the odometry contradicts: labels are not believed", min=0.0, max=1.0
+        0.05, "labels are not believed when more of them contradict the odometry, or the graph solved anew", min=0.0, max=1.0
     )
     learning: LearningSettings = section(LearningSettings)
     triplet: TripletSettings = section(TripletSettings)

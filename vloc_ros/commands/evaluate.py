@@ -15,7 +15,8 @@ from vloc_ros.errors import ConfigError
 _EXAMPLES = """
   vloc evaluate retrieval winter/ --database summer/ --layout aligned --tolerance 2
   vloc evaluate retrieval pitts30k/ --layout tree --descriptors thumbnail,hog,vlad --out pitts
-  vloc evaluate retrieval kitti/sequences/00 --layout poses --radius 5 --sequence none,bayes --json"""
+  vloc evaluate retrieval kitti/sequences/00 --layout poses --radius 5 --sequence none,bayes --json
+  vloc evaluate retrieval winter/ --database summer/ --layout aligned --map site.vloc --descriptors hog,site-1,site-2"""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -32,6 +33,7 @@ def _register_retrieval(subjects: Subparsers) -> None:
     parser.add_argument(
         "--descriptors", default="thumbnail,hog,vlad", help="names separated by commas, the baseline first (default: %(default)s)"
     )
+    parser.add_argument("--map", type=Path, help="map whose own models describe, for the descriptors site and site-2")
     parser.add_argument(
         "--sequence", default="none", help="none, trajectory, bayes, or several of them separated by commas (default: none)"
     )
@@ -52,7 +54,7 @@ def _retrieval(args: argparse.Namespace) -> int:
     results = [
         result
         for name in names
-        for result in evaluate_retrieval([data], name, extractor, assets.get(name), methods, args.speed, _with_bar)
+        for result in evaluate_retrieval([data], name, extractor, assets.get(name), methods, args.speed, _with_bar, args.map)
     ]
     text = f"{data.name}\n\n{text_table(results)}"
     values: dict[str, Any] = {"dataset": data.name, "results": [result.to_dict() for result in results]}

@@ -1,28 +1,30 @@
-"""``vloc map``: look at a map, check it, export it, thin it."""
+"""``vloc map``: look at a map, check it, export it, thin it, describe its keyframes."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, rows
+from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, progress, rows
 
 _EXAMPLES = """
   vloc map info site.vloc
   vloc map check site.vloc
   vloc map export site.vloc --to g2o --out site.g2o
-  vloc map prune site.vloc --distance 2"""
+  vloc map prune site.vloc --distance 2
+  vloc map redescribe site.vloc --descriptor hog"""
 
 
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
-    parser = add_command(subparsers, "map", "look at a map, check, export or thin it", _EXAMPLES, None)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="info|check|export|prune")
+    parser = add_command(subparsers, "map", "look at a map, check, export, thin or describe it", _EXAMPLES, None)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="info|check|export|prune|redescribe")
     for name, summary, action in (
         ("info", "what the map holds", _info),
         ("check", "look for damage; exit code 1 when there is some", _check),
         ("export", "write its keyframes as a trajectory, a pose graph or images", _export),
         ("prune", "remove keyframes that lie closer than a distance", _prune),
+        ("redescribe", "describe the keyframes that have no descriptor of a model yet; goes on after an interruption", _redescribe),
     ):
         sub = actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         sub.add_argument("map", type=Path, metavar="MAP", help="map file, *.vloc")
@@ -35,6 +37,8 @@ def register(subparsers: Subparsers) -> None:
         if name == "prune":
             sub.add_argument("--distance", type=float, required=True, help="smallest distance between keyframes [m]")
             sub.add_argument("--angle", type=float, default=10.0, help="a larger turn is kept whatever its distance [deg]")
+        if name == "redescribe":
+            sub.add_argument("--descriptor", default="auto", help="auto (default), hog, vlad, site, site-2, or a file of weights")
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -58,6 +62,7 @@ def _info(args: argparse.Namespace) -> int:
         "closures": info.closures,
         "training": asdict(info.training),
         "models": [card.name for card in info.models],
+        "versions": asdict(info.versions),
         "route_length_m": info.route_length_m,
         "bytes_per_keyframe": info.bytes_per_keyframe,
     }
@@ -77,6 +82,7 @@ def _info(args: argparse.Namespace) -> int:
             ("loop closures", f"{info.spatial_edges} measured, {info.closures} judged"),
             ("training tuples", str(info.training)),
             ("described by", ", ".join(card.name for card in info.models) or "nothing yet"),
+            ("models", str(info.versions)),
             ("kB per keyframe", parts),
         ]
     )
@@ -85,11 +91,18 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from vloc_ros.mapping import MapStore
     from vloc_ros.mapping.integrity import check_map
+    from vloc_ros.mapping.model_state import model_state
 
-    problems = check_map(args.map)
-    text = "\n".join(str(problem) for problem in problems) or f"{args.map} is healthy"
-    emit(args, {"map": str(args.map), "healthy": not problems, "problems": [str(p) for p in problems]}, text)
+    problems, unfinished = check_map(args.map), None
+    text = "\n".join(str(problem) for problem in problems)
+    if not problems:
+        with MapStore.open(args.map, read_only=True) as store:
+            unfinished = model_state(store).unfinished
+        text = f"{args.map} is healthy" + ("" if unfinished is None else f"; {unfinished}")
+    values = {"map": str(args.map), "healthy": not problems, "problems": [str(p) for p in problems], "unfinished": unfinished}
+    emit(args, values, text)
     return 1 if problems else 0
 
 
@@ -110,4 +123,18 @@ def _prune(args: argparse.Namespace) -> int:
     result = prune_map(args.map, args.distance, min_angle_rad=math.radians(args.angle))
     values = {"kept": result.kept, "removed": result.removed, "bytes_saved": result.bytes_saved}
     emit(args, values, f"kept {result.kept} keyframes, removed {result.removed}, saved {result.bytes_saved / 1e6:.2f} MB")
+    return 0
+
+
+def _redescribe(args: argparse.Namespace) -> int:
+    from vloc_ros.mapping import MapStore
+    from vloc_ros.retrieval.of_map import MapDescriptor
+    from vloc_ros.retrieval.redescribe import redescribe
+
+    with MapStore.open(args.map) as store:
+        describer = MapDescriptor.of(store, args.descriptor)
+        left = redescribe(store, describer, progress=lambda ids: progress(ids, len(ids), "describe", "keyframe"))
+        name, count = describer.descriptor.card.name, len(store.keyframes())
+    values = {"map": str(args.map), "model": name, "keyframes": count, "left": left}
+    emit(args, values, f"{count - left} of {count} keyframes of {args.map} are described by {name}")
     return 0

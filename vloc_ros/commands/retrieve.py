@@ -11,7 +11,8 @@ from vloc_ros.errors import ConfigError
 
 _EXAMPLES = """
   vloc retrieve queries/ --database site/ --out found
-  vloc retrieve queries/ --database site/ --descriptor vlad --features orb --top 10 --out found"""
+  vloc retrieve queries/ --database site/ --descriptor vlad --features orb --top 10 --out found
+  vloc retrieve queries/ --database site/ --map site.vloc --descriptor site --out found"""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -19,7 +20,8 @@ def register(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "retrieve", "find the images of a database that look like some queries", _EXAMPLES, run)
     parser.add_argument("queries", type=Path, metavar="QUERIES", help="folder of images to find the places of")
     parser.add_argument("--database", type=Path, required=True, help="folder of images of known places")
-    parser.add_argument("--descriptor", default="hog", help="hog (default), thumbnail, vlad, ...")
+    parser.add_argument("--descriptor", default="hog", help="hog (default), thumbnail, vlad, ..., or site, site-2 of a map")
+    parser.add_argument("--map", type=Path, help="map whose own model describes, for --descriptor site")
     parser.add_argument("--top", type=int, default=5, help="how many images for each query (default: 5)")
     parser.add_argument("--out", type=Path, required=True, help="folder for retrieved.csv and report.html, the page of pairs")
     add_extractor(parser)
@@ -44,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         assets,
         args.top,
         lambda pictures, label: progress(pictures, len(pictures), label),
+        args.map,
     )
     write_retrieved(args.out, queries, database, result)
     answered = sum(len(found) > 0 for found in result)

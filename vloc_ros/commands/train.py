@@ -10,6 +10,7 @@ from vloc_ros.commands.common import Subparsers, add_command
 from vloc_ros.commands.train_data import register_curves, register_preview, register_render
 from vloc_ros.commands.train_places import register_places
 from vloc_ros.commands.train_run import add_run_arguments, changed, report, step_bar
+from vloc_ros.commands.train_uncertainty import register_uncertainty
 
 _STEPS = """
   vloc train render --out sim_train --sites 24                                what to learn from
@@ -40,11 +41,12 @@ _WIDTHS = {"compact_unet": 16, "unet": 16}
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "train", "train a network, and make and look at what it learns from", _STEPS, None)
-    subjects = parser.add_subparsers(dest="subject", required=True, metavar="render|preview|features|places|curves")
+    subjects = parser.add_subparsers(dest="subject", required=True, metavar="render|preview|features|places|uncertainty|curves")
     register_render(subjects)
     register_preview(subjects)
     register_curves(subjects)
     register_places(subjects)
+    register_uncertainty(subjects)
     sub: argparse.ArgumentParser = add_command(subjects, "features", "train a network of local features", _EXAMPLES, _features)
     add_run_arguments(
         sub,
@@ -80,7 +82,7 @@ def _features(args: argparse.Namespace) -> int:
     width = _WIDTHS[args.network] if args.width is None else args.width
     data, held_out = ([DataSpec.parse(text) for text in texts] for texts in (args.data, args.held_out))
     job = FeatureJob(args.network, width, args.descriptor_size, args.objective, settings, data, held_out, args.start, args.licence)
-    with step_bar(settings.training.steps) as on_step:
+    with step_bar() as on_step:
         outcome, group = train_features(job, args.out, on_step)
     return report(args, outcome, group.first)
 

@@ -73,6 +73,6 @@ def _places(args: argparse.Namespace) -> int:
         start=args.start,
         licence=args.licence,
     )
-    with step_bar(settings.training.steps) as on_step:
+    with step_bar() as on_step:
         outcome, group = train_places(job, args.out, on_step)
     return report(args, outcome, group.first)

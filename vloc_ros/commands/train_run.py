@@ -87,7 +87,7 @@ def report(args: argparse.Namespace, outcome: Outcome, first: bool) -> int:
 
 
 @contextmanager
-def step_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
+def step_bar() -> Iterator[Callable[[Progress], None]]:
     """A progress bar of steps on stderr; none when that is not a terminal, or in all but the first process."""
     from tqdm import tqdm
 
@@ -96,7 +96,9 @@ def step_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
     def follow(done: Progress) -> None:
         nonlocal bar
         if bar is None:
-            bar = tqdm(total=steps, initial=done.step - 1, desc="training", unit="step", file=sys.stderr, disable=None, leave=True)
+            bar = tqdm(
+                total=done.steps, initial=done.step - 1, desc="training", unit="step", file=sys.stderr, disable=None, leave=True
+            )
         bar.set_postfix(epoch=done.epoch + 1, loss=f"{done.loss:.4g}", refresh=False)
         bar.update(done.step - bar.n)
 

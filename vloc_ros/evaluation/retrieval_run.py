@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
 from vloc_ros.data.places import Picture, PlaceDataset
-from vloc_ros.errors import DataError
+from vloc_ros.errors import ConfigError, DataError
 from vloc_ros.evaluation.retrieval_metrics import RANKS, Answers, RetrievalSummary, judge, pool, summarise
 from vloc_ros.features import FeatureExtractor
+from vloc_ros.mapping.store import MapStore
 from vloc_ros.retrieval import (
     VOCABULARY_IMAGES,
     BayesFilter,
@@ -27,6 +29,7 @@ from vloc_ros.retrieval import (
     TrajectorySettings,
     describer_for,
 )
+from vloc_ros.retrieval.of_map import MapDescriptor, is_of_site
 
 _log = logging.getLogger(__name__)
 _DEEPEST = max(RANKS)
@@ -107,6 +110,7 @@ def evaluate_retrieval(
     methods: Sequence[SequenceMethod] = (SequenceMethod.NONE,),
     speed: float = 1.0,
     progress: Progress = lambda pictures, label: pictures,
+    of_map: Path | None = None,
 ) -> list[RetrievalResult]:
     """Describe and search data sets with one descriptor; several sets are judged as one.
 
@@ -118,14 +122,16 @@ def evaluate_retrieval(
         methods: one result for each.
         speed: motion along the route that the methods expect [rows of the database per query].
         progress: wraps a walk over pictures, given a label.
+        of_map: the map that has the model, when the descriptor is one of a map (``site``, ``site-3``).
 
     Raises:
         ConfigError: the descriptor is unknown or cannot be made.
+        MapError: the map cannot be read, or has no such model.
         DataError: there is no data set, or no vocabulary can be learned.
     """
     if not datasets:
         raise DataError("there is no data set to evaluate on")
-    describer = taught_describer(name, extractor, assets, datasets[0].database)
+    describer = taught_describer(name, extractor, assets, datasets[0].database, of_map)
     # a picture that is in several data sets, or in both parts of one, is described once
     pictures = list(dict.fromkeys(picture for data in datasets for side in (data.queries, data.database) for picture in side))
     described, row = describe_all(describer, pictures, progress), {picture: k for k, picture in enumerate(pictures)}
@@ -150,13 +156,21 @@ def evaluate_retrieval(
     return results
 
 
-def taught_describer(name: str, extractor: FeatureExtractor, assets: bytes | None, database: Sequence[Picture]) -> Describer:
+def taught_describer(
+    name: str, extractor: FeatureExtractor, assets: bytes | None, database: Sequence[Picture], of_map: Path | None = None
+) -> Describer:
     """A describer by name, its vocabulary, when it needs one and none is given, learned from some pictures of the database.
 
     Raises:
-        ConfigError: the descriptor is unknown or cannot be made.
+        ConfigError: the descriptor is unknown or cannot be made, or it is one of a map and no map is given.
+        MapError: the map cannot be read, or has no such model.
         DataError: no vocabulary can be learned.
     """
+    if is_of_site(name):
+        if of_map is None:
+            raise ConfigError(f"the descriptor '{name}' is a map's own: say which with --map")
+        with MapStore.open(of_map, read_only=True) as store:
+            return Describer(MapDescriptor.of(store, name, assets).descriptor, extractor)
     some = database[:: max(1, len(database) // VOCABULARY_IMAGES)]
     return describer_for(name, extractor, assets, (image for _, image in _readable(some)))
 

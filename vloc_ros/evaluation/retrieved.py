@@ -28,14 +28,16 @@ def retrieve(
     assets: bytes | None,
     top: int,
     progress: Progress = lambda pictures, label: pictures,
+    of_map: Path | None = None,
 ) -> list[Neighbours[int]]:
     """The ``top`` rows of the database for each query; none for a picture that cannot be read or described.
 
     Raises:
         ConfigError: the descriptor is unknown or cannot be made.
+        MapError: the descriptor is one of a map (``of_map``) that cannot be read or does not have it.
         DataError: no vocabulary can be learned from the database.
     """
-    describer = taught_describer(descriptor, extractor, assets, database)
+    describer = taught_describer(descriptor, extractor, assets, database, of_map)
     index: DescriptorIndex[int] = DescriptorIndex(describer.descriptor.card.dimension)
     index.add_many(range(len(database)), describe_all(describer, database, progress).vectors)
     return index.search_many(describe_all(describer, queries, progress).vectors, top)

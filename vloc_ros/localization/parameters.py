@@ -22,7 +22,9 @@ class LocalizationSettings:
     relocalise_min_ratio: float = param(0.4, "smallest share of inliers of a fix without a prediction", min=0.0, max=1.0)
     confirm_frames: int = param(2, "so many further frames must agree with an unsure relocalisation", min=1, max=20)
     descriptor: str = param(
-        "auto", "global descriptor that proposes where a lost robot may be; auto: hog, or vlad for a map without images"
+        "auto",
+        "global descriptor that proposes where a lost robot may be; auto: the map's own model (site), else hog, or vlad for a map "
+        "without images",
     )
     candidates: int = param(6, "so many similar keyframes are tried in a relocalisation", min=1, max=100)
     sweep: int = param(3, "so many further keyframes, one after the other along the path, are tried too", min=0, max=100)

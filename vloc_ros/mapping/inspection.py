@@ -11,6 +11,7 @@ from vloc_ros.data.model_card import ModelCard
 from vloc_ros.errors import MapError
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.mapping.keyframe import EdgeKind, Keyframe
+from vloc_ros.mapping.model_state import ModelState, model_state
 from vloc_ros.mapping.opening import side_files
 from vloc_ros.mapping.session import Session
 from vloc_ros.mapping.store import MapStore
@@ -55,6 +56,7 @@ class MapInfo:
         training: how many training tuples it has.
         features: mean number of features of a keyframe.
         models: what made its global descriptors.
+        versions: its own models, and which of them is in use.
         route_length_m: distance driven, summed over the sessions [m].
         first_stamp_ns, last_stamp_ns: smallest and largest stamp of a keyframe [ns], None without keyframes.
         bytes_per_keyframe: mean size of each part of a keyframe; ``other`` is poses, edges and what SQLite adds.
@@ -75,6 +77,7 @@ class MapInfo:
     training: TupleCounts
     features: float
     models: tuple[ModelCard, ...]
+    versions: ModelState
     route_length_m: float
     first_stamp_ns: int | None
     last_stamp_ns: int | None
@@ -95,6 +98,8 @@ def inspect_map(path: Path) -> MapInfo:
         edges = {str(kind): int(count) for kind, count in database.execute("SELECT kind, count(*) FROM edge GROUP BY kind")}
         size = file_size(path)
         parts = {name: float(database.scalar(query)) for name, query in _PARTS.items()}
+        if "model_weights" in database.tables:
+            parts["model_weights"] = float(database.scalar("SELECT total(length(content)) FROM model_weights"))
         parts["other"] = max(0.0, size - sum(parts.values()))
         stamps = [stamp for info in sessions for stamp in (info.first_stamp_ns, info.last_stamp_ns) if stamp is not None]
         return MapInfo(
@@ -112,12 +117,19 @@ def inspect_map(path: Path) -> MapInfo:
             closures=int(database.scalar("SELECT count(*) FROM closure")),
             training=tuple_counts(store),
             features=float(database.scalar("SELECT total(count) FROM features")) / max(keyframes, 1),
-            models=tuple(store.model_cards()),
+            models=_models(store),
+            versions=model_state(store),
             route_length_m=sum(info.length_m for info in sessions),
             first_stamp_ns=min(stamps, default=None),
             last_stamp_ns=max(stamps, default=None),
             bytes_per_keyframe={name: size / max(keyframes, 1) for name, size in parts.items()},
         )
+
+
+def _models(store: MapStore) -> tuple[ModelCard, ...]:
+    """Cards of the models that have described a keyframe."""
+    names = {str(name) for (name,) in store.database.execute("SELECT DISTINCT model FROM global_descriptor")}
+    return tuple(card for card in store.model_cards() if card.name in names)
 
 
 def file_size(path: Path) -> int:

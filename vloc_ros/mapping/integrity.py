@@ -18,6 +18,7 @@ from vloc_ros.mapping.assets import damaged_assets
 from vloc_ros.mapping.closures import damaged_closures
 from vloc_ros.mapping.database import checksum, row_name
 from vloc_ros.mapping.keyframe import Edge, EdgeKind, Keyframe, KeyframeId
+from vloc_ros.mapping.model_state import damaged_versions
 from vloc_ros.mapping.rows import edge_of_row, keyframe_of_row
 from vloc_ros.mapping.searches import damaged_searches
 from vloc_ros.mapping.store import MapStore
@@ -89,6 +90,8 @@ def _problems(store: MapStore) -> Iterator[Problem]:
         *damaged_tuples(store),
         *damaged_searches(store),
     ):
+        yield Problem(text)
+    for text in damaged_versions(store):
         yield Problem(text)
     odometry = {(edge.a, edge.b): edge for edge in edges if edge.kind is EdgeKind.ODOMETRY}
     for session in store.sessions():

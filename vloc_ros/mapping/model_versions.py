@@ -1,10 +1,10 @@
 """Versions of the place recognition model that live in the map, and which of them is in use.
 
 A version is what a calibration made of the map: weights, their card, the probability of a match that goes with them, and the
-outcome of the promotion test. Which version is in use follows from the switches alone: that of the newest finished one. A switch is
-asked for, then all keyframes are described anew while the old version goes on answering, and then it is finished in one transaction;
-an unfinished switch is void as soon as there is a newer one. Version 0 stands for no version at all: the descriptor that the map
-had before, so that the first version can be rolled back too.
+outcome of the promotion test. Which version is in use follows from the switches alone: that of the newest finished one. A switch
+is asked for, then all keyframes are described anew while the old version goes on answering, and then it is finished in one
+transaction; an unfinished switch is void as soon as there is a newer one. Version 0 stands for no version at all: the descriptor
+that the map had before, so that the first version can be rolled back too.
 
 The descriptors of version n are those of the model ``site-n``; descriptors of several versions lie side by side and never mix.
 """
@@ -12,80 +12,47 @@ The descriptors of version n are those of the model ``site-n``; descriptors of s
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum, unique
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from vloc_ros.data.weights import WeightsCard, card_of_values, hash_of, tensors_of_bytes
+from vloc_ros.data.weights import WeightsCard, hash_of, tensors_of_bytes
 from vloc_ros.errors import MapError, WeightsError
 from vloc_ros.mapping.database import checksum
 from vloc_ros.mapping.keyframe import KeyframeId
+from vloc_ros.mapping.model_rows import (
+    NO_VERSION,
+    ModelVersion,
+    Switch,
+    SwitchReason,
+    Values,
+    json_or_none,
+    name_of,
+    switch_of_row,
+    to_json,
+    version_of_row,
+)
 from vloc_ros.mapping.store import MapStore
 
-NO_VERSION = 0
-"""Number that stands for what the map had before its first version."""
-Values = Mapping[str, Any]
-
-
-@unique
-class SwitchReason(Enum):
-    """Why the version in use changes."""
-
-    PROMOTED = "it won the promotion test"
-    ROLLED_BACK = "the version in use did worse than the one before"
-    ASKED = "somebody asked for it"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelVersion:
-    """A version of the model, without its weights (:func:`weights_of`).
-
-    Attributes:
-        number: from 1.
-        name: ``site-<number>``, under which the map keeps its descriptors.
-        parent: number of the version that it was made from, None when it came from elsewhere.
-        created_ns: when it was stored, nanoseconds since 1970.
-        card: of its weights; its name is that of the version.
-        probability: how similarity and variance become a probability of being right, None when unknown.
-        decision: outcome of its promotion test with the figures, None before any.
-    """
-
-    number: int
-    name: str
-    parent: int | None
-    created_ns: int
-    card: WeightsCard
-    probability: dict[str, Any] | None
-    decision: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """A change of the version in use.
-
-    Attributes:
-        number: from 1, in the order in which they were asked for.
-        version: the one to use; :data:`NO_VERSION` for what the map had before the first.
-        reason: why.
-        figures: what it was decided by.
-        asked_ns: when it was asked for, nanoseconds since 1970.
-        finished_ns: when all keyframes were described and it took effect, None before that.
-    """
-
-    number: int
-    version: int
-    reason: SwitchReason
-    figures: dict[str, Any]
-    asked_ns: int
-    finished_ns: int | None
-
-
-def name_of(number: int) -> str:
-    """Name of the descriptors of a version."""
-    return f"site-{number}"
+__all__ = [
+    "NO_VERSION",
+    "ModelVersion",
+    "Switch",
+    "SwitchReason",
+    "add_version",
+    "ask_switch",
+    "finish_switch",
+    "name_of",
+    "number_before",
+    "number_in_use",
+    "pending_switch",
+    "set_probability",
+    "switches",
+    "undescribed",
+    "version",
+    "version_in_use",
+    "versions",
+    "weights_of",
+]
 
 
 def add_version(
@@ -117,7 +84,7 @@ def add_version(
     found = hash_of(tensors_of_bytes(weights, f"the weights for the map {store.path}"))
     if found != card.sha256:
         raise WeightsError(f"the weights of hash {found[:12]}... are not those of the card {card.name} ({card.sha256[:12]}...)")
-    texts = _json_or_none(probability, "the probability"), _json_or_none(decision, "the decision")
+    texts = json_or_none(probability, "the probability"), json_or_none(decision, "the decision")
     with store.database.transaction():
         known = versions(store)
         same = next((version for version in known if version.card.sha256 == card.sha256), None)
@@ -127,12 +94,12 @@ def add_version(
             version(store, parent)
         number = _free_number(known, {other.name for other in store.model_cards()})
         card = dataclasses.replace(card, name=name_of(number))
-        row = (number, parent, time.time_ns(), _json(dataclasses.asdict(card), "the card"), *texts)
+        row = (number, parent, time.time_ns(), to_json(dataclasses.asdict(card), "the card"), *texts)
         store.database.insert("model_version", row)
         store.database.insert("model_weights", (number, weights))
         # The name is taken from now on, so that no file of the same name can put its descriptors there.
         store.database.insert("model_card", dataclasses.astuple(card.model_card))
-        return _version_of_row(store, row)
+        return version_of_row(store.path, row)
 
 
 def _free_number(known: Iterable[ModelVersion], names: set[str]) -> int:
@@ -148,7 +115,7 @@ def versions(store: MapStore) -> list[ModelVersion]:
     Raises:
         MapError: one is damaged.
     """
-    return [_version_of_row(store, row) for row in store.database.rows("model_version", "ORDER BY number")]
+    return [version_of_row(store.path, row) for row in store.database.rows("model_version", "ORDER BY number")]
 
 
 def version(store: MapStore, number: int) -> ModelVersion:
@@ -161,7 +128,7 @@ def version(store: MapStore, number: int) -> ModelVersion:
     if not rows:
         numbers = ", ".join(str(other.number) for other in versions(store)) or "none"
         raise MapError(f"the map {store.path} has no model version {number} (it has: {numbers}); see vloc models list")
-    return _version_of_row(store, rows[0])
+    return version_of_row(store.path, rows[0])
 
 
 def weights_of(store: MapStore, number: int) -> bytes:
@@ -183,7 +150,7 @@ def set_probability(store: MapStore, number: int, probability: Values, decision:
     Raises:
         MapError: the map does not have the version, values are no JSON, or the map cannot be written.
     """
-    texts = _json(probability, "the probability"), _json_or_none(decision, "the decision")
+    texts = to_json(probability, "the probability"), json_or_none(decision, "the decision")
     with store.database.transaction():
         version(store, number)
         row = store.database.rows("model_version", "WHERE number = ?", (number,))[0]
@@ -207,7 +174,7 @@ def ask_switch(store: MapStore, number: int, reason: SwitchReason, figures: Valu
         MapError: the version is unknown or already in use, the map has keyframes without images, which no network can describe,
             figures are no JSON, or the map cannot be written.
     """
-    text = _json(figures or {}, "the figures of a switch")
+    text = to_json(figures or {}, "the figures of a switch")
     with store.database.transaction():
         if number != NO_VERSION:
             version(store, number)
@@ -220,7 +187,7 @@ def ask_switch(store: MapStore, number: int, reason: SwitchReason, figures: Valu
         last = max((switch.number for switch in switches(store)), default=0)
         row = (last + 1, number or None, reason.name, text, time.time_ns(), None)
         store.database.insert("model_switch", row)
-        return _switch_of_row(store, row)
+        return switch_of_row(store.path, row)
 
 
 def switches(store: MapStore) -> list[Switch]:
@@ -229,7 +196,7 @@ def switches(store: MapStore) -> list[Switch]:
     Raises:
         MapError: one is damaged.
     """
-    return [_switch_of_row(store, row) for row in store.database.rows("model_switch", "ORDER BY number")]
+    return [switch_of_row(store.path, row) for row in store.database.rows("model_switch", "ORDER BY number")]
 
 
 def pending_switch(store: MapStore) -> Switch | None:
@@ -239,7 +206,7 @@ def pending_switch(store: MapStore) -> Switch | None:
         MapError: it is damaged.
     """
     rows = store.database.rows("model_switch", "ORDER BY number DESC LIMIT 1")
-    newest = _switch_of_row(store, rows[0]) if rows else None
+    newest = switch_of_row(store.path, rows[0]) if rows else None
     return newest if newest is not None and newest.finished_ns is None else None
 
 
@@ -265,8 +232,9 @@ def finish_switch(store: MapStore, switch_number: int) -> bool:
             return True
         if switch.version != NO_VERSION and undescribed(store, name_of(switch.version)):
             return False
-        values = (switch.number, switch.version or None, switch.reason.name, _json(switch.figures, "the figures"), switch.asked_ns)
-        store.database.insert("model_switch", (*values, time.time_ns()), replace=True)
+        figures = to_json(switch.figures, "the figures")
+        row = (switch.number, switch.version or None, switch.reason.name, figures, switch.asked_ns, time.time_ns())
+        store.database.insert("model_switch", row, replace=True)
         _prune(store)
     return True
 
@@ -298,7 +266,8 @@ def number_before(store: MapStore) -> int | None:
 
 def undescribed(store: MapStore, model: str) -> list[KeyframeId]:
     """Keyframes without a descriptor of a model, in order; no descriptor is read."""
-    query = "SELECT session, keyframe FROM keyframe EXCEPT SELECT session, keyframe FROM global_descriptor WHERE model = ? ORDER BY 1, 2"
+    described = "SELECT session, keyframe FROM global_descriptor WHERE model = ?"
+    query = f"SELECT session, keyframe FROM keyframe EXCEPT {described} ORDER BY 1, 2"
     return [KeyframeId(int(session), int(keyframe)) for session, keyframe in store.database.execute(query, (model,))]
 
 
@@ -335,48 +304,3 @@ def _require_images(store: MapStore) -> None:
 
 def _called(number: int) -> str:
     return "no version of its own" if number == NO_VERSION else f"the model version {number}"
-
-
-def _json_or_none(values: Values | None, what: str) -> str | None:
-    return None if values is None else _json(values, what)
-
-
-def _json(values: Values, what: str) -> str:
-    try:
-        return json.dumps(dict(values), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise MapError(
-            f"{what} of a model version cannot be stored as JSON ({error}): give plain values, None for unknown"
-        ) from None
-
-
-def _version_of_row(store: MapStore, row: Sequence[Any]) -> ModelVersion:
-    number, parent, created_ns, card, probability, decision = row
-    what = f"the map {store.path} is damaged: the model version {number}"
-    try:
-        read = card_of_values(_object(card, what), what)
-    except WeightsError as error:
-        raise MapError(str(error)) from None
-    values = [None if text is None else _object(text, what) for text in (probability, decision)]
-    return ModelVersion(int(number), name_of(number), None if parent is None else int(parent), int(created_ns), read, *values)
-
-
-def _switch_of_row(store: MapStore, row: Sequence[Any]) -> Switch:
-    number, of, reason, figures, asked_ns, finished_ns = row
-    what = f"the map {store.path} is damaged: the switch {number} of model versions"
-    try:
-        why = SwitchReason[reason]
-    except KeyError:
-        raise MapError(f"{what} was made because of '{reason}', which is no reason") from None
-    finished = None if finished_ns is None else int(finished_ns)
-    return Switch(int(number), NO_VERSION if of is None else int(of), why, _object(figures, what), int(asked_ns), finished)
-
-
-def _object(text: Any, what: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise MapError(f"{what} holds no JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise MapError(f"{what} holds a JSON value that is no object")
-    return values

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vloc_ros.errors import ConfigError, MapError
 from vloc_ros.mapping.assets import model_asset, put_model_asset
 from vloc_ros.mapping.keyframe import KeyframeId
-from vloc_ros.mapping.model_versions import ModelVersion, version, version_in_use, weights_of
+from vloc_ros.mapping.model_versions import NO_VERSION, ModelVersion, name_of, version, version_in_use, weights_of
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.mapping.variances import variances_of
 from vloc_ros.retrieval.contract import GlobalDescriptor, Needs, View, create_descriptor, takes_assets
@@ -55,8 +55,8 @@ class MapDescriptor:
         """The descriptor of that name; its vocabulary or weights are those given, else those of the map, else learned from it.
 
         "site" is the version of the map's own model that is in use, "site-3" its version 3. "auto" is "site" for a map that has a
-        version in use; else ``hog`` for a map with all images, the best of those without weights in every light that was measured
-        (see ``benchmarks/relocalisation.py``), and ``vlad`` for a map without.
+        version in use; else ("site-0") ``hog`` for a map with all images, the best of those without weights in every light that
+        was measured (see ``benchmarks/relocalisation.py``), and ``vlad`` for a map without.
 
         Raises:
             ConfigError: the name is unknown, the map has no version in use, or the descriptor needs weights that neither the
@@ -66,7 +66,7 @@ class MapDescriptor:
             MapError: the map is damaged, or has no such version.
         """
         with store.database.snapshot():
-            name = _automatic(store) if name == AUTO else name
+            name = _automatic(store) if name == AUTO else _without_weights(store) if name == name_of(NO_VERSION) else name
             chosen = _version(store, name)
             if chosen is not None:
                 return cls._of_version(store, chosen, assets)
@@ -150,14 +150,24 @@ class MapDescriptor:
         return index
 
 
+def is_of_site(name: str) -> bool:
+    """Whether a name is that of a map's own model: "site", or "site-3" of its version 3."""
+    return name == SITE or _OF_VERSION.fullmatch(name) is not None
+
+
+def _without_weights(store: MapStore) -> str:
+    return Vlad.name if store.keyframes_without_image() else Hog.name
+
+
 def _automatic(store: MapStore) -> str:
-    without = store.keyframes_without_image()
     in_use = version_in_use(store)
-    if in_use is not None and not without:
-        return in_use.name
-    if in_use is not None:
+    if in_use is None:
+        return _without_weights(store)
+    without = store.keyframes_without_image()
+    if without:
         _log.warning("%s: %d keyframes have no image, which %s needs: vlad stands in for it", store.path, without, in_use.name)
-    return Vlad.name if without else Hog.name
+        return Vlad.name
+    return in_use.name
 
 
 def _version(store: MapStore, name: str) -> ModelVersion | None:

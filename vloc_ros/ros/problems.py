@@ -37,6 +37,8 @@ class Problem(Enum):
     SLOW = "slower than asked"
     MAP = "the map cannot be used"
     SOLVER = "the graph was not solved"
+    TRAINER = "the training failed"
+    WORK_FOLDER = "the work folder cannot be used"
 
 
 class Problems:

@@ -1,6 +1,7 @@
 """A trainer for the tests, as a program: works in steps that it stores in a folder, and goes on from there when started again.
 
 python slow_trainer.py FOLDER [--steps N] [--cpu S] [--die-at N] [--error TEXT] [--garbage] [--hang] [--map FILE] [--hold S]
+  [--done JSON]
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ def main() -> int:
     parser.add_argument("--hang", action="store_true")
     parser.add_argument("--map")
     parser.add_argument("--hold", type=float, default=0.0)
+    parser.add_argument("--done", type=json.loads, default={"version": 3})
     args = parser.parse_args()
-    args.folder.mkdir(exist_ok=True)
+    args.folder.mkdir(parents=True, exist_ok=True)
     with (args.folder / "starts").open("a") as starts:
         starts.write(f"{os.getpid()}\n")
     stored = args.folder / "step"
@@ -70,7 +72,7 @@ def main() -> int:
     if args.error:
         say(error=args.error)
         return 1
-    say(done={"version": 3, "begun_at": begin})
+    say(done={**args.done, "begun_at": begin})
     while args.hang:
         time.sleep(0.1)
     return 0

@@ -44,7 +44,9 @@ def register(subparsers: Subparsers) -> None:
         help="teach_repeat: find and judge loop closures (default: when a route is taught)",
     )
     parser.add_argument(
-        "--calibrate", action="store_true", help="teach_repeat: tune place recognition to the site as it goes; finds loop closures too"
+        "--calibrate",
+        action="store_true",
+        help="teach_repeat: tune place recognition to the site meanwhile; finds loop closures too",
     )
     add_settings(parser)
     _add_playback(parser)

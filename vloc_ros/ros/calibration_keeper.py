@@ -84,7 +84,7 @@ class CalibrationKeeper:
             lag = self.lateness.lag_s
             self._problems.report(
                 Problem.BAD_STAMP,
-                f"odometry is stamped {lag:.0f} s before the clock, so nobody can tell whether it is late: is use_sim_time to be set?",
+                f"odometry is stamped {lag:.0f} s before the clock, so nobody can tell if it is late: is use_sim_time to be set?",
             )
         else:
             self._problems.clear(Problem.BAD_STAMP)

@@ -31,9 +31,7 @@ class CalibrationNodeSettings:
         True, "ask for the switch to a version that won its promotion test; false leaves it to `vloc models promote`"
     )
     watch_period: float = param(30.0, "time from one look at a promoted model to the next", unit="s", min=0.1, max=86400.0)
-    niceness: int = param(
-        5, "how far this process gives way to others; for the trainer: supervisor.niceness", min=0, max=19
-    )
+    niceness: int = param(5, "how far this process gives way to others; for the trainer: supervisor.niceness", min=0, max=19)
     autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager")
     trigger: TriggerSettings = section(TriggerSettings)
     late: LatenessSettings = section(LatenessSettings)

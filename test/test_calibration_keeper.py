@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from calibration_maps import ring_map
 from calibration_samples import k
-from model_samples import add_model, use
+from watch_samples import add_model, use
 
 from vloc_ros.calibration.lateness import Lateness, LatenessSettings
 from vloc_ros.calibration.node_memory import NodeMemory

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from calibration_maps import ring_map
 from calibration_samples import k, layout, ring
-from model_samples import add_model, search, use
+from watch_samples import add_model, search, use
 
 from vloc_ros.calibration.rollback import Outcome, RollbackSettings
 from vloc_ros.calibration.watch import Expected, ModelWatch, WatchSettings

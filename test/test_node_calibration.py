@@ -67,7 +67,7 @@ class Said:
     def __getitem__(self, key: str) -> str:
         return self.values.get(key, "")
 
-    def wait(self, key: str, text: str, timeout_s: float = 60.0) -> None:
+    def wait(self, key: str, text: str, timeout_s: float = 180.0) -> None:
         try:
             self._probe.wait(lambda: text in self[key], key, timeout_s)
         except AssertionError:
@@ -156,7 +156,7 @@ def test_services_and_what_holds_the_trainer_up(path: Path, tmp_path: Path) -> N
         assert said["paused_because"] == "" and said["trainer_starts"] == "1" and float(said["cpu_seconds"]) > 0.1
         probe.publish("odometry", odometry(4000.0))
         said.wait("problem_bad_stamp", "use_sim_time")
-        assert node.end() == 0, node.output
+        assert node.end(timeout_s=60.0) == 0, node.output
     assert "Traceback" not in node.output
 
 
@@ -179,11 +179,12 @@ def test_labels_withdraw_tuples_and_new_ones_begin_a_calibration(path: Path, tmp
             extra = Closure(KeyframeId(1, 2), KeyframeId(3, 2), new.verdict)
             both = [Closure(c.a, c.b, changed) if (c.a, c.b) == (closure.a, closure.b) else c for c in closures]
             replace_closures(store, [*both, new, extra])
-        probe.publish("loop_closures/undecided", odometry_to_ros(1, str(closure.a), str(closure.b), np.eye(4), UNSURE))
+        labelled = probe.node.create_publisher(Odometry, "loop_closures/undecided", samples.qos.latched())
+        labelled.publish(odometry_to_ros(1, str(closure.a), str(closure.b), np.eye(4), UNSURE))
         said.wait("tuples", "1 withdrawn")
         said.wait("calibration", "1")
         assert said["graph_revision"] == "2"
-        assert node.end() == 0, node.output
+        assert node.end(timeout_s=60.0) == 0, node.output
     with MapStore.open(path, read_only=True) as store:
         assert tuple_counts(store).tuples == 0
     assert (tmp_path / "site.calibration" / "job-1" / "settings.json").is_file()
@@ -199,12 +200,12 @@ def test_a_promoted_model_that_does_worse_is_rolled_back_while_the_robot_drives(
     watching = {"trigger.automatic": False, "watch.roll_back.window": 20, "watch.roll_back.stretch": 4}
     with calibrating(path, tmp_path, **watching) as (probe, node, said):
         hints = probe.listen(String, "model", latched=True)
-        probe.wait(lambda: hints and loads(hints[-1].data) == ModelHint("site-1", version.card.sha256), "the model in use")
+        probe.wait(lambda: hints and loads(hints[-1].data) == ModelHint("site-1", version.card.sha256), "the model in use", 180.0)
         said.wait("watch", "version 1: undecided after 0 loops to be found")
         for number in range(1, 25):
             with MapStore.open(path) as store:  # as place_recognition does, a keyframe at a time
                 search(store, KeyframeId(3, number), 1, number % 6 == 0, time.time_ns())
-        probe.wait(lambda: loads(hints[-1].data) == ModelHint(), "the way back")
+        probe.wait(lambda: loads(hints[-1].data) == ModelHint(), "the way back", 60.0)
         said.wait("model_asked_because", "the version in use did worse than the one before")
         said.wait("watch", "version 1: roll_back after")
         with MapStore.open(path) as store:
@@ -214,12 +215,12 @@ def test_a_promoted_model_that_does_worse_is_rolled_back_while_the_robot_drives(
             assert number_in_use(store) == 1 and finish_switch(store, pending.number)
         said.wait("model_in_use", "")
         probe.wait(lambda: said["model_in_use"] == "", "what was before")
-        assert node.end() == 0, node.output
+        assert node.end(timeout_s=60.0) == 0, node.output
 
 
 def test_without_a_map_it_says_so(tmp_path: Path) -> None:
     with samples.node("calibration", {}, tmp_path, samples.ros_environment()) as node:
-        assert node.wait() != 0
+        assert node.wait(180.0) != 0
     assert "no map is named" in node.output and "Traceback" not in node.output
 
 
@@ -234,7 +235,7 @@ def finished(path: Path, tmp_path: Path) -> str:
     """Hash of the weights of a calibration that nobody interrupts."""
     with calibrating(path, tmp_path, **learning(tmp_path)) as (_, node, said):
         said.wait("last_calibration", "1, done", 400.0)
-        assert node.end() == 0, node.output
+        assert node.end(timeout_s=60.0) == 0, node.output
     with MapStore.open(path, read_only=True) as store:
         return versions(store)[0].card.sha256
 
@@ -250,7 +251,7 @@ def test_killed_twenty_times_at_random_it_comes_to_the_same_model(path: Path, tm
     expected = finished(whole, tmp_path)
     for round in range(20):
         with calibrating(path, tmp_path, **learning(tmp_path)) as (probe, node, said):
-            probe.wait(lambda node=node: trainers(node.process.pid), f"the trainer of round {round}", 60.0)
+            probe.wait(lambda node=node: trainers(node.process.pid), f"the trainer of round {round}", 180.0)
             child = trainers(node.process.pid)[0]
             time.sleep(rng.uniform(0.0, 6.0))
             if round % 2:
@@ -260,7 +261,7 @@ def test_killed_twenty_times_at_random_it_comes_to_the_same_model(path: Path, tm
                         any(other.pid != child.pid for other in trainers(node.process.pid)) or "1, done" in said["last_calibration"]
                     ),
                     "another trainer",
-                    60.0,
+                    180.0,
                 )
             left = trainers(node.process.pid)
             node.process.kill()
@@ -274,7 +275,7 @@ def test_killed_twenty_times_at_random_it_comes_to_the_same_model(path: Path, tm
         hints = probe.listen(String, "model", latched=True)
         said.wait("last_calibration", "1, done", 400.0)
         values = said.values
-        assert node.end() == 0, node.output
+        assert node.end(timeout_s=60.0) == 0, node.output
     with MapStore.open(path, read_only=True) as store:
         (version,) = versions(store)
         pending = pending_switch(store)

@@ -39,6 +39,8 @@ class Problem(Enum):
     SOLVER = "the graph was not solved"
     TRAINER = "the training failed"
     WORK_FOLDER = "the work folder cannot be used"
+    BAD_MODEL_MESSAGE = "bad model message"
+    MODEL = "the model was not swapped"
 
 
 class Problems:

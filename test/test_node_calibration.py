@@ -206,7 +206,7 @@ def test_a_promoted_model_that_does_worse_is_rolled_back_while_the_robot_drives(
             with MapStore.open(path) as store:  # as place_recognition does, a keyframe at a time
                 search(store, KeyframeId(3, number), 1, number % 6 == 0, time.time_ns())
         probe.wait(lambda: loads(hints[-1].data) == ModelHint(), "the way back", 60.0)
-        said.wait("model_asked_because", "the version in use did worse than the one before")
+        said.wait("model_asked_because", SwitchReason.ROLLED_BACK.value)
         said.wait("watch", "version 1: roll_back after")
         with MapStore.open(path) as store:
             pending = pending_switch(store)

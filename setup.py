@@ -73,6 +73,7 @@ setup(
             "place_recognition = vloc_ros.nodes.place_recognition:main",
             "path_follower = vloc_ros.nodes.path_follower:main",
             "simulator = vloc_ros.nodes.simulator:main",
+            "calibration = vloc_ros.nodes.calibration:main",
             "pose_graph = vloc_ros.nodes.pose_graph:main",
             "player = vloc_ros.nodes.player:main",
         ],

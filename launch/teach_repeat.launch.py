@@ -5,6 +5,7 @@ ros2 launch vloc_ros teach_repeat.launch.py mode:=repeat camera:=realsense map:=
 ros2 launch vloc_ros teach_repeat.launch.py mode:=repeat camera:=realsense map:=site.vloc follow:=true wheel_odometry:=/odom
 ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=kitti map:=site.vloc data:=/path/to/sequence
 ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=realsense map:=site.vloc loop_closures:=false
+ros2 launch vloc_ros teach_repeat.launch.py mode:=teach camera:=realsense map:=site.vloc calibrate:=true
 """
 
 from dataclasses import dataclass
@@ -156,6 +157,17 @@ ARGUMENTS = [
         default_value="",
         description="With loop_closures: YAML file that counts more than config/pose_graph.yaml.",
     ),
+    DeclareLaunchArgument(
+        "calibrate",
+        default_value="false",
+        choices=["true", "false"],
+        description="Tune place recognition to the site while the robot drives; finds and judges loop closures too.",
+    ),
+    DeclareLaunchArgument(
+        "calibration_config",
+        default_value="",
+        description="With calibrate: YAML file that counts more than config/calibration.yaml.",
+    ),
     DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="Start RViz 2."),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes, for several robots."),
     DeclareLaunchArgument(
@@ -178,7 +190,8 @@ def setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     actions.append(localization(argument, share, sim_time))
     if argument("follow") == "true" and argument("mode") == "repeat":
         actions.append(path_follower(argument, share, sim_time))
-    if argument("loop_closures") == "true" or (argument("loop_closures") == "auto" and argument("mode") == "teach"):
+    wanted = argument("loop_closures") == "true" or (argument("loop_closures") == "auto" and argument("mode") == "teach")
+    if wanted or argument("calibrate") == "true":
         actions += loop_closures(argument, share, sim_time)
     if argument("data"):
         actions.append(player(argument))
@@ -262,6 +275,8 @@ def path_follower(argument, share: Path, sim_time: bool) -> Node:
 def loop_closures(argument, share: Path, sim_time: bool) -> list[Node]:
     """The robot drives on without these nodes: their end ends nothing else."""
     own = {"place_recognition": argument("place_recognition_config"), "pose_graph": argument("pose_graph_config")}
+    if argument("calibrate") == "true":
+        own["calibration"] = argument("calibration_config")
     return [
         Node(
             package=PACKAGE,

@@ -22,7 +22,7 @@ from vloc_ros.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = ROOT / "launch" / "teach_repeat.launch.py"
 CLOSED_LOOP = ROOT / "launch" / "closed_loop.launch.py"
-OTHER_CONFIGURATIONS = {"path_follower", "place_recognition", "pose_graph"}
+OTHER_CONFIGURATIONS = {"calibration", "path_follower", "place_recognition", "pose_graph"}
 IN_A_LOOP = {"start", "stop", "step"}
 needs_launch = pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not installed here")
 

@@ -13,11 +13,13 @@ import ros_samples as samples
 import yaml
 from rclpy.signals import SignalHandlerOptions
 
+from vloc_ros.calibration.settings import default_settings
 from vloc_ros.closed_loop import DriveSettings
 from vloc_ros.config import keys, load_yaml
 from vloc_ros.errors import ConfigError
 from vloc_ros.path_following import FollowerSettings
 from vloc_ros.ros import params
+from vloc_ros.ros.calibration_settings import CalibrationNodeSettings
 from vloc_ros.ros.managed_node import ManagedNode
 from vloc_ros.ros.node_settings import FollowerNodeSettings, LocalizationNodeSettings, Mode, PlayerNodeSettings
 from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
@@ -29,6 +31,7 @@ from vloc_ros.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = (LocalizationNodeSettings(), Settings())
 FOLLOWER = (FollowerNodeSettings(), FollowerSettings())
+CALIBRATION = (CalibrationNodeSettings(), default_settings())
 SIMULATOR = (SimulatorNodeSettings(), DriveSettings())
 
 
@@ -104,6 +107,7 @@ def test_the_configuration_files_hold_known_keys_and_good_values(file):
         "path_follower": FOLLOWER,
         "pose_graph": (GraphNodeSettings(),),
         "place_recognition": (RecognitionNodeSettings(),),
+        "calibration": CALIBRATION,
     }.get(file.stem, DEFAULTS)
     parts = params.split(flat, defaults)
     from vloc_ros.config import from_dict

@@ -21,6 +21,7 @@ _UP_EXAMPLES = """
   vloc up teach_repeat --mode repeat --map site.vloc --data dusk/ --out dusk_run
   vloc up teach_repeat --mode repeat --map site.vloc        (listens to a live camera)
   vloc up teach_repeat --mode teach --map site.vloc --no-loop-closures
+  vloc up teach_repeat --mode teach --map site.vloc --data noon/ --calibrate
   vloc up closed_loop --mode teach --map sim.vloc --site 2 --length 80 --lockstep
   vloc up closed_loop --mode repeat --map sim.vloc --condition dusk --lockstep --out dusk_drive"""
 
@@ -41,6 +42,11 @@ def register(subparsers: Subparsers) -> None:
         "--loop-closures",
         action=argparse.BooleanOptionalAction,
         help="teach_repeat: find and judge loop closures (default: when a route is taught)",
+    )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="teach_repeat: tune place recognition to the site meanwhile; finds loop closures too",
     )
     add_settings(parser)
     _add_playback(parser)
@@ -96,12 +102,13 @@ def localization_parameters(
     return parameters
 
 
-def loop_closure_nodes(map_path: Path, *, sim_time: bool) -> list[NodeSpec]:
-    """The nodes that find and judge loop closures beside the localization."""
+def loop_closure_nodes(map_path: Path, *, sim_time: bool, calibrate: bool = False) -> list[NodeSpec]:
+    """The nodes that find and judge loop closures beside the localization, and the one that learns from them."""
     from vloc_ros.processes import NodeSpec
 
     parameters = {"map": str(map_path), "use_sim_time": sim_time}
-    return [NodeSpec(name, name, parameters) for name in ("place_recognition", "pose_graph")]
+    names = ("place_recognition", "pose_graph", "calibration") if calibrate else ("place_recognition", "pose_graph")
+    return [NodeSpec(name, name, parameters) for name in names]
 
 
 def _play(args: argparse.Namespace) -> int:
@@ -156,8 +163,8 @@ def _up_teach_repeat(args: argparse.Namespace) -> int:
             "localization", "localization", localization_parameters(args.mode, args.map, args.out, settings, args.source, reader)
         )
     ]
-    if args.loop_closures or (args.loop_closures is None and args.mode == "teach"):
-        specs += loop_closure_nodes(args.map, sim_time=reader is not None)
+    if args.calibrate or args.loop_closures or (args.loop_closures is None and args.mode == "teach"):
+        specs += loop_closure_nodes(args.map, sim_time=reader is not None, calibrate=args.calibrate)
     if reader is None:
         return run_nodes(specs)
     specs.append(NodeSpec("player", "player", player_parameters(args)))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from vloc_ros.config import Key, from_dict, keys
+from vloc_ros.config import Key, from_dict, keys, replace
 from vloc_ros.errors import ConfigError
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def declare(node: Node, config: T, overrides: Mapping[str, Any]) -> T:
     Raises:
         ConfigError: a value has the wrong type, or lies outside its range.
     """
-    effective = from_dict(type(config), overrides)
+    effective = replace(config, overrides)
     for key in keys(effective):
         node.declare_parameter(key.name, _plain(key.value), descriptor(key), ignore_override=True)
     return effective

@@ -37,6 +37,8 @@ class Problem(Enum):
     SLOW = "slower than asked"
     MAP = "the map cannot be used"
     SOLVER = "the graph was not solved"
+    TRAINER = "the training failed"
+    WORK_FOLDER = "the work folder cannot be used"
     BAD_MODEL_MESSAGE = "bad model message"
     MODEL = "the model was not swapped"
 

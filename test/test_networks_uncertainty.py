@@ -145,7 +145,7 @@ def test_it_survives_its_file_and_is_a_descriptor(opinionated, tmp_path):
     assert isinstance(loaded, UncertaintyNetwork) and not loaded.training
     expected = describe_with_variance(opinionated, IMAGES)
     found = create_descriptor(str(path)).describe_with_variance([View(image=image) for image in IMAGES])
-    assert all(np.allclose(a, b, atol=2e-5) for a, b in zip(found, expected, strict=True))
+    assert all(np.allclose(a, b, rtol=1e-3, atol=2e-5) for a, b in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,8 @@ from vloc_ros.mapping.training_tuples import tuples_of
 from vloc_ros.processes import child_environment
 from vloc_ros.training.run_state import only_writer
 
-QUICK = {
-    "training__epochs": 1,
-    "training__learning_rate": 1e-4,
-    "mining__attempts": 2,
-    "mining__negatives": 1,
-    "learning__pairs": False,
-}
+QUICK = {"training__epochs": 1, "training__learning_rate": 1e-4, "learning__pairs": False}
+QUICK |= {"mining__attempts": 2, "mining__negatives": 1}
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ of the map, which lasts for milliseconds. The line is written before the lock is
 it has written, and lets it go on (SIGCONT) when the last of these words was true. SIGINT and SIGTERM end it after the present
 step, with a check point.
 
-It runs when nobody else has anything to do (SCHED_IDLE, nice 19) unless it is ``--eager``, on as many cores as ``learning.threads`` says (one), and ends
-with the process that started it where that asks for it (:func:`vloc_ros.processes.end_with_parent`). ``--settings`` holds what
-differs from :func:`vloc_ros.calibration.settings.default_settings`, nested or by dotted keys.
+It runs when nobody else has anything to do (SCHED_IDLE, nice 19) unless it is ``--eager``, on as many cores as
+``learning.threads`` says (one), and ends with the process that started it where that asks for it
+(:func:`vloc_ros.processes.end_with_parent`). ``--settings`` holds what differs from
+:func:`vloc_ros.calibration.settings.default_settings`, nested or by dotted keys.
 """
 
 from __future__ import annotations

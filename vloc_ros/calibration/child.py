@@ -11,8 +11,8 @@ reason why not (see :meth:`vloc_ros.calibration.run.Calibrated.to_dict`), or ``{
 It may be killed at any moment: the same command goes on from the last check point in the work folder, and ends with the same
 weights. It may be stopped (SIGSTOP) at any moment but one: between ``"writing": true`` and ``"writing": false`` it holds the lock
 of the map, which lasts for milliseconds. The line is written before the lock is taken, so who has stopped the process reads what
-it has written, and lets it go on (SIGCONT) when the last of these words was true. SIGINT and SIGTERM end it after the present
-step, with a check point.
+it has written, and lets it go on (SIGCONT) when the last of these words was true. While it trains, SIGINT and SIGTERM end it after
+the present step, with a check point; else at once.
 
 It runs when nobody else has anything to do (SCHED_IDLE, nice 19) unless it is ``--eager``, on as many cores as
 ``learning.threads`` says (one), and ends with the process that started it where that asks for it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,7 @@ from vloc_ros.features.contract import Features
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.mapping.keyframe import Edge, EdgeKind, KeyframeId
+from vloc_ros.mapping.schema import SCHEMA_VERSION, TABLES_OF
 from vloc_ros.mapping.session import SessionKind
 from vloc_ros.mapping.store import MapStore
 
@@ -82,6 +84,16 @@ def teach(path, keyframes=8, sessions=1, **kwargs):
             for _ in range(keyframes):
                 add_keyframe(store, session, **kwargs)
     return path
+
+
+def age(path, schema):
+    """Make a map one of an older schema: the tables that came later go, with all that they hold."""
+    connection = sqlite3.connect(path)
+    for table in TABLES_OF[SCHEMA_VERSION].keys() - TABLES_OF[schema].keys():
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute(f"PRAGMA user_version = {schema}")
+    connection.commit()
+    connection.close()
 
 
 def assert_same_features(a, b, exact_descriptors=False):

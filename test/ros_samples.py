@@ -205,7 +205,7 @@ class Probe:
     def publish(self, topic: str, message: Any) -> None:
         """Publish; the first time, wait for a subscriber."""
         if topic not in self._publishers:
-            profile = qos.latched(1000) if topic in ("keyframes", "loop_closures/candidates") else qos.reliable(20)
+            profile = qos.latched(1000) if topic in ("keyframes", "loop_closures/candidates", "model") else qos.reliable(20)
             self._publishers[topic] = self.node.create_publisher(type(message), topic, profile)
             self.wait(lambda: self._publishers[topic].get_subscription_count() > 0, f"a subscriber of {topic}")
             time.sleep(0.3)

@@ -82,7 +82,7 @@ def test_it_goes_on_where_it_stopped_and_reads_no_features_to_describe_again(pat
         assert len(stored[0]) == 2 * LAP and model_asset(store, "vlad") == describer.assets
     assert check_map(path) == []
     described = []
-    monkeypatch.setattr(MapDescriptor, "vector", lambda self, store, id: described.append(id))
+    monkeypatch.setattr(MapDescriptor, "describe", lambda self, store, id: described.append(id))
     with MapStore.open(path) as store:
         again = detector(store)
         second = [again.process(keyframe) for keyframe in store.keyframes()]

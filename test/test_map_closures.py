@@ -4,7 +4,7 @@ import sqlite3
 
 import numpy as np
 import pytest
-from map_samples import COVARIANCE, contents, features, pose, teach
+from map_samples import COVARIANCE, age, contents, features, pose, teach
 
 from vloc_ros.data.model_card import ModelCard
 from vloc_ros.errors import MapError
@@ -36,16 +36,6 @@ OTHER = Vocabulary.learn([features(seed) for seed in range(4, 8)], count=4)
 @pytest.fixture
 def path(tmp_path):
     return teach(tmp_path / "site.vloc", sessions=2)
-
-
-def age(path):
-    """Make a map one of schema version 1."""
-    connection = sqlite3.connect(path)
-    newer = ("tuple_negative", "training_tuple", "outlier_pair", "withdrawn_tuple", "model_asset", "taught_pose")
-    for statement in (*(f"DROP TABLE {table}" for table in newer), "PRAGMA user_version = 1"):
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
 
 
 def version(path):
@@ -157,7 +147,7 @@ def test_moved_keyframes_can_go_back_exactly(path):
 
 
 def test_an_old_map_is_read_as_it_is(path):
-    age(path)
+    age(path, 1)
     before = path.read_bytes()
     with MapStore.open(path, read_only=True) as store:
         assert len(store.keyframes()) == 16 and model_asset(store, "vlad") is None
@@ -168,7 +158,7 @@ def test_an_old_map_is_read_as_it_is(path):
 def test_an_old_map_is_upgraded_when_it_is_opened_for_writing(path):
     with MapStore.open(path) as store:
         before = contents(store)
-    age(path)
+    age(path, 1)
     with MapStore.open(path) as store:
         put_model_asset(store, CARD, WORDS)
         forget_model(store, "vlad")
@@ -177,7 +167,7 @@ def test_an_old_map_is_upgraded_when_it_is_opened_for_writing(path):
 
 
 def test_an_upgrade_happens_wholly_or_not_at_all(path, monkeypatch):
-    age(path)
+    age(path, 1)
     monkeypatch.setattr("vloc_ros.mapping.database.statements", lambda after: ("CREATE TABLE model_asset (x)", "CREATE TABLE ("))
     with pytest.raises(MapError):
         MapStore.open(path)

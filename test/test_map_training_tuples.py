@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from map_samples import COVARIANCE, contents, teach
+from map_samples import COVARIANCE, age, contents, teach
 from tuple_writer import KEYFRAMES, REVISION, mined
 
 import vloc_ros
@@ -221,8 +221,7 @@ def edit(path, *statements):
 
 
 def test_a_map_of_the_second_schema_is_read_as_it_is_and_upgraded_for_writing(path):
-    drops = [f"DROP TABLE {table}" for table in ("tuple_negative", "training_tuple", "outlier_pair", "withdrawn_tuple")]
-    edit(path, *drops, "PRAGMA user_version = 2")
+    age(path, 2)
     before = path.read_bytes()
     with MapStore.open(path, read_only=True) as store:
         assert tuples_of(store) == TupleSet() and tuple_counts(store) == TupleCounts() and withdrawals_of(store) == []

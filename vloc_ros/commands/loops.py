@@ -133,6 +133,7 @@ def _values(args: argparse.Namespace, found: LoopRun, moved: int) -> dict[str, A
     return {
         "map": str(args.map),
         "descriptor": found.descriptor,
+        "confidence": {way: summary.to_dict() for way, summary in found.judged_claims.summaries().items()},
         "keyframes": len(found.keyframes),
         "candidates": found.counts["candidates"],
         "rejected": found.rejected,
@@ -154,6 +155,7 @@ def _text(args: argparse.Namespace, values: dict[str, Any]) -> str:
         ("keyframes", f"{values['keyframes']}, described by {values['descriptor']}"),
         ("candidates", values["candidates"]),
         ("rejected pairs", listed(values["rejected"])),
+        *_confidence(values["confidence"]),
         ("labels", f"{listed(values['labels'])} (revision {values['revision']})"),
         ("solver", number(values["solver_s"], "s", 2)),
     ]
@@ -165,3 +167,12 @@ def _text(args: argparse.Namespace, values: dict[str, Any]) -> str:
     if args.out is not None:
         lines.append(("written to", args.out))
     return rows(lines)
+
+
+def _confidence(ways: dict[str, Any]) -> list[tuple[str, Any]]:
+    """How far the probabilities can be believed, where the model claims any."""
+    claimed = ways["match probability"]
+    if not claimed["count"]:
+        return []
+    errors = f"{claimed['ece']:.3f} by probability, {ways['similarity']['ece']:.3f} by similarity alone"
+    return [("calibration error", f"{errors}; best matches of {claimed['count']} keyframes")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -84,19 +84,34 @@ def reliability_diagrams(models: Sequence[ModelEvidence], bins: int) -> Figure:
     )
     for column, model in enumerate(models):
         upper, lower = panels[:, column]
-        upper.plot([0.0, 1.0], [0.0, 1.0], color=GREY, linewidth=1.0, linestyle="--")
-        for k, (way, confidence) in enumerate(model.usable.items()):
-            colour = RUN_COLOURS[(k + 1) % len(RUN_COLOURS)] if k else INK
-            _reliability(upper, confidence, model.right, bins, way, colour, _MARKERS[k % len(_MARKERS)])
-            counts, edges = np.histogram(confidence, bins, (0.0, 1.0))
-            width = 0.9 / bins / len(model.usable)
-            lower.bar(edges[:-1] + 0.05 / bins + (k + 0.5) * width, counts, width, color=colour)
-        upper.set(title=model.name, xlim=(0.0, 1.0), ylim=(-0.02, 1.02))
-        legend_above(upper)
-        lower.set(xlabel="confidence")
+        _diagram(upper, lower, model.usable, model.right, bins)
+        upper.set_title(model.name)
     panels[0, 0].set_ylabel("precision")
     panels[1, 0].set_ylabel("queries")
     return made
+
+
+def reliability_diagram(ways: Mapping[str, Array], right: NDArray[np.bool_], bins: int) -> Figure:
+    """As :func:`reliability_diagrams`, of the confidences of one set of queries alone, the baseline first."""
+    made = figure(4.6)
+    upper, lower = made.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
+    _diagram(upper, lower, ways, right, bins)
+    upper.set_ylabel("share of right matches")
+    lower.set_ylabel("keyframes")
+    return made
+
+
+def _diagram(upper: Axes, lower: Axes, ways: Mapping[str, Array], right: NDArray[np.bool_], bins: int) -> None:
+    upper.plot([0.0, 1.0], [0.0, 1.0], color=GREY, linewidth=1.0, linestyle="--")
+    for k, (way, confidence) in enumerate(ways.items()):
+        colour = RUN_COLOURS[(k + 1) % len(RUN_COLOURS)] if k else INK
+        _reliability(upper, confidence, right, bins, way, colour, _MARKERS[k % len(_MARKERS)])
+        counts, edges = np.histogram(confidence, bins, (0.0, 1.0))
+        width = 0.9 / bins / len(ways)
+        lower.bar(edges[:-1] + 0.05 / bins + (k + 0.5) * width, counts, width, color=colour)
+    upper.set(xlim=(0.0, 1.0), ylim=(-0.02, 1.02))
+    legend_above(upper)
+    lower.set(xlabel="confidence")
 
 
 def _reliability(axes: Axes, confidence: Array, right: NDArray[np.bool_], bins: int, name: str, colour: str, marker: str) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from vloc_ros.config import param, section
 from vloc_ros.data.model_card import ModelCard
-from vloc_ros.errors import MapError
 from vloc_ros.loop_closure.proposer import Proposal, Proposer, SearchModel
 from vloc_ros.loop_closure.verifier import Candidate, LoopVerifier, Rejection, VerificationSettings, Verified
 from vloc_ros.mapping import Keyframe, KeyframeId, MapStore
@@ -156,8 +155,8 @@ class LoopDetector:
         return Background.of(self._proposer.scores(query.id, lambda other: other < query.id))
 
     def _moment(self, id: KeyframeId) -> Moment:
-        if id not in self._moments:
-            raise MapError(f"the map {self._store.path} has a descriptor of keyframe {id} but not the keyframe; check the map")
+        if id not in self._moments:  # described without having been searched for
+            self._moments[id] = Moment(id, self._store.keyframe(id).stamp_ns)
         return self._moments[id]
 
     def _count(self, detection: Detection) -> None:

@@ -16,11 +16,12 @@ from vloc_ros.data import Trajectory
 from vloc_ros.data.trajectory import write_kitti_poses, write_tum
 from vloc_ros.evaluation.output import make_folder, write_whole
 from vloc_ros.loop_closure.search import LoopRun
+from vloc_ros.loop_closure.verifier import Candidate, Rejection
 from vloc_ros.pose_graph.files import write_g2o
 
 Array = NDArray[np.float64]
-CLOSURE_COLUMNS = ("a", "b", "score", "inliers", "matches", "label", "weight", "chi2", "revision", "reason")
-REJECTION_COLUMNS = ("a", "b", "score", "inliers", "matches", "reason")
+CLOSURE_COLUMNS = ("a", "b", "score", "probability", "inliers", "matches", "label", "weight", "chi2", "revision", "reason")
+REJECTION_COLUMNS = ("a", "b", "score", "probability", "inliers", "matches", "reason")
 
 
 def write_loops(folder: Path, run: LoopRun, base_T_camera: Array) -> None:
@@ -53,14 +54,19 @@ def write_loops(folder: Path, run: LoopRun, base_T_camera: Array) -> None:
 def _closure_rows(run: LoopRun) -> Iterable[Sequence[Any]]:
     for closure in run.judgement.closures:
         found, verdict = run.candidate_of(closure), closure.verdict
-        measured = ("", "", "") if found is None else (f"{found.score:.4f}", found.inliers, found.matches)
+        measured = ("", "", "", "") if found is None else _measured(found)
         numbers = (f"{verdict.weight:.4f}", f"{verdict.chi2:.3f}", verdict.revision)
         yield (closure.a, closure.b, *measured, verdict.label.value, *numbers, verdict.reason.value)
 
 
 def _rejection_rows(run: LoopRun) -> Iterable[Sequence[Any]]:
     for pair in run.rejections:
-        yield (pair.a, pair.b, f"{pair.score:.4f}", pair.inliers, pair.matches, pair.reason.value)
+        yield (pair.a, pair.b, *_measured(pair), pair.reason.value)
+
+
+def _measured(pair: Candidate | Rejection) -> Sequence[Any]:
+    probability = "" if pair.probability is None else f"{pair.probability:.4f}"
+    return (f"{pair.score:.4f}", probability, pair.inliers, pair.matches)
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

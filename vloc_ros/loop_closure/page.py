@@ -10,13 +10,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vloc_ros import __version__
-from vloc_ros.evaluation import draw_matches, html
+from vloc_ros.evaluation import draw_matches, html, plot_style
+from vloc_ros.evaluation.calibration_plots import reliability_diagram
+from vloc_ros.evaluation.confidence_metrics import BINS
 from vloc_ros.evaluation.output import write_whole
 from vloc_ros.evaluation.pictures import jpeg_uri
 from vloc_ros.evaluation.plot_style import png_uri
 from vloc_ros.evaluation.report_style import CSS
+from vloc_ros.loop_closure.claims import JudgedClaims
 from vloc_ros.loop_closure.picture import LABEL_COLOURS
 from vloc_ros.loop_closure.search import LoopRun
+from vloc_ros.loop_closure.verifier import Candidate
 from vloc_ros.mapping import MapStore
 from vloc_ros.mapping.closures import Closure
 from vloc_ros.pose_graph import Label
@@ -38,7 +42,7 @@ def write_page(path: Path, title: str, run: LoopRun, store: MapStore, graph: Fig
         OutputError: it cannot be written.
         MapError: an image or features of the map are damaged.
     """
-    parts = [_summary(run, graph), *_pairs(run, store)]
+    parts = [_summary(run, graph), *_confidence(run.judged_claims), *_pairs(run, store)]
     header = f"<h1>{escape(title)}</h1><p>{len(run.keyframes)} keyframes · vloc_ros {escape(__version__)}</p>"
     write_whole(path, html.page(title, CSS, header, "\n".join(parts)))
 
@@ -55,6 +59,28 @@ def _summary(run: LoopRun, graph: Figure) -> str:
         f'<section class="first"><h2>Loop closures</h2><div class="cards">{"".join(cards)}</div>'
         f"{html.figure(png_uri(graph), 'the graph from above', 'Closures are joined by a line; green ones are believed.')}"
         f"{table}</section>"
+    )
+
+
+def _confidence(judged: JudgedClaims) -> Iterator[str]:
+    """How far the claimed probabilities can be believed; nothing where the model claims none."""
+    if not len(judged):
+        return
+    rows = []
+    for way, summary in judged.summaries().items():
+        numbers = (summary.ece, summary.brier, summary.auroc)
+        rows.append((escape(way), *("" if value is None else f"{value:.3f}" for value in numbers)))
+    with plot_style.style():
+        picture = png_uri(reliability_diagram(judged.ways, judged.right, BINS))
+    about = (
+        f"The best match of {len(judged)} keyframes that geometry was asked about. Right is what the pose graph believes or, where "
+        "it does not decide, what geometry verified; the probability was claimed before. On the diagonal it means what it says."
+    )
+    columns = ("confidence", f"calibration error, {BINS} bins", "Brier score", "AUROC")
+    yield (
+        f'<section><h2>How sure the model was</h2><p class="about">{about}</p>'
+        f"{html.figure(picture, 'reliability diagram', 'Share of right matches over claimed confidence, with 95 % intervals.')}"
+        f"{html.table(columns, rows, ('name', 'number', 'number', 'number'))}</section>"
     )
 
 
@@ -75,7 +101,7 @@ def _grid(figures: str) -> str:
 
 def _pair(run: LoopRun, store: MapStore, closure: Closure) -> str:
     verdict, found = closure.verdict, run.candidate_of(closure)
-    support = "" if found is None else f"score {found.score:.3f}, {found.inliers} of {found.matches} matches agree; "
+    support = "" if found is None else f"{_claimed(found)}, {found.inliers} of {found.matches} matches agree; "
     caption = (
         f"{closure.b} above, {closure.a} below. {support}{verdict.label.value}: {verdict.reason.value} "
         f"(weight {verdict.weight:.2f}, chi-square {verdict.chi2:.1f})"
@@ -85,6 +111,11 @@ def _pair(run: LoopRun, store: MapStore, closure: Closure) -> str:
         return f"<p>{escape(caption)}; the map has no images of it.</p>"
     picture = draw_matches(live, other, run.verifier.match_view(closure.a, closure.b))
     return html.figure(jpeg_uri(picture), f"{closure.b} and {closure.a}", caption)
+
+
+def _claimed(found: Candidate) -> str:
+    likely = "" if found.probability is None else f", {100.0 * found.probability:.0f} % likely"
+    return f"score {found.score:.3f}{likely}"
 
 
 def _spread(count: int) -> Sequence[int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vloc_ros.loop_closure.claims import Claim, JudgedClaims, labels_of
 from vloc_ros.loop_closure.detector import Detection, LoopDetector
 from vloc_ros.loop_closure.judgement import Judgement, judge, next_revision
 from vloc_ros.loop_closure.map_graph import graph_of_map
@@ -35,6 +36,7 @@ class LoopRun:
         judgement: the verdicts and optimised poses.
         candidates: the verified candidate of each closure that was found now, by its pair (a, b).
         rejections: pairs that geometry rejected.
+        claims: what the model said of the best match of each keyframe.
         counts: keyframes, candidates, and pairs refused or rejected by reason.
         verifier: draws the matches of a pair, as long as the map is open.
     """
@@ -45,6 +47,7 @@ class LoopRun:
     judgement: Judgement
     candidates: dict[tuple[KeyframeId, KeyframeId], Candidate]
     rejections: tuple[Rejection, ...]
+    claims: tuple[Claim, ...]
     counts: Counter[str]
     verifier: LoopVerifier
 
@@ -58,6 +61,11 @@ class LoopRun:
     def labels(self) -> dict[str, int]:
         """How many closures have each label."""
         return dict(Counter(closure.verdict.label.value for closure in self.judgement.closures))
+
+    @property
+    def judged_claims(self) -> JudgedClaims:
+        """The claims of known probability and what became of them."""
+        return JudgedClaims.of(self.claims, labels_of(self.judgement.closures))
 
     def candidate_of(self, closure: Closure) -> Candidate | None:
         """What was found of a closure now; None when only the map knew it."""
@@ -106,6 +114,7 @@ def find_loops(store: MapStore, settings: LoopClosureSettings, assets: bytes | N
         judgement=judge(map_graph, settings.gnc, settings.labels, next_revision(store)),
         candidates={(candidate.a, candidate.b): candidate for candidate in candidates},
         rejections=tuple(rejection for detection in found for rejection in detection.rejections),
+        claims=tuple(claim for claim in map(Claim.of, found) if claim is not None),
         counts=detector.counts,
         verifier=detector.verifier,
     )

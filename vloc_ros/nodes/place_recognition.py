@@ -9,10 +9,12 @@ from concurrent.futures import Future
 
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
+from std_msgs.msg import String
 
 from vloc_ros.errors import VlocError
 from vloc_ros.loop_closure import Candidate
 from vloc_ros.mapping import KeyframeId
+from vloc_ros.ros import model_message
 from vloc_ros.ros.conversions import odometry_to_ros
 from vloc_ros.ros.diagnostics import of_one_status
 from vloc_ros.ros.managed_node import ManagedNode
@@ -46,6 +48,7 @@ class PlaceRecognitionNode(ManagedNode):
     def activate(self) -> None:
         """Listen for keyframes."""
         self._subscription = self.create_subscription(Odometry, "keyframes", self._keyframe, latched(KEYFRAMES_KEPT))
+        self._models = self.create_subscription(String, "model", self._model, latched())
         self._timers_active = [
             self.steady_timer(_RETRY_S, lambda: self._worker.put(None)),
             self.steady_timer(_REPORT_S, lambda: self._worker.call(self._report).add_done_callback(self._reported)),
@@ -56,6 +59,7 @@ class PlaceRecognitionNode(ManagedNode):
         """Listen no more; keyframes that wait are searched for when the node is active again."""
         self._worker.shut()
         self.destroy_subscription(self._subscription)
+        self.destroy_subscription(self._models)
         for timer in self._timers_active:
             self.destroy_timer(timer)
 
@@ -82,20 +86,45 @@ class PlaceRecognitionNode(ManagedNode):
         self._worker.call(lambda: self._recognizer.announce(id))
         self._worker.put(None)
 
+    def _model(self, message: String) -> None:
+        """Somebody says that there is another version: look into the map now, which alone decides."""
+        try:
+            model_message.loads(message.data)
+        except VlocError as error:
+            self._problems.report(Problem.BAD_MODEL_MESSAGE, str(error))
+            return
+        self._problems.clear(Problem.BAD_MODEL_MESSAGE)
+        self._worker.put(None)
+
     def _turn(self, _nothing: None) -> None:
-        """One keyframe; more are taken in further turns, so that commands run between them."""
+        """One keyframe, and a step towards another model; more come in further turns, so that commands run between them."""
+        searched, more = self._search(), self._follow()
+        if more or (searched and self._recognizer.waiting):
+            self._worker.put(None)
+
+    def _search(self) -> bool:
+        """Whether a keyframe was searched for."""
         try:
             detection = self._recognizer.step()
         except VlocError as error:
             self._problems.report(Problem.BAD_INPUT, str(error))
-            return  # the timer tries again
+            return False  # the timer tries again
         if detection is None:
-            return
+            return False
         self._problems.clear(Problem.BAD_INPUT)
         if detection.candidate is not None:
             self._publish(detection.candidate)
-        if self._recognizer.waiting:
-            self._worker.put(None)
+        return True
+
+    def _follow(self) -> bool:
+        """Whether there is more to do at once."""
+        more = self._recognizer.follow()
+        problem = self._recognizer.swap.problem
+        if problem:
+            self._problems.report(Problem.MODEL, problem)
+        else:
+            self._problems.clear(Problem.MODEL)
+        return more
 
     def _publish(self, found: Candidate) -> None:
         stamp_ns = self.get_clock().now().nanoseconds
@@ -104,6 +133,11 @@ class PlaceRecognitionNode(ManagedNode):
     def _report(self) -> None:
         name = f"{self.get_fully_qualified_name()}: place recognition"
         stamp_ns = self.get_clock().now().nanoseconds
+        try:
+            self._recognizer.look_up_labels()
+            self._problems.clear(Problem.MAP)
+        except VlocError as error:
+            self._problems.report(Problem.MAP, str(error))
         values = report(self._recognizer)
         self._diagnostics.publish(of_one_status(name, stamp_ns, values, self._problems.active, "searching"))
 

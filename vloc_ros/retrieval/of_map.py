@@ -155,19 +155,26 @@ def is_of_site(name: str) -> bool:
     return name == SITE or _OF_VERSION.fullmatch(name) is not None
 
 
+def automatic_name(store: MapStore) -> str:
+    """What "auto" means for a map; nothing is loaded.
+
+    Raises:
+        MapError: the map is damaged.
+    """
+    in_use = version_in_use(store)
+    return _without_weights(store) if in_use is None or store.keyframes_without_image() else in_use.name
+
+
 def _without_weights(store: MapStore) -> str:
     return Vlad.name if store.keyframes_without_image() else Hog.name
 
 
 def _automatic(store: MapStore) -> str:
-    in_use = version_in_use(store)
-    if in_use is None:
-        return _without_weights(store)
-    without = store.keyframes_without_image()
-    if without:
+    name, in_use = automatic_name(store), version_in_use(store)
+    if in_use is not None and name != in_use.name:
+        without = store.keyframes_without_image()
         _log.warning("%s: %d keyframes have no image, which %s needs: vlad stands in for it", store.path, without, in_use.name)
-        return Vlad.name
-    return in_use.name
+    return name
 
 
 def _version(store: MapStore, name: str) -> ModelVersion | None:

@@ -45,10 +45,9 @@ def loads(text: str) -> ModelHint:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"the message on the topic 'model' is no JSON ({error})") from None
-    named = [values.get(key) for key in ("version", "sha256")] if isinstance(values, dict) else []
-    if not named or not all(isinstance(value, str) for value in named):
+    version, sha256 = (values.get(key) for key in ("version", "sha256")) if isinstance(values, dict) else (None, None)
+    if not isinstance(version, str) or not isinstance(sha256, str):
         raise DataError("the message on the topic 'model' must be a JSON object of the texts 'version' and 'sha256'")
-    version, sha256 = named
     if (version or sha256) and not (_NAME.fullmatch(version) and _HASH.fullmatch(sha256)):
         raise DataError(f"the message on the topic 'model' names no version and hash of a model: {text[:80]!r}")
     return ModelHint(version, sha256)

@@ -20,6 +20,9 @@ class RecognitionNodeSettings:
     )
     backlog: int = param(1000, "keyframes that may wait; beyond, the oldest is left out", min=1, max=1000000)
     attempts: int = param(3, "tries of a keyframe that cannot be read or written, before it is left out", min=1, max=100)
+    redescribe_at_once: int = param(
+        4, "keyframes described with a new model version after each search, and at once while none waits", min=1, max=1000
+    )
     niceness: int = param(5, "how far this process gives way to others, 0 to 19", min=0, max=19)
     autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager")
     loops: LoopSettings = section(LoopSettings)

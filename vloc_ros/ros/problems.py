@@ -37,6 +37,8 @@ class Problem(Enum):
     SLOW = "slower than asked"
     MAP = "the map cannot be used"
     SOLVER = "the graph was not solved"
+    BAD_MODEL_MESSAGE = "bad model message"
+    MODEL = "the model was not swapped"
 
 
 class Problems:

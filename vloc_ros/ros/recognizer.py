@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from vloc_ros.data.model_card import ModelCard
 from vloc_ros.errors import ConfigError, VlocError
 from vloc_ros.loop_closure import Detection, LoopDetector
+from vloc_ros.loop_closure.claims import ClaimBook, JudgedClaims, labels_of
+from vloc_ros.loop_closure.model_swap import ModelSwap, SwapState
 from vloc_ros.loop_closure.search import detector_for
 from vloc_ros.loop_closure.settings import LoopClosureSettings
-from vloc_ros.mapping import KeyframeId, MapStore
+from vloc_ros.mapping import Keyframe, KeyframeId, MapStore
+from vloc_ros.mapping.closures import closures_of, graph_revision
+from vloc_ros.mapping.model_versions import versions
+from vloc_ros.mapping.searches import searched_keyframes
+from vloc_ros.pose_graph import Label
 from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
 from vloc_ros.ros.statistics import Statistics
 
@@ -20,7 +27,9 @@ class Recognizer:
     """Keyframes of a map by name in, loop closures to be judged out; belongs to one thread, as the map does.
 
     The map is opened with the first keyframe, as teaching makes it only when the camera is known. Keyframes that it held before,
-    and that nobody has described yet, are searched for first: what was missed while the node was down is made up for.
+    and that nobody has searched for yet, are searched for first: what was missed while the node was down is made up for.
+
+    Where the map asks for another version of the model, :meth:`follow` describes the keyframes with it between searches and swaps.
     """
 
     def __init__(self, settings: RecognitionNodeSettings) -> None:
@@ -39,6 +48,9 @@ class Recognizer:
         self._store: MapStore | None = None
         self._detector: LoopDetector | None = None
         self._card: ModelCard | None = None
+        self._swap = ModelSwap(settings.loops.descriptor, settings.redescribe_at_once)
+        self._claims = ClaimBook()
+        self._labels: tuple[int, dict[frozenset[KeyframeId], Label]] = (0, {})
         self.statistics = Statistics()
         self.counts: Counter[str] = Counter()
         """Keyframes searched for, candidates, and pairs refused or rejected, by reason."""
@@ -56,6 +68,41 @@ class Recognizer:
     def model(self) -> str:
         """Name and hash of the descriptor, empty before the search has begun."""
         return "" if self._card is None else f"{self._card.name} {self._card.sha256[:12]}".strip()
+
+    @property
+    def swap(self) -> SwapState:
+        """How far the way to another version of the model is."""
+        return self._swap.state
+
+    @property
+    def claims(self) -> JudgedClaims:
+        """What the model said of its newest best matches, judged by the labels that are known, else by geometry."""
+        return self._claims.judged(self._labels[1])
+
+    def look_up_labels(self) -> None:
+        """Read what the pose graph says by now.
+
+        Raises:
+            MapError: the map is damaged.
+        """
+        if self._store is None or graph_revision(self._store) == self._labels[0]:
+            return
+        with self._store.database.snapshot():
+            self._labels = (graph_revision(self._store), labels_of(closures_of(self._store)))
+
+    def follow(self) -> bool:
+        """Take a step towards the model version that the map asks for, if it is another; True while there is more to do at once.
+
+        To be called between keyframes. It raises nothing: what fails is said by :attr:`swap`, and the model goes on as it is.
+        """
+        if self._store is None or self._detector is None:
+            return False
+        swaps = self.swap.swaps
+        more = self._swap.turn(self._store, self._detector)
+        if self.swap.swaps != swaps:
+            self._card = self._detector.card
+            self._claims.clear()
+        return more
 
     def announce(self, id: KeyframeId) -> None:
         """A keyframe was made."""
@@ -96,6 +143,7 @@ class Recognizer:
         self.statistics.processed({"search": 1e3 * (time.perf_counter() - begun)})
         self._waiting.popleft()
         self._tries = 0
+        self._claims.add(detection)
         if detection.candidate is not None or detection.rejections:
             self.last = detection
         return detection
@@ -113,8 +161,7 @@ class Recognizer:
         loops = LoopClosureSettings(loops=settings.loops, matching=settings.matching, pnp=settings.pnp)
         self._detector = detector_for(store, loops, live=True)
         self._card, self.counts = self._detector.card, self._detector.counts
-        described = set(self._detector.described)
-        missed = [keyframe.id for keyframe in keyframes if keyframe.id not in described and keyframe.id not in self._announced]
+        missed = [id for id in _never_searched(store, keyframes, self._detector) if id not in self._announced]
         self._waiting.extendleft(reversed(missed))
         self._announced.update(missed)
         return self._detector
@@ -129,3 +176,17 @@ class Recognizer:
         store, self._store = self._store, None
         if store is not None:
             store.close()
+
+
+def _never_searched(store: MapStore, keyframes: Sequence[Keyframe], detector: LoopDetector) -> list[KeyframeId]:
+    """Keyframes that no search was kept of, and those that lack a descriptor of the model that searches.
+
+    What older releases searched for is known only by its descriptors: those before the first search that was kept. Descriptors of
+    model versions say nothing of it, as they are made without a search.
+    """
+    searched, described = searched_keyframes(store), set(detector.described)
+    done = set(searched)
+    if detector.card.name not in {version.name for version in versions(store)}:
+        first = min(searched, default=None)
+        done |= {id for id in described if first is None or id < first}
+    return [keyframe.id for keyframe in keyframes if keyframe.id not in done or keyframe.id not in described]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -24,7 +25,7 @@ from vloc_ros.mapping.model_versions import number_in_use, versions
 from vloc_ros.processes import child_environment
 
 pytestmark = pytest.mark.slow
-KILLS = 20
+KILLS = int(os.environ.get("VLOC_KILLS", "20"))
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +37,11 @@ def room(tmp_path_factory):
 
 
 def start(room, folder):
-    values = SMALL | {"descriptor": str(room / "spoiled.safetensors"), "mining.attempts": 3, "training.epochs": 1}
+    values = SMALL | {"descriptor": "thumbnail", "mining.attempts": 2, "mining.negatives": 1, "training.epochs": 1}
     (folder / "settings.json").write_text(json.dumps(values))
     command = [sys.executable, "-m", "vloc_ros.calibration.child", "--map", str(folder / "ring.vloc")]
     command += ["--work", str(folder / "work"), "--settings", str(folder / "settings.json")]
-    command += ["--base", str(room / "base.safetensors")]
+    command += ["--base", str(room / "base.safetensors"), "--eager"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment({}))
 
 

@@ -15,6 +15,7 @@ from vloc_ros.calibration.promotion import Decision
 from vloc_ros.calibration.run import Calibrated, calibrate
 from vloc_ros.calibration.stage import Stage
 from vloc_ros.cli import main
+from vloc_ros.data.weights import load_card
 from vloc_ros.errors import TrainingError, WeightsError
 from vloc_ros.mapping import MapStore
 from vloc_ros.mapping.closures import forget_closures
@@ -24,7 +25,8 @@ from vloc_ros.mapping.training_tuples import tuples_of
 from vloc_ros.processes import child_environment
 from vloc_ros.training.run_state import only_writer
 
-QUICK = {"training__epochs": 1, "training__learning_rate": 1e-4, "mining__attempts": 4}
+QUICK = {"training__epochs": 1, "training__learning_rate": 1e-4, "learning__pairs": False}
+QUICK |= {"mining__attempts": 2, "mining__negatives": 1}
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +247,7 @@ def started(site, room, settings, work, *more):
     file = site.parent / "settings.json"
     file.write_text(json.dumps(settings))
     command = [sys.executable, "-m", "vloc_ros.calibration.child", "--map", str(site), "--work", str(work)]
-    command += ["--settings", str(file), "--base", str(room / "base.safetensors"), *more]
+    command += ["--settings", str(file), "--base", str(room / "base.safetensors"), "--eager", *more]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=child_environment({"OMP_NUM_THREADS": "1"})
     )

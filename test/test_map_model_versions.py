@@ -161,7 +161,7 @@ def test_what_cannot_be_asked_for(store):
         ask_switch(store, 1, ASKED)
     with pytest.raises(MapError, match="the figures of a switch of a model version cannot be stored"):
         ask_switch(store, NO_VERSION, ROLLED_BACK, {"rate": float("inf")})
-    with pytest.raises(MapError, match="nobody asked the map .* for the switch 5"):
+    with pytest.raises(MapError, match=r"nobody asked the map .* for the switch 5"):
         finish_switch(store, 5)
     assert len(switches(store)) == 1
 
@@ -199,7 +199,15 @@ def test_a_switch_on_its_way_can_be_called_off(store):
 
 def test_going_back_leads_to_what_was_there_before_the_one_in_use(store):
     add(store, 1), add(store, 2), add(store, 3)
-    steps = [(1, PROMOTED, 0), (2, PROMOTED, 1), (3, PROMOTED, 2), (2, ROLLED_BACK, 1), (3, ASKED, 2), (1, ASKED, 3), (3, ROLLED_BACK, 2)]
+    steps = [
+        (1, PROMOTED, 0),
+        (2, PROMOTED, 1),
+        (3, PROMOTED, 2),
+        (2, ROLLED_BACK, 1),
+        (3, ASKED, 2),
+        (1, ASKED, 3),
+        (3, ROLLED_BACK, 2),
+    ]
     steps += [(2, ROLLED_BACK, 1), (1, ROLLED_BACK, 0), (0, ROLLED_BACK, None)]
     for number, reason, before in steps:
         use(store, number, reason)

@@ -28,7 +28,7 @@ SMALL: dict[str, Any] = {
     "triplet": {"images_at_once": 64},
     "uncertainty": {"images_at_once": 64},
     "probability": {"min_right": 4, "min_wrong": 4},
-    "promotion": {"min_queries": 10, "min_stretches": 4, "stretch": 2, "resamples": 500},
+    "promotion": {"min_queries": 8, "min_stretches": 4, "stretch": 2, "resamples": 500},
 }
 """Settings for maps as small as these."""
 
@@ -57,10 +57,15 @@ def view(wall: np.ndarray, angle: float, seed: int, light: float = 1.0) -> np.nd
 
 
 def ring_map(
-    path: Path, laps: int = 3, keyframes: int = 60, lights: tuple[float, ...] = (1.0, 0.55, 0.75), images: bool = True
+    path: Path,
+    laps: int = 2,
+    keyframes: int = 56,
+    lights: tuple[float, ...] = (1.0,),
+    images: bool = True,
+    wall: np.ndarray | None = None,
 ) -> Path:
     """A map of some sessions, each once around the ring, with a true closure of each later keyframe and some that are false."""
-    wall, scene = panorama(), Scene.ring(1, count=2500)
+    wall, scene = panorama() if wall is None else wall, Scene.ring(1, count=2500)
     truth = circle(keyframes, 1.0)
     with MapStore.create(path, CAMERA, BASE_T_OPTICAL, "sift", FINGERPRINT) as store:
         for lap in range(laps):
@@ -113,6 +118,20 @@ def flip_labels(path: Path, share: float = 1.0, weights_too: bool = True) -> int
             changed.append(Closure(closure.a, closure.b, verdict))
         replace_closures(store, changed)
     return count
+
+
+def spoiled_weights(base: Path) -> Path:
+    """Weights that are worse than the base: most elements of their descriptors say next to nothing."""
+    import torch
+
+    from vloc_ros.networks.files import load_network, save_network
+
+    network, _ = load_network(base)
+    with torch.no_grad():
+        network.pool.fc.weight[8:] *= 0.02
+    path = base.with_name("spoiled.safetensors")
+    save_network(path, network, "nothing")
+    return path
 
 
 def base_weights(folder: Path, seed: int = 0) -> Path:

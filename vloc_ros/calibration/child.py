@@ -11,12 +11,13 @@ reason why not (see :meth:`vloc_ros.calibration.run.Calibrated.to_dict`), or ``{
 It may be killed at any moment: the same command goes on from the last check point in the work folder, and ends with the same
 weights. It may be stopped (SIGSTOP) at any moment but one: between ``"writing": true`` and ``"writing": false`` it holds the lock
 of the map, which lasts for milliseconds. The line is written before the lock is taken, so who has stopped the process reads what
-it has written, and lets it go on (SIGCONT) when the last of these words was true. SIGINT and SIGTERM end it after the present
-step, with a check point.
+it has written, and lets it go on (SIGCONT) when the last of these words was true. While it trains, SIGINT and SIGTERM end it after
+the present step, with a check point; else at once.
 
-It runs when nobody else has anything to do (SCHED_IDLE, nice 19), on as many cores as ``learning.threads`` says (one), and ends
-with the process that started it where that asks for it (:func:`vloc_ros.processes.end_with_parent`). ``--settings`` holds what
-differs from :func:`vloc_ros.calibration.settings.default_settings`, nested or by dotted keys.
+It runs when nobody else has anything to do (SCHED_IDLE, nice 19) unless it is ``--eager``, on as many cores as
+``learning.threads`` says (one), and ends with the process that started it where that asks for it
+(:func:`vloc_ros.processes.end_with_parent`). ``--settings`` holds what differs from
+:func:`vloc_ros.calibration.settings.default_settings`, nested or by dotted keys.
 """
 
 from __future__ import annotations
@@ -68,10 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, required=True, help="folder of the work, where it goes on when it was killed")
     parser.add_argument("--settings", type=Path, required=True, help="JSON file of what differs from the default settings")
     parser.add_argument("--base", type=Path, help="file of weights to begin with (default: those in use)")
+    parser.add_argument("--eager", action="store_true", help="do not let everybody else run first")
     args = parser.parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
     lines = Lines(sys.stdout)
-    _step_back()
+    _step_back(args.eager)
     for name in _THREAD_VARIABLES:
         os.environ.setdefault(name, "1")  # before NumPy is loaded
     from vloc_ros.calibration.run import calibrate
@@ -92,11 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _step_back() -> None:
-    """Let everybody else run first, and end with the process that started this one."""
+def _step_back(eager: bool) -> None:
+    """End with the process that started this one and, unless eager, let everybody else run first."""
     from vloc_ros.processes import end_with_parent
 
     end_with_parent()
+    if eager:
+        return
     os.nice(19)
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

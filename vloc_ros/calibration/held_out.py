@@ -70,6 +70,7 @@ def held_out_places(
     settings: HeldOutSettings,
     stretch: int,
     trained: Collection[KeyframeId] = (),
+    reach: float = 0.0,
 ) -> HeldOutPlaces:
     """The queries of the held-out stretches of a map.
 
@@ -79,16 +80,19 @@ def held_out_places(
         usable: keyframes that can be described.
         settings: what is one place.
         stretch: so many successive keyframes of first visits have one number.
-        trained: keyframes that the network has learned from. None of them answers, and nothing near them is asked, even if the
-            graph has moved since, and what is held out with it.
+        trained: keyframes that the network has learned from. None of them answers.
+        reach: nothing so near to one of these is asked [m], even if the graph has moved since, and what is held out with it.
     """
     sides, trained = split.sides, frozenset(trained)
     clean = [id for id in layout.ids if sides[id] in (Side.HELD_OUT, Side.GAP) and id in usable and id not in trained]
+    if not clean:
+        nothing = np.zeros((0, 0), dtype=bool)
+        return HeldOutPlaces((), (), nothing, nothing, np.zeros(0, dtype=np.int64))
     rows = np.array([layout.row[id] for id in clean], dtype=np.int64)
     same, other = _verdicts(layout, rows, settings)
     allowed = (same | other) & _is_before(layout, clean, rows, settings)
     asked = np.array([sides[id] is Side.HELD_OUT for id in clean], dtype=bool) & allowed.any(axis=1)
-    asked &= ~_near(layout, rows, trained, settings.far)
+    asked &= ~_near(layout, rows, trained, reach)
     chosen = np.flatnonzero(asked)
     # The first visit of a place gives all visits their number: they are not independent of each other.
     first = np.where(same.any(axis=1), np.argmax(same, axis=1), np.arange(len(clean)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from vloc_ros.training.run_state import FREE_KEYS
 
 _log = logging.getLogger(__name__)
 _PLAN, _TUPLES, _RUN = "plan.json", "tuples.json", "run-"
+_A_RUN = re.compile(f"{_RUN}[0-9a-f]{{12}}")
 _DECIDING = ("mining", "stretches", "learning", "triplet", "uncertainty", "training")
 """Sections of the settings that decide which weights come out; what judges them may change in between."""
 
@@ -76,8 +78,8 @@ def write_plan(work: Path, plan: Plan) -> None:
     write_text(work / _TUPLES, text)
     digest = hashlib.sha256(text.encode()).hexdigest()
     write_text(work / _PLAN, json.dumps({"key": plan.key, "revision": plan.revision, "tuples_sha256": digest}, indent=1) + "\n")
-    for folder in work.glob(f"{_RUN}*"):
-        if folder.name != plan.name and folder.is_dir() and not folder.is_symlink():
+    for folder in work.iterdir():
+        if _A_RUN.fullmatch(folder.name) and folder.name != plan.name and folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -150,7 +150,8 @@ class _Run:
     def _places(self, layout: Layout, split: Split, trained: Sequence[KeyframeId]) -> HeldOutPlaces:
         settings = self._settings
         usable = keyframes_with_image(self._store)
-        return held_out_places(layout, split, usable, settings.held_out, settings.promotion.stretch, trained)
+        reach = settings.stretches.radius
+        return held_out_places(layout, split, usable, settings.held_out, settings.promotion.stretch, trained, reach)
 
     def _plan(self, split: Split) -> Plan:
         """What the work folder says is learned from, as long as it holds; else what is mined now."""

@@ -31,16 +31,10 @@ or when there is nothing to learn from; the reasons are printed."""
 
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
-    parser = add_command(
-        subparsers, "calibrate", "tune place recognition to a map, on what the map knows of itself", _EXAMPLES, run
-    )
+    parser = add_command(subparsers, "calibrate", "tune place recognition to a map by what the map knows of itself", _EXAMPLES, run)
     parser.add_argument("--map", type=Path, help="map file, *.vloc, with loop closures and images")
-    parser.add_argument(
-        "--base", type=Path, metavar="FILE", help="weights to begin with (default: those in use, else shipped ones)"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of work and report (default: beside the map, *.calibration)"
-    )
+    parser.add_argument("--base", type=Path, metavar="FILE", help="weights to begin with (default: those in use, else shipped)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of work and report (default: beside the map)")
     switch = parser.add_mutually_exclusive_group()
     switch.add_argument("--promote", action="store_true", help="use the new version if it is better; keyframes are described anew")
     switch.add_argument("--keep", action="store_true", help="keep using what is in use now, and do not ask")

@@ -96,9 +96,8 @@ def step_bar() -> Iterator[Callable[[Progress], None]]:
     def follow(done: Progress) -> None:
         nonlocal bar
         if bar is None:
-            bar = tqdm(
-                total=done.steps, initial=done.step - 1, desc="training", unit="step", file=sys.stderr, disable=None, leave=True
-            )
+            total, before = done.steps, done.step - 1
+            bar = tqdm(total=total, initial=before, desc="training", unit="step", file=sys.stderr, disable=None, leave=True)
         bar.set_postfix(epoch=done.epoch + 1, loss=f"{done.loss:.4g}", refresh=False)
         bar.update(done.step - bar.n)
 

@@ -54,8 +54,8 @@ from vloc_ros.simulation import SimulatedRun
 from vloc_ros.simulation.sites import Site, sites
 
 SHORT: dict[str, Any] = {
-    "stretches": {"length": 10.0, "every": 3, "gap": 5.0, "radius": 5.0},
-    "mining": {"exclusion": {"path": 20.0, "distance": 15.0}},
+    "stretches": {"length": 12.0, "every": 2, "gap": 3.0, "radius": 3.0},
+    "mining": {"exclusion": {"path": 10.0, "distance": 10.0}},
     "promotion": {"stretch": 5},
 }
 """Settings for routes of a few hundred metres, in place of those for kilometres."""
@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=301, help="of the sites (default: 301)")
     parser.add_argument("--length", type=float, default=120.0, help="of the routes [m] (default: 120)")
     parser.add_argument("--step", type=float, default=0.5, help="between frames [m] (default: 0.5)")
-    parser.add_argument("--conditions", nargs="+", default=["dusk", "overcast"], help="of later drives (default: dusk overcast)")
+    parser.add_argument("--conditions", nargs="+", default=["night", "snow"], help="of later drives (default: night snow)")
     parser.add_argument("--base", type=Path, help="weights to begin with (default: those that are shipped)")
     parser.add_argument("--poison", action="store_true", help="swap the labels of inliers and outliers")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in `vloc calibrate`")
@@ -110,7 +110,9 @@ def taught(args: argparse.Namespace, site: Site) -> Path:
         last = max(keyframe.id.session for keyframe in store.keyframes())
         truth |= {str(k.id): known[k.stamp_ns].tolist() for k in store.keyframes() if k.id.session == last}
     assert store is not None
-    loops = find_loops(store, LoopClosureSettings(), progress=lambda all: tqdm(all, desc=f"{site.name} loops", file=sys.stderr))
+    proposing = {} if args.base is None else {"loops.descriptor": str(args.base)}
+    settings_of_loops = replace(LoopClosureSettings(), proposing)
+    loops = find_loops(store, settings_of_loops, progress=lambda all: tqdm(all, desc=f"{site.name} loops", file=sys.stderr))
     store_judgement(store, loops.judgement)
     store.close()
     path.with_suffix(".truth.json").write_text(json.dumps(truth), encoding="utf-8")
@@ -166,8 +168,9 @@ def judged(
         poses = json.loads(truth_file.read_text(encoding="utf-8"))
         true = np.array([poses[str(id)] for id in layout.ids])
         truth = changed(layout, positions=true[:, :3, 3].copy(), rotations=true[:, :3, :3].copy())
+        learned = split.training_tuples(tuples_of(store)).keyframes
         places = held_out_places(
-            truth, split, keyframes_with_image(store), settings.held_out, settings.promotion.stretch, tuples_of(store).keyframes
+            truth, split, keyframes_with_image(store), settings.held_out, settings.promotion.stretch, learned
         )
         for name, descriptor in models(args, store, outcome):
             yield name, numbers(store, descriptor, places, settings)

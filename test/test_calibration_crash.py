@@ -107,7 +107,9 @@ def test_poisoned_labels_are_not_promoted_even_where_they_are_believed(room, tmp
     path = tmp_path / "ring.vloc"
     shutil.copy(room / "ring.vloc", path)
     flip_labels(path, 0.5)
-    settings = small_settings(max_misfit=1.0, descriptor=str(room / "base.safetensors"), promotion__min_stretches=2)
+    settings = small_settings(
+        max_misfit=1.0, descriptor=str(room / "base.safetensors"), promotion__min_stretches=2, promotion__min_queries=4
+    )
     found = calibrate(path, tmp_path / "work", room / "base.safetensors", settings)
     assert not found.won and (found.refusal or found.decision.reasons)
     sys.stdout.write(f"{found.refusal or found.decision}\n")

@@ -107,7 +107,9 @@ def test_poisoned_labels_are_not_promoted_even_where_they_are_believed(room, tmp
     path = tmp_path / "ring.vloc"
     shutil.copy(room / "ring.vloc", path)
     flip_labels(path, 0.5)
-    settings = small_settings(max_misfit=1.0, descriptor=str(room / "base.safetensors"), promotion__min_stretches=2)
+    settings = small_settings(
+        max_misfit=1.0, descriptor=str(room / "base.safetensors"), promotion__min_stretches=2, promotion__min_queries=4
+    )
     found = calibrate(path, tmp_path / "work", room / "base.safetensors", settings)
     assert not found.won and (found.refusal or found.decision.reasons)
     sys.stdout.write(f"{found.refusal or found.decision}\n")
@@ -120,5 +122,3 @@ def test_a_covered_camera_is_not_promoted(room, tmp_path):
     found = calibrate(path, tmp_path / "work", room / "base.safetensors", settings)
     assert not found.won and AgainstPromotion.NOT_SIGNIFICANT in found.decision.reasons
     sys.stdout.write(f"{found.decision}\n")
-    blank = ring_map(tmp_path / "blank.vloc", wall=np.full((120, 1440, 3), -500.0))
-    assert "all of one colour" in calibrate(blank, tmp_path / "work2", room / "base.safetensors", settings).refusal

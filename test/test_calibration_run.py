@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from calibration_maps import SMALL, base_weights, flip_labels, ring_map, small_settings, spoiled_weights
 
@@ -89,10 +90,16 @@ def test_too_few_held_out_places_are_said_before_anything_is_trained(site, room)
     assert not (site.parent / "work" / "plan.json").exists()
 
 
-def test_a_map_without_images_and_one_of_a_covered_camera_teach_nothing(tmp_path, room):
+def test_a_map_without_images_teaches_nothing(tmp_path, room):
 
     bare = ring_map(tmp_path / "bare.vloc", images=False)
     assert "only 0 held-out keyframes" in attempt(bare, room)[0].refusal
+
+
+def test_a_covered_camera_teaches_nothing(tmp_path, room):
+    dark = ring_map(tmp_path / "dark.vloc", wall=np.full((120, 1440, 3), -500.0))
+    found, told = attempt(dark, room)
+    assert "was the camera covered?" in found.refusal and {stage for stage, *_ in told} == {Stage.MINING}
 
 
 def test_there_must_be_weights_to_begin_with(site, room, tmp_path):

@@ -6,7 +6,6 @@ from vloc_ros.calibration.held_out import HeldOutPlaces
 from vloc_ros.calibration.layout import Layout
 from vloc_ros.calibration.promotion import PromotionSettings
 from vloc_ros.calibration.settings import CalibrationSettings
-from vloc_ros.calibration.tuples import TupleSet
 from vloc_ros.loop_closure.judgement import judge
 from vloc_ros.loop_closure.map_graph import graph_of_map
 from vloc_ros.mapping.store import MapStore
@@ -65,13 +64,15 @@ def too_few_places(places: HeldOutPlaces, settings: PromotionSettings) -> str | 
     )
 
 
-def blank(store: MapStore, tuples: TupleSet) -> bool:
-    """Whether the images of the keyframes to learn from, as far as they are looked at, are all of one colour.
+def blank(store: MapStore, layout: Layout) -> str | None:
+    """Why the images of a map show nothing: those of its inliers, as far as they are looked at, are of one colour each.
 
     Raises:
         MapError: one is damaged.
     """
-    ids = tuples.keyframes
-    looked_at = ids[:: max(1, len(ids) // _LOOKED_AT)]
-    images = (store.image(id) for id in looked_at)
-    return all(image is None or image.min() == image.max() for image in images)
+    ids = sorted({id for pair in layout.inliers for id in pair})
+    found = [store.image(id) for id in ids[:: max(1, len(ids) // _LOOKED_AT)]]
+    images = [image for image in found if image is not None]
+    if not images or any(image.min() != image.max() for image in images):
+        return None
+    return "the images of the keyframes that are to be learned from are of one colour each: was the camera covered?"

@@ -45,7 +45,6 @@ from vloc_ros.training.run_state import only_writer
 _log = logging.getLogger(__name__)
 _NO_BASE = "there are no weights to begin with: name a file with --base, as `vloc train places` writes it"
 _NO_TUPLES = "mining found no tuples with images where the route may be trained on: drive more of the route again"
-_BLANK = "the images of the keyframes that are to be learned from are all of one colour: was the camera covered?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ class _Run:
         settings = self._settings
         self._progress(Stage.MINING, 0.0, {})
         layout = Layout.of(self._store, settings.gnc)
-        refusal = distrust(self._store, layout, settings)
+        refusal = distrust(self._store, layout, settings) or blank(self._store, layout)
         if refusal is not None:
             return Calibrated(refusal=refusal)
         split = split_route(layout, settings.stretches)
@@ -137,8 +136,6 @@ class _Run:
         self._progress(Stage.MINING, 1.0, {"tuples": len(plan.tuples.tuples), "pairs": len(plan.tuples.pairs)})
         if not plan.tuples.tuples:
             return Calibrated(refusal=_NO_TUPLES)
-        if blank(self._store, plan.tuples):
-            return Calibrated(refusal=_BLANK)
         self._progress(Stage.TRAINING, 0.0, {})
         try:
             weights = train_plan(self._store, plan, self._base.path, self._work, settings, self._progress)

@@ -35,8 +35,9 @@ drive: $(VENV)/.run  ## let a simulated robot repeat a route by itself: CONDITIO
 	@mkdir -p "$$OUT"
 	@$(BIN)/vloc drive --map "$$OUT/site.vloc" --condition "$$CONDITION" --out "$$OUT/$$CONDITION" $(ARGS)
 
+# Side by side, whole files at a time as their fixtures are dear; more than four would crowd out the tests of nodes.
 test: $(VENV)/.dev  ## run the tests and the linters (minutes)
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.dev  ## run the longer checks
 	@$(BIN)/python -m pytest -m slow $(ARGS)

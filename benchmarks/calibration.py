@@ -169,9 +169,7 @@ def judged(
         true = np.array([poses[str(id)] for id in layout.ids])
         truth = changed(layout, positions=true[:, :3, 3].copy(), rotations=true[:, :3, :3].copy())
         learned = split.training_tuples(tuples_of(store)).keyframes
-        places = held_out_places(
-            truth, split, keyframes_with_image(store), settings.held_out, settings.promotion.stretch, learned
-        )
+        places = held_out_places(truth, split, keyframes_with_image(store), settings.held_out, settings.promotion.stretch, learned)
         for name, descriptor in models(args, store, outcome):
             yield name, numbers(store, descriptor, places, settings)
 

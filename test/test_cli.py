@@ -18,9 +18,10 @@ from vloc_ros.cli import build_parser, main
 from vloc_ros.data import open_recording
 from vloc_ros.mapping.integrity import check_map
 
-# Those of the path follower and of the pose graph have nothing to say about localisation.
+# Those of the path follower, the pose graph and the calibration have nothing to say about localisation.
+NO_LOCALISATION = ("path_follower", "pose_graph", "calibration")
 LOCALIZATION_FILES = sorted(
-    file for file in (Path(__file__).parent.parent / "config").glob("*.yaml") if file.stem not in ("path_follower", "pose_graph")
+    file for file in (Path(__file__).parent.parent / "config").glob("*.yaml") if file.stem not in NO_LOCALISATION
 )
 FAST = ["--set", "stereo.min_depth=0.8", "--set", "keyframes.distance=0.3", "--set", "features.max_features=500"]
 

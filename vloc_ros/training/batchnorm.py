@@ -49,6 +49,7 @@ class _Shared(nn.BatchNorm2d):
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1.0).clamp(min=1.0), self.momentum)
-        scale = torch.rsqrt(variance + self.eps) * self.weight
-        result: Tensor = centred * scale.reshape(1, -1, 1, 1) + self.bias.reshape(1, -1, 1, 1)
+        result: Tensor = centred * torch.rsqrt(variance + self.eps).reshape(1, -1, 1, 1)
+        if self.affine:
+            result = result * self.weight.reshape(1, -1, 1, 1) + self.bias.reshape(1, -1, 1, 1)
         return result.to(images.dtype)

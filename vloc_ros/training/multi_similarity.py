@@ -73,8 +73,8 @@ class MultiSimilarityObjective:
     def __call__(self, network: PlaceNetwork, batch: PlaceBatch, epoch: int) -> tuple[Tensor, dict[str, float]]:
         """The loss, and the terms that show how it goes.
 
-        ``right`` is the share of anchors whose most similar image shows their place, ``positive`` the mean similarity of pairs of
-        one place, ``negative`` that of each anchor to the most similar other place.
+        ``right`` is the share of anchors whose most similar image shows their place, ``positive`` their mean similarity to the
+        others of it, ``negative`` that to the most similar other place. All are means over anchors, as the loss is.
         """
         vectors = network(batch.images)
         everything, places, first = vectors, batch.places, 0
@@ -96,6 +96,6 @@ def _terms(similarity: Tensor, same: Tensor, different: Tensor) -> dict[str, flo
     right = similarity.masked_fill(~same, -1.0).amax(1) > nearest
     return {
         "right": float(right.float().mean()),
-        "positive": float(similarity[same].mean()) if bool(same.any()) else 0.0,
+        "positive": float((similarity.masked_fill(~same, 0.0).sum(1) / same.sum(1).clamp(min=1)).mean()),
         "negative": float(nearest.mean()),
     }

@@ -154,4 +154,4 @@ def test_the_command_imports_an_uncertainty_network(mobilenet, tmp_path, capsys)
     assert (values["network"], values["backbone"], values["dimension"]) == ("uncertainty", "mobilenetv3", 255)
     assert load_card(tmp_path / "u.safetensors").sha256 == values["sha256"]
     assert main([*command, "--backbone", "vit_small"]) == 1
-    assert "there is no uncertainty on vit_small: take vgg16 or mobilenetv3" in capsys.readouterr().err
+    assert "there is no uncertainty on vit_small: take vgg16 or compact_unet or mobilenetv3" in capsys.readouterr().err

@@ -151,7 +151,7 @@ def test_services_and_what_holds_the_trainer_up(path: Path, tmp_path: Path) -> N
         assert "late" not in said["paused_because"]
         probe.publish("odometry", odometry(0.8))
         said.wait("paused_because", "the localisation is late; somebody asked for it")
-        assert said["trainer_starts"] == "0" and said["localisation_late_messages"] == "1"
+        assert said["trainer_starts"] == "0" and int(said["localisation_late_messages"]) >= 1
         answer = trigger(probe, "resume")
         assert answer.success and "when it may" in answer.message
         # once nothing holds it up it begins, and says that there is nothing to begin with

@@ -198,20 +198,21 @@ class TestCommand:
         return ["train", "places", *data, *sets, *more]
 
     def test_weights_are_a_descriptor_and_the_run_goes_on(self, cameras, capsys):
-        assert main(self.command(cameras, "--licence", "CC0-1.0", "--json")) == 0
+        network = ("--network", "mobilenetv3", "--licence", "CC0-1.0", "--json")
+        assert main(self.command(cameras, *network)) == 0
         values = json.loads(capsys.readouterr().out)
         assert values["steps"] == 2 and 0.0 <= values["task"] <= 1.0
-        network, card = load_network(Path(values["weights"]))
+        trained, card = load_network(Path(values["weights"]))
         assert (card.network, card.backbone, card.dimension, card.licence) == ("gem", "mobilenetv3", 255, "CC0-1.0")
         assert "static:cameras (1); epoch" in card.trained_on
-        assert float(network.encoder.features[0][1].weight.sub(1.0).abs().max()) > 0.0  # its normalisations have learned
+        assert float(trained.encoder.features[0][1].weight.sub(1.0).abs().max()) > 0.0  # its normalisations have learned
         descriptor = create_descriptor(values["weights"])
         assert np.linalg.norm(descriptor.describe(View(picture(1)))) == pytest.approx(1.0, abs=1e-5)
         assert {"task", "static/recall_1", "validation_loss", "right"} <= set(history(cameras.parent / "run")[-1])
-        assert main(self.command(cameras, "--licence", "CC0-1.0", "--json")) == 0  # a finished run stays as it is
+        assert main(self.command(cameras, *network)) == 0  # a finished run stays as it is
         assert json.loads(capsys.readouterr().out)["seconds"] == values["seconds"]
         start = ["--start", values["weights"], "--out", str(cameras.parent / "more"), "--json"]
-        assert main([*self.command(cameras), *start]) == 0
+        assert main([*self.command(cameras, *network[:2]), *start]) == 0
         assert load_network(cameras.parent / "more" / "best.safetensors")[1].parent == card.sha256
 
     def test_netvlad_with_a_projection(self, cameras):

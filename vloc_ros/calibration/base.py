@@ -7,14 +7,11 @@ from pathlib import Path
 
 from safetensors.numpy import load
 
-from vloc_ros.data.models import models_folders
-from vloc_ros.data.weights import SUFFIX, WeightsCard, load_card, load_weights, save_weights
+from vloc_ros.data.models import shipped_places
+from vloc_ros.data.weights import PLACE_NETWORKS, SUFFIX, WeightsCard, load_card, load_weights, save_weights
 from vloc_ros.errors import WeightsError
 from vloc_ros.mapping.model_versions import version_in_use, versions, weights_of
 from vloc_ros.mapping.store import MapStore
-from vloc_ros.networks.names import NetworkKind
-
-_PLACES = {kind.value for kind in NetworkKind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +44,8 @@ def base_of(store: MapStore, given: Path | None, work: Path) -> Base | None:
     """
     if given is not None:
         _, card = load_weights(given)
-        if card.network not in _PLACES:
-            raise WeightsError(f"{given} holds weights of {card.network}, not of place recognition ({', '.join(sorted(_PLACES))})")
+        if card.network not in PLACE_NETWORKS:
+            raise WeightsError(f"{given} holds weights of {card.network}, not of place recognition ({', '.join(PLACE_NETWORKS)})")
         known = next((version.number for version in versions(store) if version.card.sha256 == card.sha256), None)
         return Base(card, given, known)
     used = version_in_use(store)
@@ -56,17 +53,5 @@ def base_of(store: MapStore, given: Path | None, work: Path) -> Base | None:
         path = work / f"base{SUFFIX}"
         save_weights(path, load(weights_of(store, used.number)), used.card)
         return Base(used.card, path, used.number)
-    shipped = shipped_places()
+    shipped = next(iter(shipped_places().values()), None)
     return None if shipped is None else Base(load_card(shipped), shipped, None)
-
-
-def shipped_places() -> Path | None:
-    """Shipped weights of place recognition: the first by name, None when there are none."""
-    for folder in models_folders():
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
-            try:
-                if load_card(path).network in _PLACES:
-                    return path
-            except WeightsError:
-                continue  # shipped_features() says so in the log
-    return None

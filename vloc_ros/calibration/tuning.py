@@ -37,13 +37,11 @@ def train_plan(store: MapStore, plan: Plan, base: Path, work: Path, settings: Ca
         TrainingError: a loss is not finite.
         KeyboardInterrupt: it was interrupted; the same call goes on.
     """
-    import torch
-
     from vloc_ros.training.keyframe_images import KeyframeImages
     from vloc_ros.training.run_folder import BEST_NAME
-    from vloc_ros.training.tuple_training import TupleJob, tune
+    from vloc_ros.training.tuple_training import TupleJob, tune, use_threads
 
-    torch.set_num_threads(settings.learning.threads)
+    use_threads(settings.learning.threads)
     images = KeyframeImages([store])
     phases, start = _phases(settings), base
     for number, phase in enumerate(phases):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
-from vloc_ros.data.weights import INT8_ENDING, LOCAL_NETWORKS, SUFFIX, load_card
+from vloc_ros.data.weights import INT8_ENDING, LOCAL_NETWORKS, PLACE_NETWORKS, SUFFIX, load_card
 from vloc_ros.errors import WeightsError
 
 _log = logging.getLogger("vloc.models")
@@ -28,15 +29,26 @@ def shipped_features() -> dict[str, Path]:
 
     One whose card is damaged is left out, and the log says so.
     """
+    found = _shipped(LOCAL_NETWORKS)
+    for path in list(found.values()):
+        small = path.with_name(path.stem + INT8_ENDING)
+        if small.is_file():
+            found.setdefault(small.stem, small)
+    return found
+
+
+def shipped_places() -> dict[str, Path]:
+    """Files of shipped networks of place recognition by name; one whose card is damaged is left out, and the log says so."""
+    return _shipped(PLACE_NETWORKS)
+
+
+def _shipped(networks: Collection[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in models_folders():
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
-                if load_card(path).network in LOCAL_NETWORKS:
+                if load_card(path).network in networks:
                     found.setdefault(path.stem, path)
-                    small = path.with_name(path.stem + INT8_ENDING)
-                    if small.is_file():
-                        found.setdefault(small.stem, small)
             except WeightsError as error:
                 _log.warning("%s", error)
     return found

@@ -25,6 +25,8 @@ INT8_ENDING = "_int8.onnx"
 """Of the name of a network in 8-bit integers, after the name of the weights beside it."""
 LOCAL_NETWORKS = ("unet", "compact_unet")
 """Architectures of local features, as model cards name them."""
+PLACE_NETWORKS = ("netvlad", "gem", "uncertainty", "barebone")
+"""Kinds of networks of place recognition, as model cards name them."""
 Tensors = Mapping[str, NDArray[np.float32]]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
 from vloc_ros.data.model_card import ModelCard
+from vloc_ros.data.models import shipped_places
 from vloc_ros.errors import ConfigError
 from vloc_ros.features import Features
 
@@ -122,8 +123,8 @@ def register_with_assets(name: str) -> Callable[[AssetMaker], AssetMaker]:
 
 
 def descriptors() -> list[str]:
-    """Names of the registered global descriptors."""
-    return sorted([*_MAKERS, *_ASSET_MAKERS])
+    """Names of the registered global descriptors, and of shipped weights."""
+    return sorted([*_MAKERS, *_ASSET_MAKERS, *shipped_places()])
 
 
 def takes_assets(name: str) -> bool:
@@ -135,7 +136,7 @@ def create_descriptor(name: str, assets: bytes | None = None) -> GlobalDescripto
     """Build a global descriptor by name, or from the file of a network's weights, as in ``models/site.safetensors``.
 
     Args:
-        name: one of :func:`descriptors`, or the path of a file of weights.
+        name: one of :func:`descriptors`, that of shipped weights, or the path of a file of weights.
         assets: contents of its vocabulary, for a descriptor that is learned.
 
     Raises:
@@ -146,6 +147,8 @@ def create_descriptor(name: str, assets: bytes | None = None) -> GlobalDescripto
     """
     if name in _ASSET_MAKERS:
         return _ASSET_MAKERS[name](assets)
+    if name not in _MAKERS:
+        name = str(shipped_places().get(name, name))
     from_file = _FILE_MAKERS.get(Path(name).suffix)
     if from_file is None and name not in _MAKERS:
         raise ConfigError(f"unknown descriptor '{name}'; known: {', '.join(descriptors())}, or a file of weights (*.safetensors)")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vloc_ros.calibration.tuples import TupleSet
 from vloc_ros.config import keys
 from vloc_ros.data.frame import Image
@@ -53,6 +55,11 @@ class TupleJob:
     words: str
     watched: TupleSet = TupleSet()
     licence: str = ""
+
+
+def use_threads(count: int) -> None:
+    """Let this process compute with so many threads; with another number the last digits of weights may differ."""
+    torch.set_num_threads(count)
 
 
 def tune(job: TupleJob, out: Path, on_step: Callable[[Progress], None] | None = None) -> tuple[Outcome, Group]:

@@ -20,7 +20,7 @@ from vloc_ros.ros.calibration_report import message, report
 from vloc_ros.ros.calibration_settings import CalibrationNodeSettings
 from vloc_ros.ros.conversions import stamp_to_ns
 from vloc_ros.ros.diagnostics import of_one_status
-from vloc_ros.ros.managed_node import ManagedNode
+from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.model_message import dumps
 from vloc_ros.ros.problems import Problem, Problems
 from vloc_ros.ros.qos import CANDIDATES_KEPT, latched, reliable
@@ -57,22 +57,20 @@ class CalibrationNode(ManagedNode):
 
     def activate(self) -> None:
         """Listen, and let the trainer run."""
-        self._subscriptions_active = [
-            self.create_subscription(
-                Odometry,
-                f"loop_closures/{label}",
-                lambda _message: self._do(self._keeper.labelled),
-                latched(CANDIDATES_KEPT),
-            )
-            for label in _LABELS
-        ]
-        self._subscriptions_active.append(self.create_subscription(Odometry, "odometry", self._odometry, reliable()))
-        self._services_active = [
+        self._while_active: list[Entity] = [
+            *(
+                self.create_subscription(
+                    Odometry,
+                    f"loop_closures/{label}",
+                    lambda _message: self._do(self._keeper.labelled),
+                    latched(CANDIDATES_KEPT),
+                )
+                for label in _LABELS
+            ),
+            self.create_subscription(Odometry, "odometry", self._odometry, reliable()),
             trigger_service(self, "~/trigger", lambda: self._worker.call(self._keeper.trigger)),
             trigger_service(self, "~/pause", lambda: self._worker.call(lambda: self._keeper.pause(True))),
             trigger_service(self, "~/resume", lambda: self._worker.call(lambda: self._keeper.pause(False))),
-        ]
-        self._timers_active = [
             self.steady_timer(_TURN_S, lambda: self._worker.put(None)),
             self.steady_timer(_REPORT_S, lambda: self._do(self._report)),
         ]
@@ -83,19 +81,13 @@ class CalibrationNode(ManagedNode):
         """Listen no more; the trainer stands still until the node is active again."""
         self._worker.shut()
         self._keeper.active(False)
-        for subscription in self._subscriptions_active:
-            self.destroy_subscription(subscription)
-        for service in self._services_active:
-            self.destroy_service(service)
-        for timer in self._timers_active:
-            self.destroy_timer(timer)
+        self.destroy_all(self._while_active)
 
     def cleanup(self) -> None:
         """End the trainer, which goes on where it was when the node is configured again, and take the topics away."""
         closed: Future[None] = self._worker.call(self._keeper.close)
         ended = self._worker.stop(_STOP_S)
-        self.destroy_publisher(self._model)
-        self.destroy_publisher(self._diagnostics)
+        self.destroy_all((self._model, self._diagnostics))
         if not ended:
             raise VlocError(f"the calibration was not closed within {_STOP_S:g} s")
         closed.result()

@@ -17,7 +17,7 @@ from vloc_ros.mapping import KeyframeId
 from vloc_ros.ros import model_message
 from vloc_ros.ros.conversions import odometry_to_ros
 from vloc_ros.ros.diagnostics import of_one_status
-from vloc_ros.ros.managed_node import ManagedNode
+from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
 from vloc_ros.ros.problems import Problem, Problems
 from vloc_ros.ros.qos import CANDIDATES_KEPT, KEYFRAMES_KEPT, latched, reliable
@@ -47,9 +47,9 @@ class PlaceRecognitionNode(ManagedNode):
 
     def activate(self) -> None:
         """Listen for keyframes."""
-        self._subscription = self.create_subscription(Odometry, "keyframes", self._keyframe, latched(KEYFRAMES_KEPT))
-        self._models = self.create_subscription(String, "model", self._model, latched())
-        self._timers_active = [
+        self._while_active: list[Entity] = [
+            self.create_subscription(Odometry, "keyframes", self._keyframe, latched(KEYFRAMES_KEPT)),
+            self.create_subscription(String, "model", self._model, latched()),
             self.steady_timer(_RETRY_S, lambda: self._worker.put(None)),
             self.steady_timer(_REPORT_S, lambda: self._worker.call(self._report).add_done_callback(self._reported)),
         ]
@@ -58,10 +58,7 @@ class PlaceRecognitionNode(ManagedNode):
     def deactivate(self) -> None:
         """Listen no more; keyframes that wait are searched for when the node is active again."""
         self._worker.shut()
-        self.destroy_subscription(self._subscription)
-        self.destroy_subscription(self._models)
-        for timer in self._timers_active:
-            self.destroy_timer(timer)
+        self.destroy_all(self._while_active)
 
     def cleanup(self) -> None:
         """Finish the keyframe at hand, close the map and take the topics away."""
@@ -71,8 +68,7 @@ class PlaceRecognitionNode(ManagedNode):
         self.get_logger().info(
             f"{counts['keyframes']} keyframes searched, {counts['candidates']} candidates, {waiting} left waiting"
         )
-        self.destroy_publisher(self._candidates)
-        self.destroy_publisher(self._diagnostics)
+        self.destroy_all((self._candidates, self._diagnostics))
         if not ended:
             raise VlocError(f"a keyframe was not finished within {_STOP_S:g} s; what was found before it is published")
         closed.result()

@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
 
 from vloc_ros.errors import VlocError
-from vloc_ros.ros.managed_node import ManagedNode
+from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.pose_graph_inputs import teaches, to_candidate, to_keyframe
 from vloc_ros.ros.pose_graph_keeper import GraphKeeper
 from vloc_ros.ros.pose_graph_outputs import GraphOutputs
@@ -55,7 +55,7 @@ class PoseGraphNode(ManagedNode):
     def activate(self) -> None:
         """Listen, and solve whenever there is something new."""
         self._teaching = False
-        self._subscriptions_active = [
+        self._while_active: list[Entity] = [
             self.create_subscription(
                 Odometry, "keyframes", lambda m: self._do(lambda: self._take_keyframe(m)), latched(KEYFRAMES_KEPT)
             ),
@@ -63,19 +63,15 @@ class PoseGraphNode(ManagedNode):
                 Odometry, "loop_closures/candidates", lambda m: self._do(lambda: self._take_candidate(m)), latched(CANDIDATES_KEPT)
             ),
             self.create_subscription(DiagnosticStatus, "state", self._take_state, latched()),
-        ]
-        self._services_active = [
             trigger_service(self, "~/solve", lambda: self._worker.call(self._keeper.solve_now)),
             trigger_service(self, "~/apply", self._apply),
             trigger_service(self, "~/republish", lambda: self._worker.call(self._republish)),
-        ]
-        self._timers_active = [
             self.steady_timer(_TURN_S, lambda: self._worker.put(None)),
             self.steady_timer(_REPORT_S, lambda: self._do(self._report)),
             self.steady_timer(_PICTURE_S, lambda: self._do(self._draw_new)),
         ]
         if self._settings.heartbeat_rate > 0.0:
-            self._timers_active.append(
+            self._while_active.append(
                 self.steady_timer(1.0 / self._settings.heartbeat_rate, lambda: self._outputs.heartbeat(self._now_ns()))
             )
         self._worker.open()
@@ -83,12 +79,7 @@ class PoseGraphNode(ManagedNode):
     def deactivate(self) -> None:
         """Listen no more; a solution that is being computed is taken when the node is active again."""
         self._worker.shut()
-        for subscription in self._subscriptions_active:
-            self.destroy_subscription(subscription)
-        for service in self._services_active:
-            self.destroy_service(service)
-        for timer in self._timers_active:
-            self.destroy_timer(timer)
+        self.destroy_all(self._while_active)
 
     def cleanup(self) -> None:
         """End the solver and take the topics away."""

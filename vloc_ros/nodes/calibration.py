@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
-from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
@@ -20,9 +17,10 @@ from vloc_ros.ros.calibration_report import message, report
 from vloc_ros.ros.calibration_settings import CalibrationNodeSettings
 from vloc_ros.ros.conversions import stamp_to_ns
 from vloc_ros.ros.diagnostics import of_one_status
+from vloc_ros.ros.errands import Errands
 from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.model_message import dumps
-from vloc_ros.ros.problems import Problem, Problems
+from vloc_ros.ros.problems import Problems
 from vloc_ros.ros.qos import CANDIDATES_KEPT, latched, reliable
 from vloc_ros.ros.runtime import run_node
 from vloc_ros.ros.services import trigger_service
@@ -44,7 +42,8 @@ class CalibrationNode(ManagedNode):
         self._problems = Problems(self.get_logger().warning)
         calibration = self.settings(default_settings())
         os.nice(max(0, self._settings.niceness - os.nice(0)))
-        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self._broken, "calibration")
+        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self.broken, "calibration")
+        self._do = Errands(self._worker, self._problems, self.broken)
         try:
             made = self._worker.call(lambda: CalibrationKeeper(self._settings, calibration, self._problems))
             self._keeper: CalibrationKeeper = made.result()
@@ -95,21 +94,6 @@ class CalibrationNode(ManagedNode):
     def _odometry(self, heard: Odometry) -> None:
         stamp_ns, now_ns = stamp_to_ns(heard.header.stamp), self.get_clock().now().nanoseconds
         self._do(lambda: self._keeper.odometry(stamp_ns, now_ns))
-
-    def _do(self, command: Callable[[], Any]) -> None:
-        """Run something in the worker's thread; what it raises is not lost."""
-        self._worker.call(command).add_done_callback(self._done)
-
-    def _done(self, outcome: Future[Any]) -> None:
-        error = outcome.exception()
-        if isinstance(error, VlocError):
-            self._problems.report(Problem.BAD_INPUT, str(error))
-        elif error is not None:
-            self._broken(error)
-
-    def _broken(self, error: BaseException) -> None:
-        self.get_logger().error("".join(traceback.format_exception(error)))
-        self.fail(f"internal error: {error!r}")
 
     def _turn(self, _nothing: None) -> None:
         changed = self._keeper.turn()

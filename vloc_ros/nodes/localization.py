@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from concurrent.futures import Future
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -109,9 +108,8 @@ class LocalizationNode(ManagedNode):
     def _broken(self, error: BaseException) -> None:
         if isinstance(error, VlocError):
             self.fail(str(error))
-            return
-        self.get_logger().error("".join(traceback.format_exception(error)))
-        self.fail(f"internal error: {error!r}")
+        else:
+            self.broken(error)
 
     def _superseded(self, _pair: Pair) -> None:
         self._statistics.dropped(DropReason.SUPERSEDED if self._pipeline.begun else DropReason.NO_CALIBRATION)

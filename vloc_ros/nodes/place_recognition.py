@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from concurrent.futures import Future
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -41,7 +40,7 @@ class PlaceRecognitionNode(ManagedNode):
         self._problems = Problems(self.get_logger().warning)
         self._recognizer = Recognizer(self._settings)
         os.nice(max(0, self._settings.niceness - os.nice(0)))
-        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self._broken, "recognition")
+        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self.broken, "recognition")
         self._candidates = self.create_publisher(Odometry, "loop_closures/candidates", latched(CANDIDATES_KEPT))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable())
 
@@ -140,11 +139,7 @@ class PlaceRecognitionNode(ManagedNode):
     def _reported(self, outcome: Future[None]) -> None:
         error = outcome.exception()
         if error is not None:
-            self._broken(error)
-
-    def _broken(self, error: BaseException) -> None:
-        self.get_logger().error("".join(traceback.format_exception(error)))
-        self.fail(f"internal error: {error!r}")
+            self.broken(error)
 
 
 def main(arguments: list[str] | None = None) -> int:

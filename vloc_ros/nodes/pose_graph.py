@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import gc
 import sys
-import traceback
-from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
 
 from vloc_ros.errors import VlocError
+from vloc_ros.ros.errands import Errands
 from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.pose_graph_inputs import teaches, to_candidate, to_keyframe
 from vloc_ros.ros.pose_graph_keeper import GraphKeeper
 from vloc_ros.ros.pose_graph_outputs import GraphOutputs
 from vloc_ros.ros.pose_graph_report import report
 from vloc_ros.ros.pose_graph_settings import GraphNodeSettings
-from vloc_ros.ros.problems import Problem, Problems
+from vloc_ros.ros.problems import Problems
 from vloc_ros.ros.qos import CANDIDATES_KEPT, KEYFRAMES_KEPT, latched
 from vloc_ros.ros.runtime import run_node
 from vloc_ros.ros.services import trigger_service
@@ -40,7 +38,8 @@ class PoseGraphNode(ManagedNode):
         """Start the solver, read the map, and advertise the topics."""
         self._settings = self.settings(GraphNodeSettings())
         self._problems = Problems(self.get_logger().warning)
-        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self._broken, "graph")
+        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self.broken, "graph")
+        self._do = Errands(self._worker, self._problems, self.broken)
         try:
             self._keeper: GraphKeeper = self._worker.call(lambda: GraphKeeper(self._settings, self._problems)).result()
         except BaseException:
@@ -92,21 +91,6 @@ class PoseGraphNode(ManagedNode):
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
-
-    def _do(self, command: Callable[[], Any]) -> None:
-        """Run something in the worker's thread; what it raises is not lost."""
-        self._worker.call(command).add_done_callback(self._done)
-
-    def _done(self, outcome: Future[Any]) -> None:
-        error = outcome.exception()
-        if isinstance(error, VlocError):
-            self._problems.report(Problem.BAD_INPUT, str(error))
-        elif error is not None:
-            self._broken(error)
-
-    def _broken(self, error: BaseException) -> None:
-        self.get_logger().error("".join(traceback.format_exception(error)))
-        self.fail(f"internal error: {error!r}")
 
     def _take_keyframe(self, message: Odometry) -> None:
         keyframe = to_keyframe(message, self._keeper.graph.rejections)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import traceback
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -99,8 +98,7 @@ class SimulatorNode(ManagedNode):
         except VlocError as error:
             self.fail(str(error))
         except Exception as error:
-            self.get_logger().error(traceback.format_exc())
-            self.fail(f"internal error: {error!r}")
+            self.broken(error)
         else:
             self._stage = "done"
             self.get_logger().info(drive_summary(self._loop, self._course))

@@ -92,6 +92,11 @@ class ManagedNode(LifecycleNode):
             self.get_logger().fatal(reason)
         self.done.set()
 
+    def broken(self, error: BaseException) -> None:
+        """End the process with an error that nobody expected, and log where it comes from; may be called from any thread."""
+        self.get_logger().error("".join(traceback.format_exception(error)))
+        self.fail(f"internal error: {error!r}")
+
     def steady_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
         """A timer that also runs when simulated time stands still."""
         return self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))

@@ -12,7 +12,7 @@ import torch
 from network_samples import place as picture
 from torch import Tensor, nn
 
-from vloc_ros.config import from_dict, keys, parse_assignments
+from vloc_ros.config import from_dict, parse_assignments, to_flat_dict
 from vloc_ros.training.augmentation import AugmentationSettings
 from vloc_ros.training.distributed import joined
 from vloc_ros.training.live_norm import normalise_inputs
@@ -80,7 +80,7 @@ def train_tiny(out: Path, changes: dict[str, object], **others: object) -> Outco
         learned = [Weighted(MadeUpPlaces(0), 2.0, "a"), Weighted(MadeUpPlaces(100), 1.0, "b")]
         watched = [Weighted(MadeUpPlaces(200), 1.0, "c")]
         feed = PlaceFeed(learned, watched, settings, IMAGES, AugmentationSettings(0.3))
-        all_settings = {f"training.{key.name}": getattr(key.value, "value", key.value) for key in keys(settings)} | feed.settings()
+        all_settings = to_flat_dict(settings, "training.") | feed.settings()
         folder: RunFolder[nn.Module] = RunFolder(out, all_settings, save_plain, "made-up places")
         objective = MultiSimilarityObjective(MultiSimilaritySettings(), feed.numbers, group)
         with folder.claimed(group):

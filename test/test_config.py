@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from vloc_ros.config import dump_yaml, from_dict, keys, load_yaml, parse_assignments, replace, to_dict
+from vloc_ros.config import dump_yaml, from_dict, keys, load_yaml, parse_assignments, replace, to_dict, to_flat_dict
 from vloc_ros.errors import ConfigError
 from vloc_ros.features import StereoMethod
 from vloc_ros.settings import Settings
@@ -24,6 +24,14 @@ def test_yaml_round_trip_keeps_documentation(tmp_path):
     (tmp_path / "c.yaml").write_text(text)
     assert from_dict(Settings, load_yaml(tmp_path / "c.yaml")) == changed
     assert changed.stereo.method is StereoMethod.SGBM
+
+
+def test_flat_values_are_plain_and_make_the_same_configuration_again():
+    changed = replace(Settings(), {"stereo.method": "sgbm", "odometry.max_speed": 3})
+    flat = to_flat_dict(changed)
+    assert type(flat["stereo.method"]) is str and flat["stereo.method"] == "sgbm" and flat["odometry.max_speed"] == 3.0
+    assert from_dict(Settings, flat) == changed
+    assert to_flat_dict(changed, "a.") == {f"a.{name}": value for name, value in flat.items()}
 
 
 def test_ros_parameter_files_are_understood(tmp_path):

@@ -60,6 +60,13 @@ def test_memory_is_bounded_and_an_image_is_read_once(stores):
     assert small(k(1)) is not again
 
 
+def test_some_are_chosen_evenly(stores):
+    images, ids = KeyframeImages(stores), tuple(k(n) for n in (1, 2, 3))
+    for count, expected in ((2, (1, 2)), (3, (1, 2, 3)), (9, (1, 2, 3))):
+        chosen = images.evenly(ids, count)
+        assert len(chosen) == len(expected) and all(image is images(k(n)) for image, n in zip(chosen, expected, strict=True))
+
+
 def test_a_network_gets_a_variance_head_only_where_it_can(tmp_path, stores):
     from vloc_ros.data.weights import load_card
     from vloc_ros.networks import Backbone, NetworkKind

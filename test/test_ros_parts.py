@@ -11,6 +11,7 @@ import pytest
 from vloc_ros.errors import ConfigError
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.motion_buffer import MotionBuffer
+from vloc_ros.ros.errands import Errands
 from vloc_ros.ros.node_settings import base_T_camera_from_numbers, numbers_of_base_T_camera
 from vloc_ros.ros.problems import Problem, Problems
 from vloc_ros.ros.statistics import DropReason, Statistics
@@ -85,6 +86,22 @@ def test_commands_carry_their_exceptions_and_an_error_ends_the_processing():
     assert work.done == []
     with pytest.raises(RuntimeError, match="stopped"):
         work.worker.call(lambda: None).result(5)
+
+
+def test_an_errand_reports_bad_input_and_hands_on_what_nobody_expected():
+    work, problems, done = Work(), Problems(), []
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    errands = Errands(work.worker, problems, work.errors.append)
+    errands(lambda: fail(ConfigError("not so")))
+    errands(lambda: fail(KeyError("k")))
+    errands(lambda: done.append(threading.get_ident()))
+    assert work.worker.stop(5)
+    assert problems.active == {Problem.BAD_INPUT: "not so"}
+    assert [type(error) for error in work.errors] == [KeyError]
+    assert len(done) == 1 and done[0] != threading.get_ident()
 
 
 def test_statistics_count_by_reason_and_measure_the_rate():

@@ -20,7 +20,7 @@ from network_samples import place as picture  # noqa: E402
 from place_samples import IMAGES, MadeUpPlaces, TinyNetwork, train_tiny  # noqa: E402
 
 from vloc_ros.cli import main  # noqa: E402
-from vloc_ros.config import from_dict  # noqa: E402
+from vloc_ros.config import from_dict, replace  # noqa: E402
 from vloc_ros.data.output import write_image  # noqa: E402
 from vloc_ros.networks import Backbone, NetworkKind  # noqa: E402
 from vloc_ros.networks.files import load_network  # noqa: E402
@@ -32,6 +32,8 @@ from vloc_ros.training.distributed import Group  # noqa: E402
 from vloc_ros.training.live_norm import let_norms_learn, normalise_inputs, with_frozen_norms  # noqa: E402
 from vloc_ros.training.multi_similarity import MultiSimilaritySettings, mined, multi_similarity  # noqa: E402
 from vloc_ros.training.place_feed import PlaceFeed  # noqa: E402
+from vloc_ros.training.place_registry import default_settings, open_places  # noqa: E402
+from vloc_ros.training.registry import DataSpec, open_source, settings_class  # noqa: E402
 from vloc_ros.training.sampling import Weighted  # noqa: E402
 from vloc_ros.training.settings import TrainingSettings  # noqa: E402
 
@@ -179,6 +181,19 @@ class TestLoop:
         assert len(gradients) == len(list(TinyNetwork().parameters()))
         for name in gradients:  # without those of images that another process has, they would be off by a third or more
             assert float((ours[name] - theirs[name]).abs().max()) < 0.02 * float(ours[name].abs().max()) + 1e-9, name
+
+
+@pytest.mark.parametrize(("held_out", "learned", "watched"), [("", "ab", "ab"), ("b, d", "a", "b"), ("b,c", "a", "b")])
+def test_fixed_cameras_are_held_out_by_name(tmp_path, held_out, learned, watched):
+    for camera in "abc":
+        for hour in range(2):
+            write_image(tmp_path / camera / f"{hour}.png", picture(ord(camera), 1.0 - 0.2 * hour))
+    spec, named = DataSpec("static", tmp_path), {"static.exclude": "c", "static.held_out": held_out}
+    of_places, of_pairs = replace(default_settings(), named), replace(settings_class("contrastive")(), named)
+    for is_held_out, expected in ((False, learned), (True, watched)):
+        places = open_places(spec, of_places, is_held_out)
+        assert [places.place(k).name for k in range(len(places))] == [f"static:{camera}" for camera in expected]
+        assert list(open_source(spec, of_pairs, is_held_out).cameras) == list(expected)
 
 
 class TestCommand:

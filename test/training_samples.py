@@ -10,7 +10,7 @@ import torch
 from data_samples import texture
 from torch import Tensor
 
-from vloc_ros.config import from_dict, keys, parse_assignments
+from vloc_ros.config import from_dict, parse_assignments, to_flat_dict
 from vloc_ros.networks.compact import CompactUNet
 from vloc_ros.networks.local import sample_maps
 from vloc_ros.training.augmentation import AugmentationSettings
@@ -97,7 +97,7 @@ def train_toy(
     with joined(settings.device) as group:
         sources = [Weighted(source or ShiftSource(), 1.0, "toy")]
         feed = PairFeed(sources, sources, settings, ImageSettings(96, 64, 1.0, 1.0), AugmentationSettings(0.3), 1)
-        all_settings = {f"training.{key.name}": getattr(key.value, "value", key.value) for key in keys(settings)} | feed.settings()
+        all_settings = to_flat_dict(settings, "training.") | feed.settings()
         folder: RunFolder[CompactUNet] = RunFolder(out, all_settings, save_plain, "shifted textures")
         with folder.claimed(group):
             training = Training(CompactUNet(6, 16), objective or NearestObjective(), feed, settings, folder, group, **others)

@@ -73,6 +73,11 @@ def to_dict(config: Any) -> dict[str, Any]:
     return result
 
 
+def to_flat_dict(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Plain values by dotted name, as ROS parameters and the records of trainings have them."""
+    return {key.name: key.value.value if isinstance(key.value, Enum) else key.value for key in keys(config, prefix)}
+
+
 def from_dict(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
     """Build a configuration from nested or dotted keys; missing keys keep their defaults.
 

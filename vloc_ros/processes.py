@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import random
@@ -22,10 +21,11 @@ from typing import IO, Any
 
 import yaml
 
+from vloc_ros import parent_death
+
 _log = logging.getLogger(__name__)
 PARENT_VARIABLE = "VLOC_PARENT_PID"
 """Environment variable that names the process whose death ends this one too."""
-_PR_SET_PDEATHSIG = 1
 _POLL_S = 0.05
 _INTERRUPTED = 130
 _TIMED_OUT = 124
@@ -152,7 +152,7 @@ def end_with_parent() -> None:
     parent = os.environ.get(PARENT_VARIABLE)
     if parent is None or not sys.platform.startswith("linux") or parent != str(os.getppid()):
         return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    parent_death.ask_for_signal(signal.SIGTERM)
     if parent != str(os.getppid()):  # it died in between
         os.kill(os.getpid(), signal.SIGTERM)
 

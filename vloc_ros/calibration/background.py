@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
-_PR_SET_PDEATHSIG = 1
+from vloc_ros import parent_death
+
 _IDLE_FROM = 19
 _MODULE = "vloc_ros.calibration.background"
 
@@ -33,9 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
     os.nice(max(0, int(niceness) - os.nice(0)))
     if int(niceness) >= _IDLE_FROM and hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    if sys.platform.startswith("linux"):
-        # SIGKILL: anything milder does not reach a process that is stopped, as one without budget is.
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # Anything milder than SIGKILL does not reach a process that is stopped, as one without budget is.
+    parent_death.ask_for_signal(signal.SIGKILL)
     if os.getppid() != int(parent):  # it died in between
         sys.exit(1)
     os.execv(program[0], program)

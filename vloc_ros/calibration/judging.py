@@ -12,12 +12,12 @@ from vloc_ros.calibration.cross_fitting import CrossFitted, cross_fit
 from vloc_ros.calibration.held_out import HeldOutPlaces, HeldOutSettings
 from vloc_ros.calibration.probability import CandidateVerdicts, ProbabilitySettings, pair_variance
 from vloc_ros.calibration.promotion import Decision, HeldOutScores, PromotionSettings, decide
-from vloc_ros.errors import MapError
 from vloc_ros.evaluation.model_evidence import ModelEvidence
 from vloc_ros.evaluation.place_queries import PlaceQueries
 from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.mapping.store import MapStore
-from vloc_ros.retrieval.contract import GlobalDescriptor, Needs, View
+from vloc_ros.retrieval.contract import GlobalDescriptor
+from vloc_ros.retrieval.of_map import view_of
 
 Array = NDArray[np.float64]
 _AT_ONCE = 8
@@ -83,20 +83,11 @@ def describe_keyframes(
     vectors, variances = [], []
     for start in range(0, len(ids), _AT_ONCE):
         chosen = ids[start : start + _AT_ONCE]
-        made, uncertain = descriptor.describe_with_variance([_view(store, descriptor, id) for id in chosen])
+        made, uncertain = descriptor.describe_with_variance([view_of(store, id, descriptor) for id in chosen])
         vectors.append(made)
         variances += [] if uncertain is None else [uncertain]
         told(start + len(chosen))
     return np.concatenate(vectors), np.concatenate(variances) if variances else None
-
-
-def _view(store: MapStore, descriptor: GlobalDescriptor, id: KeyframeId) -> View:
-    if descriptor.needs is Needs.FEATURES:
-        return View(features=store.features(id))
-    image = store.image(id)
-    if image is None:
-        raise MapError(f"the map {store.path} has no image of keyframe {id}, which the descriptor '{descriptor.name}' needs")
-    return View(image=image)
 
 
 def answer(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,13 +10,11 @@ import numpy as np
 from vloc_ros.calibration.plan import Plan
 from vloc_ros.calibration.settings import CalibrationSettings, Learned
 from vloc_ros.calibration.stage import Progress, Stage
-from vloc_ros.data.frame import Image
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.networks.names import LearnedPart
 from vloc_ros.training.tuple_settings import TripletSettings, UncertaintySettings
 
 if TYPE_CHECKING:
-    from vloc_ros.training.keyframe_images import KeyframeImages
     from vloc_ros.training.loop import Progress as StepProgress
 
 
@@ -60,7 +57,7 @@ def train_plan(store: MapStore, plan: Plan, base: Path, work: Path, settings: Ca
             plan.tuples,
             images,
             settings.training,
-            lambda: _some(images, plan, settings.learning.centre_images),
+            lambda: images.evenly(plan.tuples.keyframes, settings.learning.centre_images),
             f"{len(plan.tuples.tuples)} tuples and {len(plan.tuples.pairs)} outlier pairs of graph revision {plan.revision}",
         )
         tune(job, folder, told)
@@ -76,10 +73,3 @@ def _phases(settings: CalibrationSettings) -> list[_Phase]:
     if settings.learning.objective is Learned.UNCERTAINTY:
         return [uncertainty]
     return [triplet, uncertainty._replace(part=LearnedPart.VARIANCE)]
-
-
-def _some(images: KeyframeImages, plan: Plan, count: int) -> Sequence[Image]:
-    """Images of training keyframes, evenly chosen."""
-    ids = plan.tuples.keyframes
-    chosen = range(min(count, len(ids)))
-    return [images(ids[k * len(ids) // len(chosen)]) for k in chosen]

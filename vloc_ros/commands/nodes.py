@@ -85,10 +85,10 @@ def localization_parameters(
     mode: str, map_path: Path, out: Path | None, settings: Settings, source: Path | None, reader: DatasetReader | None
 ) -> dict[str, Any]:
     """ROS parameters of the localization node; a recording that is played tells the mount and the type of its camera."""
-    from vloc_ros.config import keys
+    from vloc_ros.config import to_flat_dict
     from vloc_ros.ros.node_settings import CameraType, numbers_of_base_T_camera
 
-    parameters: dict[str, Any] = {key.name: getattr(key.value, "value", key.value) for key in keys(settings)}
+    parameters: dict[str, Any] = to_flat_dict(settings)
     parameters |= {"mode": mode, "map": str(map_path), "out": None if out is None else str(out)}
     if reader is not None:
         kind = CameraType.STEREO if reader.frame(0).right is not None else CameraType.RGBD

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
-from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
@@ -20,9 +17,10 @@ from vloc_ros.ros.calibration_report import message, report
 from vloc_ros.ros.calibration_settings import CalibrationNodeSettings
 from vloc_ros.ros.conversions import stamp_to_ns
 from vloc_ros.ros.diagnostics import of_one_status
-from vloc_ros.ros.managed_node import ManagedNode
+from vloc_ros.ros.errands import Errands
+from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.model_message import dumps
-from vloc_ros.ros.problems import Problem, Problems
+from vloc_ros.ros.problems import Problems
 from vloc_ros.ros.qos import CANDIDATES_KEPT, latched, reliable
 from vloc_ros.ros.runtime import run_node
 from vloc_ros.ros.services import trigger_service
@@ -44,7 +42,8 @@ class CalibrationNode(ManagedNode):
         self._problems = Problems(self.get_logger().warning)
         calibration = self.settings(default_settings())
         os.nice(max(0, self._settings.niceness - os.nice(0)))
-        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self._broken, "calibration")
+        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self.broken, "calibration")
+        self._do = Errands(self._worker, self._problems, self.broken)
         try:
             made = self._worker.call(lambda: CalibrationKeeper(self._settings, calibration, self._problems))
             self._keeper: CalibrationKeeper = made.result()
@@ -57,22 +56,20 @@ class CalibrationNode(ManagedNode):
 
     def activate(self) -> None:
         """Listen, and let the trainer run."""
-        self._subscriptions_active = [
-            self.create_subscription(
-                Odometry,
-                f"loop_closures/{label}",
-                lambda _message: self._do(self._keeper.labelled),
-                latched(CANDIDATES_KEPT),
-            )
-            for label in _LABELS
-        ]
-        self._subscriptions_active.append(self.create_subscription(Odometry, "odometry", self._odometry, reliable()))
-        self._services_active = [
+        self._while_active: list[Entity] = [
+            *(
+                self.create_subscription(
+                    Odometry,
+                    f"loop_closures/{label}",
+                    lambda _message: self._do(self._keeper.labelled),
+                    latched(CANDIDATES_KEPT),
+                )
+                for label in _LABELS
+            ),
+            self.create_subscription(Odometry, "odometry", self._odometry, reliable()),
             trigger_service(self, "~/trigger", lambda: self._worker.call(self._keeper.trigger)),
             trigger_service(self, "~/pause", lambda: self._worker.call(lambda: self._keeper.pause(True))),
             trigger_service(self, "~/resume", lambda: self._worker.call(lambda: self._keeper.pause(False))),
-        ]
-        self._timers_active = [
             self.steady_timer(_TURN_S, lambda: self._worker.put(None)),
             self.steady_timer(_REPORT_S, lambda: self._do(self._report)),
         ]
@@ -83,19 +80,13 @@ class CalibrationNode(ManagedNode):
         """Listen no more; the trainer stands still until the node is active again."""
         self._worker.shut()
         self._keeper.active(False)
-        for subscription in self._subscriptions_active:
-            self.destroy_subscription(subscription)
-        for service in self._services_active:
-            self.destroy_service(service)
-        for timer in self._timers_active:
-            self.destroy_timer(timer)
+        self.destroy_all(self._while_active)
 
     def cleanup(self) -> None:
         """End the trainer, which goes on where it was when the node is configured again, and take the topics away."""
         closed: Future[None] = self._worker.call(self._keeper.close)
         ended = self._worker.stop(_STOP_S)
-        self.destroy_publisher(self._model)
-        self.destroy_publisher(self._diagnostics)
+        self.destroy_all((self._model, self._diagnostics))
         if not ended:
             raise VlocError(f"the calibration was not closed within {_STOP_S:g} s")
         closed.result()
@@ -103,21 +94,6 @@ class CalibrationNode(ManagedNode):
     def _odometry(self, heard: Odometry) -> None:
         stamp_ns, now_ns = stamp_to_ns(heard.header.stamp), self.get_clock().now().nanoseconds
         self._do(lambda: self._keeper.odometry(stamp_ns, now_ns))
-
-    def _do(self, command: Callable[[], Any]) -> None:
-        """Run something in the worker's thread; what it raises is not lost."""
-        self._worker.call(command).add_done_callback(self._done)
-
-    def _done(self, outcome: Future[Any]) -> None:
-        error = outcome.exception()
-        if isinstance(error, VlocError):
-            self._problems.report(Problem.BAD_INPUT, str(error))
-        elif error is not None:
-            self._broken(error)
-
-    def _broken(self, error: BaseException) -> None:
-        self.get_logger().error("".join(traceback.format_exception(error)))
-        self.fail(f"internal error: {error!r}")
 
     def _turn(self, _nothing: None) -> None:
         changed = self._keeper.turn()

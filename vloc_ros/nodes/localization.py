@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from concurrent.futures import Future
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -17,7 +16,7 @@ from vloc_ros.ros.conversions import pose_from_ros, pose_with_covariance_from_ro
 from vloc_ros.ros.decoding import Pair
 from vloc_ros.ros.diagnostics import diagnostics
 from vloc_ros.ros.frame_loop import FrameLoop
-from vloc_ros.ros.managed_node import ManagedNode
+from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.node_settings import LocalizationNodeSettings, base_T_camera_from_numbers, numbers_of_base_T_camera
 from vloc_ros.ros.outputs import Outputs
 from vloc_ros.ros.pipeline import Pipeline
@@ -63,17 +62,15 @@ class LocalizationNode(ManagedNode):
         self._camera_input = CameraInput(
             self, self._settings, self._statistics, self._problems, self._camera_known, self._worker.put
         )
-        self._subscriptions_active = [
-            self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._initial_pose, reliable())
-        ]
-        if self._settings.use_wheel_odometry:
-            self._subscriptions_active.append(self.create_subscription(Odometry, "odom", self._wheel_odometry, reliable(100)))
-        self._services_active = [
+        self._while_active: list[Entity] = [
+            self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._initial_pose, reliable()),
             trigger_service(self, "~/reset", lambda: self._worker.call(self._pipeline.reset)),
             trigger_service(self, "~/keyframe", lambda: self._worker.call(self._pipeline.force_keyframe)),
             trigger_service(self, "~/finish", lambda: self._worker.call(self._pipeline.finish)),
+            self.steady_timer(1.0, self._report),
         ]
-        self._timers_active = [self.steady_timer(1.0, self._report)]
+        if self._settings.use_wheel_odometry:
+            self._while_active.append(self.create_subscription(Odometry, "odom", self._wheel_odometry, reliable(100)))
         self._outputs.start(self.get_clock().now().nanoseconds)
         if self._pipeline.begun:
             self._worker.open()
@@ -85,12 +82,7 @@ class LocalizationNode(ManagedNode):
         self._camera_input.close()
         counts = self._camera_input.counts
         self._unpaired += counts.unpaired + counts.pending
-        for subscription in self._subscriptions_active:
-            self.destroy_subscription(subscription)
-        for service in self._services_active:
-            self.destroy_service(service)
-        for timer in self._timers_active:
-            self.destroy_timer(timer)
+        self.destroy_all(self._while_active)
 
     def cleanup(self) -> None:
         """Finish the frame at hand, close the map and take the topics away."""
@@ -116,9 +108,8 @@ class LocalizationNode(ManagedNode):
     def _broken(self, error: BaseException) -> None:
         if isinstance(error, VlocError):
             self.fail(str(error))
-            return
-        self.get_logger().error("".join(traceback.format_exception(error)))
-        self.fail(f"internal error: {error!r}")
+        else:
+            self.broken(error)
 
     def _superseded(self, _pair: Pair) -> None:
         self._statistics.dropped(DropReason.SUPERSEDED if self._pipeline.begun else DropReason.NO_CALIBRATION)

@@ -16,7 +16,7 @@ from vloc_ros.ros.conversions import pose_from_ros, pose_with_covariance_from_ro
 from vloc_ros.ros.drive_control import DriveControl
 from vloc_ros.ros.drive_outputs import DriveOutputs
 from vloc_ros.ros.drive_switch import DriveSwitch
-from vloc_ros.ros.managed_node import ManagedNode
+from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.node_settings import FollowerNodeSettings
 from vloc_ros.ros.problems import Problem, Problems
 from vloc_ros.ros.qos import latched, reliable
@@ -49,16 +49,12 @@ class PathFollowerNode(ManagedNode):
         self._stamp_ns, self._alive = self._now_ns(), time.monotonic()
         self._stamped_at = time.monotonic()
         self._watchdog = Watchdog(settings.watchdog, self._bark)
-        self._subscriptions_active = [
+        self._while_active: list[Entity] = [
             self.create_subscription(Path, "path", self._take_path, latched()),
             self.create_subscription(PoseWithCovarianceStamped, "pose", self._take_pose, reliable()),
             self.create_subscription(Odometry, "odometry", self._take_odometry, reliable()),
-        ]
-        self._services_active = [
             self.create_service(SetBool, "~/enable", self._enable),
             self.create_service(SetBool, "~/dead_man", self._dead_man),
-        ]
-        self._timers_active = [
             self.steady_timer(0.25 * settings.watchdog, self._look),
             self.steady_timer(1.0, self._report),
         ]
@@ -70,12 +66,7 @@ class PathFollowerNode(ManagedNode):
         """Stand still and listen no more."""
         self._watchdog.close()
         self._outputs.last_word(self._time_of_command())
-        for subscription in self._subscriptions_active:
-            self.destroy_subscription(subscription)
-        for service in self._services_active:
-            self.destroy_service(service)
-        for timer in self._timers_active:
-            self.destroy_timer(timer)
+        self.destroy_all(self._while_active)
 
     def cleanup(self) -> None:
         """Take the topics away."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from concurrent.futures import Future
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -17,7 +16,7 @@ from vloc_ros.mapping import KeyframeId
 from vloc_ros.ros import model_message
 from vloc_ros.ros.conversions import odometry_to_ros
 from vloc_ros.ros.diagnostics import of_one_status
-from vloc_ros.ros.managed_node import ManagedNode
+from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
 from vloc_ros.ros.problems import Problem, Problems
 from vloc_ros.ros.qos import CANDIDATES_KEPT, KEYFRAMES_KEPT, latched, reliable
@@ -41,15 +40,15 @@ class PlaceRecognitionNode(ManagedNode):
         self._problems = Problems(self.get_logger().warning)
         self._recognizer = Recognizer(self._settings)
         os.nice(max(0, self._settings.niceness - os.nice(0)))
-        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self._broken, "recognition")
+        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self.broken, "recognition")
         self._candidates = self.create_publisher(Odometry, "loop_closures/candidates", latched(CANDIDATES_KEPT))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable())
 
     def activate(self) -> None:
         """Listen for keyframes."""
-        self._subscription = self.create_subscription(Odometry, "keyframes", self._keyframe, latched(KEYFRAMES_KEPT))
-        self._models = self.create_subscription(String, "model", self._model, latched())
-        self._timers_active = [
+        self._while_active: list[Entity] = [
+            self.create_subscription(Odometry, "keyframes", self._keyframe, latched(KEYFRAMES_KEPT)),
+            self.create_subscription(String, "model", self._model, latched()),
             self.steady_timer(_RETRY_S, lambda: self._worker.put(None)),
             self.steady_timer(_REPORT_S, lambda: self._worker.call(self._report).add_done_callback(self._reported)),
         ]
@@ -58,10 +57,7 @@ class PlaceRecognitionNode(ManagedNode):
     def deactivate(self) -> None:
         """Listen no more; keyframes that wait are searched for when the node is active again."""
         self._worker.shut()
-        self.destroy_subscription(self._subscription)
-        self.destroy_subscription(self._models)
-        for timer in self._timers_active:
-            self.destroy_timer(timer)
+        self.destroy_all(self._while_active)
 
     def cleanup(self) -> None:
         """Finish the keyframe at hand, close the map and take the topics away."""
@@ -71,8 +67,7 @@ class PlaceRecognitionNode(ManagedNode):
         self.get_logger().info(
             f"{counts['keyframes']} keyframes searched, {counts['candidates']} candidates, {waiting} left waiting"
         )
-        self.destroy_publisher(self._candidates)
-        self.destroy_publisher(self._diagnostics)
+        self.destroy_all((self._candidates, self._diagnostics))
         if not ended:
             raise VlocError(f"a keyframe was not finished within {_STOP_S:g} s; what was found before it is published")
         closed.result()
@@ -144,11 +139,7 @@ class PlaceRecognitionNode(ManagedNode):
     def _reported(self, outcome: Future[None]) -> None:
         error = outcome.exception()
         if error is not None:
-            self._broken(error)
-
-    def _broken(self, error: BaseException) -> None:
-        self.get_logger().error("".join(traceback.format_exception(error)))
-        self.fail(f"internal error: {error!r}")
+            self.broken(error)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import traceback
 from pathlib import Path
 
 from vloc_ros.data import open_recording
@@ -66,8 +65,7 @@ class PlayerNode(ManagedNode):
         except VlocError as error:
             self.fail(str(error))
         except Exception as error:
-            self.get_logger().error(traceback.format_exc())
-            self.fail(f"internal error: {error!r}")
+            self.broken(error)
         else:
             self.get_logger().info(self._replay.summary())
             if self._settings.exit_when_done and not self._halt.is_set():

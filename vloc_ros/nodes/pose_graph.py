@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import gc
 import sys
-import traceback
-from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
 
 from vloc_ros.errors import VlocError
-from vloc_ros.ros.managed_node import ManagedNode
+from vloc_ros.ros.errands import Errands
+from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.pose_graph_inputs import teaches, to_candidate, to_keyframe
 from vloc_ros.ros.pose_graph_keeper import GraphKeeper
 from vloc_ros.ros.pose_graph_outputs import GraphOutputs
 from vloc_ros.ros.pose_graph_report import report
 from vloc_ros.ros.pose_graph_settings import GraphNodeSettings
-from vloc_ros.ros.problems import Problem, Problems
+from vloc_ros.ros.problems import Problems
 from vloc_ros.ros.qos import CANDIDATES_KEPT, KEYFRAMES_KEPT, latched
 from vloc_ros.ros.runtime import run_node
 from vloc_ros.ros.services import trigger_service
@@ -40,7 +38,8 @@ class PoseGraphNode(ManagedNode):
         """Start the solver, read the map, and advertise the topics."""
         self._settings = self.settings(GraphNodeSettings())
         self._problems = Problems(self.get_logger().warning)
-        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self._broken, "graph")
+        self._worker: Worker[None] = Worker(self._turn, lambda _: None, self.broken, "graph")
+        self._do = Errands(self._worker, self._problems, self.broken)
         try:
             self._keeper: GraphKeeper = self._worker.call(lambda: GraphKeeper(self._settings, self._problems)).result()
         except BaseException:
@@ -55,7 +54,7 @@ class PoseGraphNode(ManagedNode):
     def activate(self) -> None:
         """Listen, and solve whenever there is something new."""
         self._teaching = False
-        self._subscriptions_active = [
+        self._while_active: list[Entity] = [
             self.create_subscription(
                 Odometry, "keyframes", lambda m: self._do(lambda: self._take_keyframe(m)), latched(KEYFRAMES_KEPT)
             ),
@@ -63,19 +62,15 @@ class PoseGraphNode(ManagedNode):
                 Odometry, "loop_closures/candidates", lambda m: self._do(lambda: self._take_candidate(m)), latched(CANDIDATES_KEPT)
             ),
             self.create_subscription(DiagnosticStatus, "state", self._take_state, latched()),
-        ]
-        self._services_active = [
             trigger_service(self, "~/solve", lambda: self._worker.call(self._keeper.solve_now)),
             trigger_service(self, "~/apply", self._apply),
             trigger_service(self, "~/republish", lambda: self._worker.call(self._republish)),
-        ]
-        self._timers_active = [
             self.steady_timer(_TURN_S, lambda: self._worker.put(None)),
             self.steady_timer(_REPORT_S, lambda: self._do(self._report)),
             self.steady_timer(_PICTURE_S, lambda: self._do(self._draw_new)),
         ]
         if self._settings.heartbeat_rate > 0.0:
-            self._timers_active.append(
+            self._while_active.append(
                 self.steady_timer(1.0 / self._settings.heartbeat_rate, lambda: self._outputs.heartbeat(self._now_ns()))
             )
         self._worker.open()
@@ -83,12 +78,7 @@ class PoseGraphNode(ManagedNode):
     def deactivate(self) -> None:
         """Listen no more; a solution that is being computed is taken when the node is active again."""
         self._worker.shut()
-        for subscription in self._subscriptions_active:
-            self.destroy_subscription(subscription)
-        for service in self._services_active:
-            self.destroy_service(service)
-        for timer in self._timers_active:
-            self.destroy_timer(timer)
+        self.destroy_all(self._while_active)
 
     def cleanup(self) -> None:
         """End the solver and take the topics away."""
@@ -101,21 +91,6 @@ class PoseGraphNode(ManagedNode):
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
-
-    def _do(self, command: Callable[[], Any]) -> None:
-        """Run something in the worker's thread; what it raises is not lost."""
-        self._worker.call(command).add_done_callback(self._done)
-
-    def _done(self, outcome: Future[Any]) -> None:
-        error = outcome.exception()
-        if isinstance(error, VlocError):
-            self._problems.report(Problem.BAD_INPUT, str(error))
-        elif error is not None:
-            self._broken(error)
-
-    def _broken(self, error: BaseException) -> None:
-        self.get_logger().error("".join(traceback.format_exception(error)))
-        self.fail(f"internal error: {error!r}")
 
     def _take_keyframe(self, message: Odometry) -> None:
         keyframe = to_keyframe(message, self._keeper.graph.rejections)

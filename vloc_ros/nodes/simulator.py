@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import traceback
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -18,7 +17,7 @@ from vloc_ros.path_following import DriveState, StopReason
 from vloc_ros.ros.acknowledgement import Acknowledgements
 from vloc_ros.ros.command_inbox import CommandInbox
 from vloc_ros.ros.conversions import stamp_to_ns
-from vloc_ros.ros.managed_node import ManagedNode
+from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.problems import Problems
 from vloc_ros.ros.qos import latched, reliable
 from vloc_ros.ros.runtime import run_node
@@ -61,13 +60,13 @@ class SimulatorNode(ManagedNode):
         self._loop = SimulationLoop(self._settings, self._drive, self._outputs, self._inbox, self._acknowledgements, self._problems)
         if teaching:
             self._loop.before_last = self._make_last_keyframe
-        self._subscriptions_active = [
+        self._while_active: list[Entity] = [
             self.create_subscription(Odometry, "keyframes", self._keyframe_made, reliable(100)),
             self.create_subscription(DiagnosticStatus, "path_follower/state", self._follower_said, latched()),
             self.create_subscription(Float64, "~/kidnap", self._kidnap, reliable()),
+            self.create_service(SetBool, "~/cover", self._cover),
+            self.steady_timer(1.0, self._report),
         ]
-        self._services_active = [self.create_service(SetBool, "~/cover", self._cover)]
-        self._timers_active = [self.steady_timer(1.0, self._report)]
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._simulate, name="simulation", daemon=True)
         self._thread.start()
@@ -76,12 +75,7 @@ class SimulatorNode(ManagedNode):
         """Stop; activating again begins the drive again."""
         self._halt.set()
         self._thread.join(_STOP_S)
-        for subscription in self._subscriptions_active:
-            self.destroy_subscription(subscription)
-        for service in self._services_active:
-            self.destroy_service(service)
-        for timer in self._timers_active:
-            self.destroy_timer(timer)
+        self.destroy_all(self._while_active)
 
     def cleanup(self) -> None:
         """Take the topics away."""
@@ -104,8 +98,7 @@ class SimulatorNode(ManagedNode):
         except VlocError as error:
             self.fail(str(error))
         except Exception as error:
-            self.get_logger().error(traceback.format_exc())
-            self.fail(f"internal error: {error!r}")
+            self.broken(error)
         else:
             self._stage = "done"
             self.get_logger().info(drive_summary(self._loop, self._course))

@@ -70,17 +70,14 @@ class OnnxRuntimeEngine(PlaceEngine):
         return outputs[0], outputs[1] if len(outputs) > 1 else None
 
     def _opened(self) -> Any:
-        from vloc_ros.features.engines.onnxruntime import open_session
+        from vloc_ros.features.engines.onnxruntime import session_of
 
         if self._content is None:
             from vloc_ros.networks.place_export import onnx_of_place
 
             assert self._network is not None
             self._content = onnx_of_place(self._network, self._sha256)
-        try:
-            session = open_session(self._content, THREADS)
-        except Exception as error:  # see there
-            raise WeightsError(f"ONNX Runtime cannot use the network: {str(error).splitlines()[0]}") from error
+        session = session_of(self._content, THREADS)
         self._content = self._network = None
         return session
 

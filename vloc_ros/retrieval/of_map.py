@@ -96,19 +96,8 @@ class MapDescriptor:
         Raises:
             MapError: the keyframe has no image and the descriptor needs one, or the map is damaged.
         """
-        vectors, variances = self.descriptor.describe_with_variance([self._view(store, id)])
+        vectors, variances = self.descriptor.describe_with_variance([view_of(store, id, self.descriptor)])
         return vectors[0], None if variances is None else float(variances[0])
-
-    def _view(self, store: MapStore, id: KeyframeId) -> View:
-        if self.descriptor.needs is Needs.FEATURES:
-            return View(features=store.features(id))
-        image = store.image(id)
-        if image is None:
-            raise MapError(
-                f"the map {store.path} has no image of keyframe {id}, which the descriptor '{self.descriptor.name}' needs: "
-                "use one of local features (vlad), or teach with keyframes.image_quality above 0"
-            )
-        return View(image=image)
 
     def stored(self, store: MapStore) -> tuple[list[KeyframeId], NDArray[np.float32]]:
         """Keyframes whose descriptor the map holds, with their (N, D) descriptors; none of those that another model made."""
@@ -148,6 +137,23 @@ class MapDescriptor:
         for id in ids:
             index.add(id, rows[id] if id in rows else self.vector(store, id))
         return index
+
+
+def view_of(store: MapStore, id: KeyframeId, descriptor: GlobalDescriptor) -> View:
+    """What a descriptor needs of a keyframe.
+
+    Raises:
+        MapError: the keyframe has no image and the descriptor needs one, or the map is damaged.
+    """
+    if descriptor.needs is Needs.FEATURES:
+        return View(features=store.features(id))
+    image = store.image(id)
+    if image is None:
+        raise MapError(
+            f"the map {store.path} has no image of keyframe {id}, which the descriptor '{descriptor.name}' needs: "
+            "use one of local features (vlad), or teach with keyframes.image_quality above 0"
+        )
+    return View(image=image)
 
 
 def is_of_site(name: str) -> bool:

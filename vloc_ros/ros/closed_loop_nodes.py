@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vloc_ros.closed_loop import ClosedLoopSettings, describe, site_of
-from vloc_ros.config import keys
+from vloc_ros.config import to_flat_dict
 from vloc_ros.errors import ConfigError
 from vloc_ros.mapping import MapStore
 from vloc_ros.processes import NodeSpec
@@ -77,7 +77,7 @@ class ClosedLoopNodes:
 
     def _simulator(self, site: Site, scale: float) -> dict[str, Any]:
         return {
-            **_flat(self.settings.drive),
+            **to_flat_dict(self.settings.drive),
             "driver": "operator" if self.mode == "teach" else "topic",
             "site": site.name,
             "seed": site.seed,
@@ -92,7 +92,7 @@ class ClosedLoopNodes:
 
     def _localization(self, site: Site, scale: float) -> dict[str, Any]:
         rig = StereoRig().scaled(scale)
-        of_localisation = {name: value for name, value in _flat(self.settings).items() if not name.startswith("drive.")}
+        of_localisation = {name: value for name, value in to_flat_dict(self.settings).items() if not name.startswith("drive.")}
         return {
             **of_localisation,
             "use_sim_time": True,
@@ -110,7 +110,7 @@ class ClosedLoopNodes:
 
     def _path_follower(self) -> dict[str, Any]:
         several = self.simulation.get("laps", 1) > 1 or self.simulation.get("duration", 0.0) > 0.0
-        values = {**_flat(self.settings.drive.follower), "use_sim_time": True, "from_start": self.settings.drive.from_start}
+        values = {**to_flat_dict(self.settings.drive.follower), "use_sim_time": True, "from_start": self.settings.drive.from_start}
         if several:
             values["loop"] = True
         if self._lockstep:  # the robot waits for the images, however long they take
@@ -122,7 +122,3 @@ def _of_map(path: Path) -> tuple[Site, float]:
     """Site and resolution of a map that was taught in the simulated world."""
     with MapStore.open(path, read_only=True) as store:
         return site_of(store), store.camera.width / UTIAS_CAMERA.width
-
-
-def _flat(config: Any) -> dict[str, Any]:
-    return {key.name: getattr(key.value, "value", key.value) for key in keys(config)}

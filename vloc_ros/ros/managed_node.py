@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+from rclpy.service import Service
+from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 from vloc_ros.config import keys
@@ -18,6 +21,7 @@ from vloc_ros.errors import VlocError
 from vloc_ros.ros import params
 
 T = TypeVar("T")
+Entity: TypeAlias = "Subscription[Any] | Service[Any, Any] | Timer | Publisher[Any]"
 SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.SUCCESS,
     TransitionCallbackReturn.FAILURE,
@@ -88,9 +92,27 @@ class ManagedNode(LifecycleNode):
             self.get_logger().fatal(reason)
         self.done.set()
 
+    def broken(self, error: BaseException) -> None:
+        """End the process with an error that nobody expected, and log where it comes from; may be called from any thread."""
+        self.get_logger().error("".join(traceback.format_exception(error)))
+        self.fail(f"internal error: {error!r}")
+
     def steady_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
         """A timer that also runs when simulated time stands still."""
         return self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def destroy_all(self, entities: Iterable[Entity]) -> None:
+        """Take subscriptions, services, timers and publishers of this node away."""
+        for entity in entities:
+            match entity:
+                case Subscription():
+                    self.destroy_subscription(entity)
+                case Service():
+                    self.destroy_service(entity)
+                case Timer():
+                    self.destroy_timer(entity)
+                case Publisher():
+                    self.destroy_publisher(entity)
 
     def configure(self) -> None:
         """Read the parameters and open what is needed."""

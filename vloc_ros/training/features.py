@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vloc_ros.config import keys, replace
+from vloc_ros.config import replace, to_flat_dict
 from vloc_ros.errors import ConfigError
 from vloc_ros.features.contract import FeatureExtractor
 from vloc_ros.features.learned import load_features
@@ -118,7 +118,7 @@ def _sources(job: FeatureJob) -> tuple[list[Weighted[PairSource]], list[Weighted
 
 
 def _folder(job: FeatureJob, out: Path, network: LocalNetwork, parent: str, data: dict[str, Any]) -> RunFolder[Any]:
-    described = {key.name: getattr(key.value, "value", key.value) for key in keys(job.settings)}
+    described = to_flat_dict(job.settings)
     described |= data | {
         "network": network.architecture,
         "width": network.width,

@@ -50,6 +50,15 @@ class KeyframeImages:
             self._size -= self._kept.popitem(last=False)[1].nbytes
         return image
 
+    def evenly(self, ids: Sequence[KeyframeId], count: int) -> list[Image]:
+        """Images of so many of these keyframes, evenly chosen; of all where there are fewer.
+
+        Raises:
+            MapError: as a call.
+        """
+        count = min(count, len(ids))
+        return [self(ids[k * len(ids) // count]) for k in range(count)]
+
     def named(self, map_number: int, id: KeyframeId) -> KeyframeId:
         """The name here of a keyframe of a map."""
         return KeyframeId(id.session + self._first[map_number], id.keyframe)

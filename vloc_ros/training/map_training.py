@@ -80,8 +80,6 @@ def train_variance(job: VarianceJob, out: Path, on_step: Callable[[Progress], No
         learned, watched = (_joined(part) for part in (sets[: len(job.maps)], sets[len(job.maps) :]))
         if not learned.tuples:
             raise ConfigError(f"there are no tuples to learn from in {_named(job.maps)}: label more loops first (vloc loops)")
-        ids = learned.keyframes
-        count = min(settings.centre_images, len(ids))
         tuning = TupleJob(
             job.start,
             settings.uncertainty,
@@ -89,7 +87,7 @@ def train_variance(job: VarianceJob, out: Path, on_step: Callable[[Progress], No
             learned,
             images,
             settings.training,
-            lambda: [images(ids[k * len(ids) // count]) for k in range(count)],
+            lambda: images.evenly(learned.keyframes, settings.centre_images),
             f"{len(learned.tuples)} tuples and {len(learned.pairs)} outlier pairs of {_named(job.maps)}",
             watched,
             job.licence,

@@ -17,7 +17,7 @@ from vloc_ros.networks.names import Backbone, NetworkKind
 from vloc_ros.networks.network import BATCH, PlaceNetwork, load_tensors, random_network, tensors_of
 from vloc_ros.networks.preprocessing import preprocess, resized
 from vloc_ros.networks.unet_encoder import UNetEncoder
-from vloc_ros.training.live_norm import COUNTER, MOMENTUM, let_norms_learn, normalise_inputs
+from vloc_ros.training.live_norm import MOMENTUM, let_norms_learn, normalise_inputs
 from vloc_ros.training.places import PlaceSource
 
 LOCAL_START = "unet"
@@ -52,15 +52,12 @@ def begin_with_features(network: PlaceNetwork, path: Path) -> str:
         ConfigError: the backbone has nothing to do with local features.
         WeightsError: the file is missing or damaged, or its network is another.
     """
-    if network.backbone is not Backbone.COMPACT_UNET:
+    if not isinstance(network.encoder, UNetEncoder):
         raise ConfigError(
             f"{path} holds local features, from which {network.backbone.value} cannot begin: take --network compact_unet"
         )
     local, card = load_local_network(path)
-    encoder = UNetEncoder(network.encoder.last_relu)
-    encoder.begin_with(local)
-    tensors = {name: tensor for name, tensor in network.encoder.state_dict().items() if name.endswith(COUNTER)}
-    network.encoder.load_state_dict(encoder.state_dict() | tensors)
+    network.encoder.begin_with(local)  # files hold no counters: those of normalisations that learn stay zero
     return card.sha256
 
 

@@ -16,7 +16,7 @@ from vloc_ros.training.place_sources import DatasetPlaces, OverlapSettings, Phot
 from vloc_ros.training.place_validation import PlaceValidationSettings
 from vloc_ros.training.place_views import PlaceImageSettings
 from vloc_ros.training.places import PlaceSource
-from vloc_ros.training.registry import DataSpec, StaticSettings, patterns
+from vloc_ros.training.registry import DataSpec, StaticSettings
 from vloc_ros.training.settings import TrainingSettings
 
 
@@ -73,10 +73,8 @@ def _simulated(path: Path, settings: PlaceTraining, held_out: bool) -> PlaceSour
 
 
 def _static(path: Path, settings: PlaceTraining, held_out: bool) -> PlaceSource:
-    excluded, kept = patterns(settings.static.exclude), patterns(settings.static.held_out)
-    if held_out:
-        return StaticPlaces(path, include=kept or ("*",), exclude=excluded)
-    return StaticPlaces(path, exclude=(*excluded, *kept))
+    include, exclude = settings.static.patterns(held_out)
+    return StaticPlaces(path, include=include, exclude=exclude)
 
 
 def _photos(path: Path, settings: PlaceTraining, held_out: bool) -> PlaceSource:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vloc_ros.config import keys
+from vloc_ros.config import to_flat_dict
 from vloc_ros.data.models import shipped_features
 from vloc_ros.data.weights import LOCAL_NETWORKS, load_card
 from vloc_ros.errors import ConfigError
@@ -115,7 +115,7 @@ def _network(job: PlaceJob, sources: Sequence[PlaceSource]) -> tuple[PlaceNetwor
 
 
 def _folder(job: PlaceJob, out: Path, network: PlaceNetwork, parent: str, data: dict[str, Any]) -> RunFolder[Any]:
-    described = {key.name: getattr(key.value, "value", key.value) for key in keys(job.settings)}
+    described = to_flat_dict(job.settings)
     described |= data | {
         "network": network.backbone.value,
         "head": network.kind.value,

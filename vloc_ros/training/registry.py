@@ -59,6 +59,20 @@ class StaticSettings:
     exclude: str = param("", "patterns of the names of cameras that are not used, such as those kept for tests")
     held_out: str = param("", "patterns of the names of cameras that are validated on and never learned from")
 
+    def patterns(self, held_out: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Patterns of the cameras to include and to exclude, for the part that is held out or for that which is learned from.
+
+        Where none is held out by name, all that may be used are validated on.
+        """
+        excluded, kept = _patterns(self.exclude), _patterns(self.held_out)
+        if held_out:
+            return kept or ("*",), excluded
+        return ("*",), (*excluded, *kept)
+
+
+def _patterns(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
 
 def settings_class(objective: str) -> type[Any]:
     """The class of all settings of a training with an objective.
@@ -168,15 +182,8 @@ def _homography(path: Path, settings: Any, held_out: bool) -> PairSource:
 def _static(path: Path, settings: Any, held_out: bool) -> PairSource:
     from vloc_ros.training.sources.static import StaticPairs
 
-    excluded, kept = patterns(settings.static.exclude), patterns(settings.static.held_out)
-    if held_out:
-        return StaticPairs(path, settings.homography, include=kept or ("*",), exclude=excluded)
-    return StaticPairs(path, settings.homography, exclude=(*excluded, *kept))
-
-
-def patterns(text: str) -> tuple[str, ...]:
-    """Those of a text in which commas part them."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    include, exclude = settings.static.patterns(held_out)
+    return StaticPairs(path, settings.homography, include=include, exclude=exclude)
 
 
 def _parts(path: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from vloc_ros.calibration.tuples import TupleSet
-from vloc_ros.config import keys
+from vloc_ros.config import to_flat_dict
 from vloc_ros.data.frame import Image
 from vloc_ros.errors import ConfigError
 from vloc_ros.networks.files import load_network, save_network
@@ -115,11 +115,7 @@ def _objective(job: TupleJob) -> TripletObjective | UncertaintyObjective:
 
 def _folder(job: TupleJob, settings: TrainingSettings, out: Path, parent: str, data: dict[str, Any]) -> RunFolder[Any]:
     name = "triplet" if isinstance(job.objective, TripletSettings) else "uncertainty"
-    described = {
-        f"{part}.{key.name}": getattr(key.value, "value", key.value)
-        for part, group in (("training", settings), (name, job.objective))
-        for key in keys(group)
-    }
+    described = to_flat_dict(settings, "training.") | to_flat_dict(job.objective, f"{name}.")
     described |= data | {"learns": job.part.value, "start": parent}
 
     def save(path: Path, best: PlaceNetwork, words: str) -> None:

@@ -30,6 +30,18 @@ def open_session(network: bytes, threads: int) -> Any:
     return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 
 
+def session_of(network: bytes, threads: int) -> Any:
+    """A session on the CPU of a network of this package.
+
+    Raises:
+        WeightsError: the ONNX file cannot be used.
+    """
+    try:
+        return open_session(network, threads)
+    except Exception as error:  # see there
+        raise WeightsError(f"ONNX Runtime cannot use the network: {str(error).splitlines()[0]}") from error
+
+
 class OnnxRuntimeEngine(Engine):
     """A session of ONNX Runtime on the CPU; images of all sizes share it."""
 
@@ -42,10 +54,7 @@ class OnnxRuntimeEngine(Engine):
             WeightsError: the ONNX file cannot be used.
         """
         super().__init__(model)
-        try:
-            self._session = open_session(network, threads)
-        except Exception as error:  # see there
-            raise WeightsError(f"ONNX Runtime cannot use the network: {str(error).splitlines()[0]}") from error
+        self._session = session_of(network, threads)
 
     def _compute(self, image: Array) -> list[NDArray[Any]]:
         made: list[NDArray[Any]] = self._session.run(None, {"image": image})

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which global descriptor finds a lost robot best: every descriptor that needs no weights, on one simulated site, in one run.
+"""Which global descriptor finds a lost robot best: every descriptor that ships, on one simulated site, in one run.
 
     python benchmarks/relocalisation.py                       taught at noon, lost at noon, dusk and night
     python benchmarks/relocalisation.py --conditions snow --length 120 --json
@@ -36,7 +36,7 @@ from vloc_ros.settings import Settings
 from vloc_ros.simulation import SimulatedRun
 from vloc_ros.simulation.sites import SITES, Site
 
-DESCRIPTORS = ("vlad", "hog", "thumbnail")
+DESCRIPTORS = ("vlad", "hog", "thumbnail", "place")
 
 
 def main() -> int:

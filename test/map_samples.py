@@ -14,10 +14,13 @@ from vloc_ros.mapping.keyframe import Edge, EdgeKind, KeyframeId
 from vloc_ros.mapping.schema import SCHEMA_VERSION, TABLES_OF
 from vloc_ros.mapping.session import SessionKind
 from vloc_ros.mapping.store import MapStore
+from vloc_ros.retrieval.automatic import shipped_network
 
 CAMERA = StereoCamera(160, 120, 120.0, 121.0, 80.5, 59.5, 0.24)
 COVARIANCE = np.diag([1e-4, 2e-4, 3e-4, 1e-6, 2e-6, 3e-6])
 FINGERPRINT = "sift-root-128"
+UNTUNED = "hog" if shipped_network() is None else "place"
+"""Model of a new map with images and without a version: the shipped network, where this environment can compute it."""
 
 
 def features(seed, count=60, dimension=32, hamming=False):

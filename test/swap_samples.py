@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import ros_samples as samples
+from map_samples import UNTUNED
 from version_samples import PROBABILITY, untrained
 
 from vloc_ros.config import replace
@@ -52,4 +53,4 @@ def assert_each_search_was_by_the_version_in_use(path: Path) -> None:
             before = [version for finished_ns, version in finished if finished_ns <= row.searched_ns]
             expected = before[-1] if before else NO_VERSION
             assert row.version == expected, f"{row} while version {expected} was in use"
-            assert row.model == (f"site-{expected}" if expected else "hog")
+            assert row.model == (f"site-{expected}" if expected else UNTUNED)

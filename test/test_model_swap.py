@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from html_page import Page
+from map_samples import UNTUNED
 from swap_samples import GATES, ask, assert_each_search_was_by_the_version_in_use, in_use, teach_with_versions
 
 from vloc_ros.cli import main
@@ -71,7 +72,7 @@ def test_the_old_model_searches_until_the_new_one_knows_every_keyframe(path: Pat
         with MapStore.open(path, read_only=True) as store:
             described = KEYFRAMES - len(undescribed(store, "site-1"))
         assert in_use(path) == (0 if described < KEYFRAMES else 1), "in use only when it knows all of them"
-    assert len(models) == KEYFRAMES and models == sorted(models) and set(models) == {"hog", "site-1"}
+    assert len(models) == KEYFRAMES and models == sorted(models) and set(models) == {UNTUNED, "site-1"}
     assert lefts[0] == KEYFRAMES - 2 and lefts[1] == KEYFRAMES - 4, "one portion after each search"
     with MapStore.open(path, read_only=True) as store:
         assert [row.model for row in searches_of(store)] == models
@@ -91,7 +92,7 @@ def test_where_nobody_waits_it_goes_on_alone_and_says_how_far_it_is(path: Path) 
     settle(running)
     ask(path, 1)
     assert running.follow() and report(running)["keyframes_to_describe"] == str(KEYFRAMES - 2)
-    assert report(running)["model_on_its_way"] == "site-1" and report(running)["model"].startswith("hog")
+    assert report(running)["model_on_its_way"] == "site-1" and report(running)["model"].startswith(UNTUNED)
     settle(running)
     assert in_use(path) == 1 and report(running)["model"].startswith("site-1")
     running.close()
@@ -111,7 +112,7 @@ def test_a_newer_request_calls_the_older_one_off(path: Path) -> None:
         assert len(undescribed(store, "site-1")) in (0, KEYFRAMES - 6, KEYFRAMES) and undescribed(store, "site-2") == []
     ask(path, NO_VERSION, SwitchReason.ROLLED_BACK)
     settle(running)
-    assert in_use(path) == NO_VERSION and running.model == "hog" and running.swap.swaps == 2
+    assert in_use(path) == NO_VERSION and running.model.startswith(UNTUNED) and running.swap.swaps == 2
     running.close()
     assert check_map(path) == []
 
@@ -146,8 +147,21 @@ def test_what_was_never_searched_for_is_made_up_for_by_the_version_in_use(path: 
     with MapStore.open(path, read_only=True) as store:
         rows = searches_of(store)
     assert {row.keyframe.keyframe for row in rows} == set(range(1, KEYFRAMES + 1)), "described is not searched for"
-    assert [row.keyframe.keyframe for row in rows if row.model == "hog"][:5] == [1, 2, 3, 4, 5]
+    assert [row.keyframe.keyframe for row in rows if row.model == UNTUNED][:5] == [1, 2, 3, 4, 5]
     third.close()
+
+
+def test_what_was_described_by_command_is_searched_for_all_the_same(path: Path) -> None:
+    if UNTUNED != "place":
+        pytest.skip("descriptors of hog may be those of a release that kept no searches; place cannot run here")
+    with MapStore.open(path) as store:
+        assert redescribe(store, MapDescriptor.of(store, "auto")) == 0
+    running = recognizer(path)
+    running.announce(KeyframeId(1, 1))
+    settle(running)
+    with MapStore.open(path, read_only=True) as store:
+        assert [row.keyframe.keyframe for row in searches_of(store)] == list(range(1, KEYFRAMES + 1))
+    running.close()
 
 
 def test_a_descriptor_that_the_user_names_stays(path: Path) -> None:
@@ -167,7 +181,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_says_why(path: P
     with MapStore.open(path) as store:
         store.database.execute("UPDATE model_weights SET crc = crc + 1 WHERE number = 1")
     assert not running.follow() and "fails its checksum" in running.swap.problem
-    assert running.step() is not None and running.model == "hog" and in_use(path) == 0
+    assert running.step() is not None and running.model.startswith(UNTUNED) and in_use(path) == 0
     assert not running.follow() and running.swap.problem, "it waits before it tries again"
     running.close()
 
@@ -182,7 +196,7 @@ def test_a_keyframe_without_an_image_stops_the_swap_and_not_the_search(path: Pat
     for _ in range(10):
         running.follow()
     assert "no image of keyframe s1/k9" in running.swap.problem and running.swap.swaps == 0
-    assert running.model == "hog" and np.isfinite(running.swap.left or 0)
+    assert running.model.startswith(UNTUNED) and np.isfinite(running.swap.left or 0)
     running.close()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from map_samples import teach
+from map_samples import UNTUNED, teach
 
 pytest.importorskip("torch", reason="torch is not installed (requirements/torch.txt)")
 
@@ -77,7 +77,7 @@ def assert_one_version_answers(path, expected):
         used = version_in_use(store)
         answering = MapDescriptor.of(store, "auto")
         assert answering.version == used
-        assert answering.descriptor.card.name == ("hog" if used is None else used.name)
+        assert answering.descriptor.card.name == (UNTUNED if used is None else used.name)
         if used is not None:
             assert undescribed(store, used.name) == [] and len(answering.stored(store)[0]) == KEYFRAMES
         pending = pending_switch(store)

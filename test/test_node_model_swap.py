@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import ros_samples as samples
 from diagnostic_msgs.msg import DiagnosticArray
+from map_samples import UNTUNED
 from nav_msgs.msg import Odometry
 from std_msgs.msg import String
 from swap_samples import GATES, ask, assert_each_search_was_by_the_version_in_use, in_use, teach_with_versions
@@ -62,12 +63,12 @@ def test_the_map_decides_and_the_topic_only_hints(path: Path, tmp_path: Path) ->
         probe.wait(lambda: diagnostics, "the node", PATIENCE_S)
         probe.publish("keyframes", messages[-1])
         probe.wait(lambda: now("keyframes_searched") == str(KEYFRAMES), "all keyframes", PATIENCE_S)
-        assert now("model").startswith("hog") and "model_on_its_way" not in said(diagnostics, "place rec")
+        assert now("model").startswith(UNTUNED) and "model_on_its_way" not in said(diagnostics, "place rec")
         probe.publish("model", String(data="{no JSON"))
         probe.wait(lambda: "is no JSON" in now("problem_bad_model_message"), "the refusal", PATIENCE_S)
         probe.publish("model", String(data=dumps(ModelHint("site-9", "a" * 64))))
         probe.wait(lambda: not now("problem_bad_model_message"), "the hint at nothing", PATIENCE_S)
-        assert now("model").startswith("hog") and in_use(path) == 0, "the map does not ask for it"
+        assert now("model").startswith(UNTUNED) and in_use(path) == 0, "the map does not ask for it"
         ask(path, 2)
         with MapStore.open(path, read_only=True) as store:
             sha256 = version(store, 2).card.sha256
@@ -172,7 +173,7 @@ def assert_consistent(path: Path, before: int, wanted: int, left: int) -> bool:
         number = number_in_use(store)
         assert number in (before, wanted)
         answering = MapDescriptor.of(store, "auto")
-        assert answering.descriptor.card.name == (name_of(number) if number else "hog")
+        assert answering.descriptor.card.name == (name_of(number) if number else UNTUNED)
         assert len(undescribed(store, name_of(wanted))) <= left, "what is described stays"
         if number:
             ids, vectors = answering.stored(store)

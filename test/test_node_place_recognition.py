@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import ros_samples as samples
 from diagnostic_msgs.msg import DiagnosticArray
+from map_samples import UNTUNED
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as RosPath
 
@@ -145,7 +146,7 @@ def test_what_was_missed_is_made_up_for_and_nothing_is_searched_twice(taught: Pa
         )
         probe.publish("keyframes", messages[-1])
         probe.wait(lambda: said(diagnostics, "place rec").get("keyframes_searched") == str(len(messages)), "all keyframes", 60.0)
-        assert said(diagnostics, "place rec")["model"].startswith("hog")
+        assert said(diagnostics, "place rec")["model"].startswith(UNTUNED)
         first = len(candidates)
         assert first >= OUT // 2
         probe.publish("keyframes", messages[-1])

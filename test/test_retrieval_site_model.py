@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from map_samples import add_keyframe, create, image, teach
+from map_samples import UNTUNED, add_keyframe, create, image, teach
 from model_samples import made_up
 from network_samples import write_places
 
@@ -49,16 +49,20 @@ def test_names_of_a_maps_own_model():
     assert not any(map(is_of_site, ("site-0", "site-01", "site-", "site-x", "sites", "site.safetensors", "site-1.safetensors")))
 
 
+def described_by(store):
+    return MapDescriptor.of(store, "auto").descriptor.card.name
+
+
 def test_a_map_without_versions_is_described_as_before(tmp_path):
     with MapStore.open(teach(tmp_path / "site.vloc", 2)) as store:
-        assert MapDescriptor.of(store, "auto").descriptor.name == "hog" and MapDescriptor.of(store, "auto").version is None
+        assert described_by(store) == UNTUNED and MapDescriptor.of(store, "auto").version is None
         with pytest.raises(ConfigError, match="has no model of its own in use: make one with vloc calibrate"):
             MapDescriptor.of(store, "site")
         with pytest.raises(MapError, match=r"has no model version 3 \(it has: none\)"):
             MapDescriptor.of(store, "site-3")
         # what these weights are of is found out by whoever runs them
         add_version(store, *made_up(1))
-        assert MapDescriptor.of(store, "auto").descriptor.name == "hog", "a version is not used before it is switched to"
+        assert described_by(store) == UNTUNED, "a version is not used before it is switched to"
 
 
 def test_any_model_can_describe_a_map_bit_by_bit(tmp_path):
@@ -326,7 +330,7 @@ def test_images_are_retrieved_with_the_model_of_a_map(path, tmp_path, capsys):
 def test_a_map_is_described_by_command(path, capsys):
     done = numbers(capsys, "map", "redescribe", path, "--descriptor", "site-1")
     assert (done["model"], done["keyframes"], done["left"]) == ("site-1", KEYFRAMES, 0)
-    assert numbers(capsys, "map", "redescribe", path)["model"] == "hog"
+    assert numbers(capsys, "map", "redescribe", path)["model"] == UNTUNED
 
 
 def test_a_map_without_images_is_not_asked_for_what_it_cannot_do(weights, tmp_path, capsys):

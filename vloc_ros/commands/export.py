@@ -1,4 +1,4 @@
-"""``vloc export``: a network of local features for those who run it without this program."""
+"""``vloc export``: a network for those who run it without torch, or without this program."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _EXAMPLES = """
   vloc export models/site.safetensors --to onnx             beside the weights: those who lack torch can use them then
   vloc export unet --to onnx --int8 --calibrate recording/ webcams/garden      in 8-bit integers: models/unet_int8.onnx
   vloc export unet --to openvino --out unet.xml             and unet.bin, which belongs to it
+  vloc export models/site_places.safetensors --to onnx      networks of whole images too: in floats, as ONNX, and no other way
   vloc export utias.safetensors --to torchscript --size 512x384 --out utias.pt      as VT&R3 loads it"""
 _MOST_IMAGES = 1000
 _KINDS = ["onnx", "openvino", "torchscript"]
@@ -21,7 +22,8 @@ _KINDS = ["onnx", "openvino", "torchscript"]
 
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
-    parser = add_command(subparsers, "export", "write a network of local features as ONNX, OpenVINO or TorchScript", _EXAMPLES, run)
+    what = "write a network of local features as ONNX, OpenVINO or TorchScript, or one of whole images as ONNX"
+    parser = add_command(subparsers, "export", what, _EXAMPLES, run)
     parser.add_argument("weights", metavar="FILE", help="*.safetensors, or the name of shipped weights")
     parser.add_argument("--to", required=True, choices=_KINDS, help="the format")
     parser.add_argument("--out", type=Path, help="file to write (default: beside the weights, under their name)")
@@ -40,7 +42,8 @@ def register(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and say how well it was done."""
-    from vloc_ros.data.models import shipped_features
+    from vloc_ros.data.models import shipped_features, shipped_places
+    from vloc_ros.data.weights import PLACE_NETWORKS, SUFFIX, load_card
     from vloc_ros.networks.availability import require_torch
 
     size = re.fullmatch(r"(\d{1,5})x(\d{1,5})", args.size)
@@ -49,14 +52,18 @@ def run(args: argparse.Namespace) -> int:
     if not 2 <= args.window <= 256:
         raise ConfigError(f"--window {args.window} must be from 2 to 256")
     require_torch("vloc export")
-    from vloc_ros.networks.export_files import ExportKind, export
+    from vloc_ros.networks.export_files import ExportKind, export_local, export_place
 
     kind = ExportKind(args.to)
-    path = shipped_features().get(args.weights) or Path(args.weights)
+    path = (shipped_places() | shipped_features()).get(args.weights) or Path(args.weights)
+    of_place = path.suffix == SUFFIX and load_card(path).network in PLACE_NETWORKS
+    if of_place and (kind is not ExportKind.ONNX or args.int8 or args.calibrate):
+        raise ConfigError(f"{path.name} describes whole images: such networks are exported with --to onnx alone, in floats")
     if args.int8 or args.calibrate:
         return _int8(args, path)
     out = args.out or path.with_suffix(kind.suffix)
-    difference = export(path, kind, out, (int(size[1]), int(size[2])), args.window)
+    shape = (int(size[1]), int(size[2]))
+    difference = export_place(path, out) if of_place else export_local(path, kind, out, shape, args.window)
     files = [out, out.with_suffix(".bin")] if kind is ExportKind.OPENVINO else [out]
     length = sum(file.stat().st_size for file in files)
     text = [

@@ -41,7 +41,7 @@ def register(subparsers: Subparsers) -> None:
     add_source(parser, optional=True)
     parser.add_argument("--map", type=Path, required=True, help="map file, *.vloc; made from SOURCE when it does not exist")
     parser.add_argument("--out", type=Path, help="folder for closures.csv, the optimised trajectory, the graph and the page")
-    parser.add_argument("--descriptor", help="global descriptor that proposes: auto (default), site, site-2, hog, vlad, ...")
+    parser.add_argument("--descriptor", help="global descriptor that proposes: auto (default), site, site-2, place, hog, vlad, ...")
     parser.add_argument("--weights", type=Path, help="file of weights or vocabulary of the descriptor (default: the map's own)")
     parser.add_argument("--again", action="store_true", help="forget the closures that the map has, and find them anew")
     poses = parser.add_mutually_exclusive_group()

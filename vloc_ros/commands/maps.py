@@ -12,7 +12,7 @@ _EXAMPLES = """
   vloc map check site.vloc
   vloc map export site.vloc --to g2o --out site.g2o
   vloc map prune site.vloc --distance 2
-  vloc map redescribe site.vloc --descriptor hog"""
+  vloc map redescribe site.vloc --descriptor place     a map of an older release, whose auto is hog until then"""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -38,7 +38,9 @@ def register(subparsers: Subparsers) -> None:
             sub.add_argument("--distance", type=float, required=True, help="smallest distance between keyframes [m]")
             sub.add_argument("--angle", type=float, default=10.0, help="a larger turn is kept whatever its distance [deg]")
         if name == "redescribe":
-            sub.add_argument("--descriptor", default="auto", help="auto (default), hog, vlad, site, site-2, or a file of weights")
+            sub.add_argument(
+                "--descriptor", default="auto", help="auto (default), place, hog, vlad, site, site-2, or a file of weights"
+            )
 
 
 def _info(args: argparse.Namespace) -> int:

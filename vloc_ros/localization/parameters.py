@@ -23,8 +23,8 @@ class LocalizationSettings:
     confirm_frames: int = param(2, "so many further frames must agree with an unsure relocalisation", min=1, max=20)
     descriptor: str = param(
         "auto",
-        "global descriptor that proposes where a lost robot may be; auto: the map's own model (site), else hog, or vlad for a map "
-        "without images",
+        "global descriptor that proposes where a lost robot may be; auto: the map's own model (site), else place (hog where that "
+        "cannot run, or describes the map already), or vlad for a map without images",
     )
     candidates: int = param(6, "so many similar keyframes are tried in a relocalisation", min=1, max=100)
     sweep: int = param(3, "so many further keyframes, one after the other along the path, are tried too", min=0, max=100)

@@ -28,7 +28,9 @@ class LoopSettings:
     """How loops are found."""
 
     descriptor: str = param(
-        "auto", "global descriptor that proposes; auto: the map's own model in use, else hog, or vlad for a map without images"
+        "auto",
+        "global descriptor that proposes; auto: the map's own model in use, else place (hog where that cannot run, or describes "
+        "the map already), or vlad for a map without images",
     )
     gates: GateSettings = section(GateSettings)
     verification: VerificationSettings = section(VerificationSettings)

@@ -16,7 +16,8 @@ from vloc_ros.loop_closure.detector import LoopDetector
 from vloc_ros.loop_closure.proposer import Proposer
 from vloc_ros.mapping import MapStore
 from vloc_ros.mapping.model_versions import finish_switch, name_of, pending_switch
-from vloc_ros.retrieval.of_map import AUTO, SITE, MapDescriptor, automatic_name
+from vloc_ros.retrieval.automatic import AUTO, automatic_name
+from vloc_ros.retrieval.of_map import SITE, MapDescriptor
 from vloc_ros.retrieval.redescribe import redescribe
 
 _log = logging.getLogger(__name__)

@@ -41,6 +41,7 @@ __all__ = [
     "add_version",
     "ask_switch",
     "finish_switch",
+    "is_described",
     "name_of",
     "number_before",
     "number_in_use",
@@ -269,6 +270,11 @@ def undescribed(store: MapStore, model: str) -> list[KeyframeId]:
     described = "SELECT session, keyframe FROM global_descriptor WHERE model = ?"
     query = f"SELECT session, keyframe FROM keyframe EXCEPT {described} ORDER BY 1, 2"
     return [KeyframeId(int(session), int(keyframe)) for session, keyframe in store.database.execute(query, (model,))]
+
+
+def is_described(store: MapStore, model: str) -> bool:
+    """Whether any keyframe has a descriptor of a model; no descriptor is read."""
+    return bool(store.database.scalar("SELECT EXISTS (SELECT 1 FROM global_descriptor WHERE model = ?)", (model,)))
 
 
 def _history(known: Sequence[Switch]) -> list[int]:

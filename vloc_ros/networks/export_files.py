@@ -1,4 +1,4 @@
-"""Files for those who run a network of local features without our code, each checked against torch after it was written."""
+"""Networks as files for those who run them without torch or without our code, each checked against torch after it was written."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from vloc_ros.data.output import write_bytes
 from vloc_ros.errors import ConfigError, DataError, WeightsError
 from vloc_ros.features.engines.choice import is_installed
 from vloc_ros.networks.export import for_vtr3, onnx_of, torchscript_of
+from vloc_ros.networks.files import load_network
 from vloc_ros.networks.local import LocalNetwork
 from vloc_ros.networks.local_files import load_local_network, model_of
+from vloc_ros.networks.network import as_described
+from vloc_ros.networks.place_export import onnx_of_place
+from vloc_ros.networks.preprocessing import INPUT_SIZE, preprocess
 
 _TOLERANCE = 1e-3  # of the largest value of an output: rounding, in another order of sums
 
@@ -35,8 +39,8 @@ class ExportKind(Enum):
         return {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".pt"}[self.value]
 
 
-def export(path: Path, kind: ExportKind, out: Path, size: tuple[int, int], window: int) -> float:
-    """Export a file of weights.
+def export_local(path: Path, kind: ExportKind, out: Path, size: tuple[int, int], window: int) -> float:
+    """Export a file of weights of local features.
 
     Args:
         path: the file of weights.
@@ -58,12 +62,56 @@ def export(path: Path, kind: ExportKind, out: Path, size: tuple[int, int], windo
     width, height = size
     if width % model.multiple or height % model.multiple or not 0 < width * height <= 100_000_000:
         raise ConfigError(f"the size {width}x{height} must be of multiples of {model.multiple} px for {card.network}")
-    if out.suffix != kind.suffix:
-        raise ConfigError(f"{out} must end in {kind.suffix}, as files of {kind.value} do")
+    _require_suffix(out, kind)
     if kind is ExportKind.TORCHSCRIPT:
         difference = _torchscript(network, out, size, window)
     else:
         difference = _engine_file(network, model, kind, out, size)
+    return _required(difference, out)
+
+
+def export_place(path: Path, out: Path) -> float:
+    """Export a file of weights of place recognition as ONNX, which beside these weights makes torch unnecessary.
+
+    Args:
+        path: the file of weights.
+        out: file to write.
+
+    Returns:
+        The largest difference from torch on two random images, relative to the largest value of each output.
+
+    Raises:
+        ConfigError: what is needed is not installed, or the file to write is not called ``.onnx``.
+        WeightsError: the file of weights cannot be used, or what was exported does something else than torch.
+        DataError: the file cannot be written.
+    """
+    network, card = load_network(path)
+    _require_suffix(out, ExportKind.ONNX)
+    _require_engine(ExportKind.ONNX)
+    content = onnx_of_place(network, card.sha256)
+    images = preprocess(list(np.random.default_rng(1).integers(0, 256, (2, INPUT_SIZE, INPUT_SIZE, 3), dtype=np.uint8)))
+    made = _written_onnx(content, out, {"images": images})
+    with torch.inference_mode():
+        expected = as_described(network(torch.from_numpy(images)))
+    outputs = [expected.mean] if expected.variance is None else [expected.mean, expected.variance]
+    return _required(_difference(made, [one.numpy() for one in outputs]), out)
+
+
+def _require_suffix(out: Path, kind: ExportKind) -> None:
+    if out.suffix != kind.suffix:
+        raise ConfigError(f"{out} must end in {kind.suffix}, as files of {kind.value} do")
+
+
+def _require_engine(kind: ExportKind) -> None:
+    needed = ["onnx", "openvino" if kind is ExportKind.OPENVINO else "onnxruntime"]
+    missing = [name for name in needed if not is_installed(name)]
+    if missing:
+        raise ConfigError(
+            f"vloc export needs {' and '.join(missing)}: do what requirements/engines.txt says (openvino.txt for OpenVINO)"
+        )
+
+
+def _required(difference: float, out: Path) -> float:
     if not difference <= _TOLERANCE:
         raise WeightsError(f"{out} does not do what torch does (difference {difference:.2g}): do not use it")
     return difference
@@ -80,26 +128,23 @@ def _torchscript(network: LocalNetwork, out: Path, size: tuple[int, int], window
 
 
 def _engine_file(network: LocalNetwork, model: LocalModel, kind: ExportKind, out: Path, size: tuple[int, int]) -> float:
-    needed = ["onnx", "openvino" if kind is ExportKind.OPENVINO else "onnxruntime"]
-    missing = [name for name in needed if not is_installed(name)]
-    if missing:
-        raise ConfigError(
-            f"vloc export needs {' and '.join(missing)}: do what requirements/engines.txt says (openvino.txt for OpenVINO)"
-        )
+    _require_engine(kind)
     content = onnx_of(network, model)
     image = np.random.default_rng(1).random((1, model.colours, size[1], size[0]), dtype=np.float32)
-    made = _written_onnx(content, out, image) if kind is ExportKind.ONNX else _written_openvino(content, out, image, model)
+    made = (
+        _written_onnx(content, out, {"image": image}) if kind is ExportKind.ONNX else _written_openvino(content, out, image, model)
+    )
     with torch.inference_mode():
         maps = network(torch.from_numpy(image))
     return _difference(made, [one.numpy() for one in (maps.logits, maps.scores, *maps.maps)])
 
 
-def _written_onnx(content: bytes, out: Path, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def _written_onnx(content: bytes, out: Path, inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     import onnxruntime
 
     write_bytes(out, content)
     session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
-    made: list[NDArray[np.float32]] = session.run(None, {"image": image})
+    made: list[NDArray[np.float32]] = session.run(None, inputs)
     return made
 
 

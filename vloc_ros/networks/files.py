@@ -14,7 +14,7 @@ from vloc_ros.data.weights import WeightsCard, hash_of, load_weights, save_weigh
 from vloc_ros.errors import ConfigError, WeightsError
 from vloc_ros.networks.names import Backbone, NetworkKind
 from vloc_ros.networks.network import PlaceNetwork, load_tensors, make_network, tensors_of
-from vloc_ros.networks.preprocessing import PREPROCESSING
+from vloc_ros.networks.preprocessing import PREPROCESSING, require_preprocessing
 
 E = TypeVar("E", bound=Enum)
 
@@ -42,11 +42,7 @@ def network_of(tensors: Mapping[str, NDArray[np.float32]], card: WeightsCard, wh
         WeightsError: the weights are not those of the network that the card names.
     """
     kind, backbone = _member(NetworkKind, card.network, what), _member(Backbone, card.backbone, what)
-    if card.preprocessing != PREPROCESSING:
-        raise WeightsError(
-            f"{what} was made for images prepared in another way ('{card.preprocessing}', here: '{PREPROCESSING}'): "
-            "import or train it again with this release"
-        )
+    require_preprocessing(card.preprocessing, what)
     whitening = tensors.get("whitening.weight")
     whitened = len(whitening) if whitening is not None and whitening.ndim == 2 else 0
     try:

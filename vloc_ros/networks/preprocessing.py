@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image, to_rgb
+from vloc_ros.errors import WeightsError
 
 INPUT_SIZE = 224
 """Height and width [px] of what the networks see."""
@@ -17,6 +18,19 @@ PREPROCESSING = f"whole image to {INPUT_SIZE}x{INPUT_SIZE} (area, linear where e
 # Of the ImageNet training images in [0, 1], as all published weights of these backbones expect.
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+
+
+def require_preprocessing(preprocessing: str, what: str) -> None:
+    """Make sure that a model card speaks of images that are prepared as here.
+
+    Raises:
+        WeightsError: it does not; ``what`` names the weights.
+    """
+    if preprocessing != PREPROCESSING:
+        raise WeightsError(
+            f"{what} was made for images prepared in another way ('{preprocessing}', here: '{PREPROCESSING}'): "
+            "import or train it again with this release"
+        )
 
 
 def preprocess(images: Sequence[Image]) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,12 @@ from vloc_ros.data.frame import Image
 from vloc_ros.data.onnx_file import PLACE_WEIGHTS, metadata_of
 from vloc_ros.errors import WeightsError
 from vloc_ros.features.engines.choice import is_installed
+from vloc_ros.features.engines.onnx_files import SUFFIX, onnx_of_weights
 from vloc_ros.networks.preprocessing import preprocess
 
 if TYPE_CHECKING:
     from vloc_ros.networks.network import PlaceNetwork
 
-_log = logging.getLogger("vloc.engines")
 Array = NDArray[np.float32]
 THREADS = 2
 """Cores that a network uses."""
@@ -91,16 +90,20 @@ def engine_of(network: PlaceNetwork, sha256: str) -> PlaceEngine:
 
 def exported_engine(path: Path, sha256: str) -> PlaceEngine | None:
     """The engine of ``<name>.onnx`` beside a file of weights; None where there is none of these weights, or no ONNX Runtime."""
-    beside = path.with_suffix(".onnx")
-    if not is_installed("onnxruntime") or not beside.is_file():
+    content = _exported(path, sha256)
+    return None if content is None else OnnxRuntimeEngine(content)
+
+
+def can_compute(path: Path, sha256: str) -> bool:
+    """Whether anything that is installed computes the network of a file of weights with that hash; nothing is loaded for it."""
+    return is_installed("torch") or _exported(path, sha256) is not None
+
+
+def _exported(path: Path, sha256: str) -> bytes | None:
+    if not is_installed("onnxruntime"):
         return None
-    try:
-        content = beside.read_bytes()
-        found = metadata_of(content, str(beside)).get(PLACE_WEIGHTS)
-    except (OSError, WeightsError) as error:
-        _log.warning("%s is not used: %s", beside, error)
-        return None
-    if found != sha256:
-        _log.warning("%s is not of the weights in %s, so it is not used: export it again", beside, path.name)
-        return None
-    return OnnxRuntimeEngine(content)
+    return onnx_of_weights([path.with_suffix(SUFFIX)], path.name, sha256, _hash_in)
+
+
+def _hash_in(content: bytes, what: str) -> str | None:
+    return metadata_of(content, what).get(PLACE_WEIGHTS)

@@ -1,4 +1,4 @@
-"""What the descriptors that come from a network share; torch is imported when one is created."""
+"""What the descriptors that come from a network share; torch is imported when one is created that ONNX Runtime cannot compute."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from vloc_ros.data.frame import Image
 from vloc_ros.data.model_card import ModelCard
 from vloc_ros.data.weights import Tensors, WeightsCard, hash_of, load_weights
-from vloc_ros.errors import DataError, WeightsError
+from vloc_ros.errors import ConfigError, DataError, WeightsError
+from vloc_ros.features.engines.choice import is_installed
 from vloc_ros.networks import PREPROCESSING, Backbone, NetworkKind
 from vloc_ros.networks.availability import require_torch
+from vloc_ros.networks.preprocessing import require_preprocessing
 from vloc_ros.retrieval.contract import GlobalDescriptor, View
 from vloc_ros.retrieval.engines import PlaceEngine, TorchEngine, engine_of, exported_engine
 
@@ -54,13 +56,19 @@ class NetworkDescriptor(GlobalDescriptor):
         """The network of a file of weights; torch is not needed where ``<name>.onnx`` of these weights is beside it.
 
         Raises:
-            ConfigError: torch is not installed.
+            ConfigError: torch is not installed, and there is no such file.
             WeightsError: the file or its card is missing or damaged, or it holds another network.
         """
         tensors, card = load_weights(path)
+        require_preprocessing(card.preprocessing, str(path))
         exported = exported_engine(path, card.sha256)
         if exported is not None and (card.network, card.backbone) == (cls.kind.value, cls.backbone.value):
             return cls(exported, card.model_card)
+        if not is_installed("torch") and is_installed("onnxruntime"):
+            raise ConfigError(
+                f"{path} has no {path.stem}.onnx of its weights beside it, and torch, which does without, is not installed: run "
+                f"`vloc export {path.name} --to onnx` where it is, and copy the file"
+            )
         return cls.of(tensors, card, str(path))
 
     @classmethod
@@ -102,13 +110,19 @@ class NetworkDescriptor(GlobalDescriptor):
 
         Raises:
             DataError: a view has no image.
+            WeightsError: the network cannot be used, or its descriptors are of another length than its card says.
         """
         images = [_image_of(view, self.name) for view in views]
         result = np.zeros((len(images), self.card.dimension), dtype=np.float32)
         uncertain = np.full(len(images), np.inf, dtype=np.float32) if self.kind is NetworkKind.UNCERTAINTY else None
         seen = [index for index, image in enumerate(images) if image.size and image.min() != image.max()]
         if seen:
-            result[seen], variances = self.engine([images[index] for index in seen])
+            made, variances = self.engine([images[index] for index in seen])
+            if made.shape[1] != self.card.dimension:
+                raise WeightsError(
+                    f"the network of '{self.card.name}' makes {made.shape[1]} elements, its card says {self.card.dimension}"
+                )
+            result[seen] = made
             if uncertain is not None:
                 uncertain[seen] = variances
         return result, uncertain

@@ -16,8 +16,8 @@ from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.mapping.model_versions import NO_VERSION, ModelVersion, name_of, version, version_in_use, weights_of
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.mapping.variances import variances_of
+from vloc_ros.retrieval.automatic import AUTO, automatic_name, name_without_version
 from vloc_ros.retrieval.contract import GlobalDescriptor, Needs, View, create_descriptor, takes_assets
-from vloc_ros.retrieval.hog import Hog
 from vloc_ros.retrieval.index import DescriptorIndex
 from vloc_ros.retrieval.vlad import Vlad
 from vloc_ros.retrieval.vocabulary import CENTRES, Vocabulary
@@ -25,8 +25,6 @@ from vloc_ros.retrieval.weights_file import descriptor_of
 
 _log = logging.getLogger(__name__)
 
-AUTO = "auto"
-"""Name that leaves the choice of the descriptor to what the map has."""
 SITE = "site"
 """Name of the version of the map's own model that is in use; ``site-3`` is version 3."""
 _OF_VERSION = re.compile(r"site-([1-9]\d{0,8})")
@@ -34,6 +32,8 @@ _MOST_VIEWS = 300
 """So many keyframes, spread over the map, are enough to learn from."""
 _FEATURES_PER_WORD = 8
 """A word that has fewer features to its name says nothing of other images."""
+_MANY = 100
+"""To describe more keyframes than this takes some seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class MapDescriptor:
         """The descriptor of that name; its vocabulary or weights are those given, else those of the map, else learned from it.
 
         "site" is the version of the map's own model that is in use, "site-3" its version 3. "auto" is "site" for a map that has a
-        version in use; else ("site-0") ``hog`` for a map with all images, the best of those without weights in every light that
-        was measured (see ``benchmarks/relocalisation.py``), and ``vlad`` for a map without.
+        version in use, else "site-0", which is ``place``, ``hog`` or ``vlad``: see
+        :func:`~vloc_ros.retrieval.automatic.name_without_version`.
 
         Raises:
             ConfigError: the name is unknown, the map has no version in use, or the descriptor needs weights that neither the
@@ -66,7 +66,7 @@ class MapDescriptor:
             MapError: the map is damaged, or has no such version.
         """
         with store.database.snapshot():
-            name = _automatic(store) if name == AUTO else _without_weights(store) if name == name_of(NO_VERSION) else name
+            name = _automatic(store) if name == AUTO else name_without_version(store) if name == name_of(NO_VERSION) else name
             chosen = _version(store, name)
             if chosen is not None:
                 return cls._of_version(store, chosen, assets)
@@ -132,9 +132,12 @@ class MapDescriptor:
             MapError: the map is damaged, or has no images and the descriptor needs them.
         """
         known, vectors = self.stored(store)
-        rows = dict(zip(known, vectors, strict=True))
+        rows, wanted = dict(zip(known, vectors, strict=True)), list(ids)
         index: DescriptorIndex[KeyframeId] = DescriptorIndex(self.descriptor.card.dimension)
-        for id in ids:
+        missing, name = sum(id not in rows for id in wanted), self.descriptor.card.name
+        if missing > _MANY:
+            _log.info("%s: describing %d keyframes by %s; `vloc map redescribe` keeps that for good", store.path, missing, name)
+        for id in wanted:
             index.add(id, rows[id] if id in rows else self.vector(store, id))
         return index
 
@@ -159,20 +162,6 @@ def view_of(store: MapStore, id: KeyframeId, descriptor: GlobalDescriptor) -> Vi
 def is_of_site(name: str) -> bool:
     """Whether a name is that of a map's own model: "site", or "site-3" of its version 3."""
     return name == SITE or _OF_VERSION.fullmatch(name) is not None
-
-
-def automatic_name(store: MapStore) -> str:
-    """What "auto" means for a map; nothing is loaded.
-
-    Raises:
-        MapError: the map is damaged.
-    """
-    in_use = version_in_use(store)
-    return _without_weights(store) if in_use is None or store.keyframes_without_image() else in_use.name
-
-
-def _without_weights(store: MapStore) -> str:
-    return Vlad.name if store.keyframes_without_image() else Hog.name
 
 
 def _automatic(store: MapStore) -> str:

@@ -19,6 +19,7 @@ from vloc_ros.mapping.closures import closures_of, graph_revision
 from vloc_ros.mapping.model_versions import versions
 from vloc_ros.mapping.searches import searched_keyframes
 from vloc_ros.pose_graph import Label
+from vloc_ros.retrieval.automatic import PLACE
 from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
 from vloc_ros.ros.statistics import Statistics
 
@@ -182,11 +183,11 @@ def _never_searched(store: MapStore, keyframes: Sequence[Keyframe], detector: Lo
     """Keyframes that no search was kept of, and those that lack a descriptor of the model that searches.
 
     What older releases searched for is known only by its descriptors: those before the first search that was kept. Descriptors of
-    model versions say nothing of it, as they are made without a search.
+    model versions, and of ``place``, which those releases did not have, say nothing of it, as they are made without a search, too.
     """
     searched, described = searched_keyframes(store), set(detector.described)
     done = set(searched)
-    if detector.card.name not in {version.name for version in versions(store)}:
+    if detector.card.name not in {PLACE, *(version.name for version in versions(store))}:
         first = min(searched, default=None)
         done |= {id for id in described if first is None or id < first}
     return [keyframe.id for keyframe in keyframes if keyframe.id not in done or keyframe.id not in described]

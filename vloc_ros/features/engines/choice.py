@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from vloc_ros.data.local_model import LocalModel
-from vloc_ros.data.onnx_file import CALIBRATED, METADATA, metadata_of
+from vloc_ros.data.onnx_file import METADATA, metadata_of
 from vloc_ros.data.output import write_bytes
 from vloc_ros.data.weights import Tensors, WeightsCard
 from vloc_ros.errors import ConfigError, DataError, WeightsError
 from vloc_ros.features.engines.contract import Engine
+from vloc_ros.features.engines.onnx_files import SUFFIX, is_int8, onnx_of_weights
 from vloc_ros.features.learned_settings import EngineKind
 
 _log = logging.getLogger("vloc.engines")
@@ -84,7 +85,7 @@ def load_int8_engine(path: Path, card: WeightsCard, kind: EngineKind, threads: i
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     model = _model_in(content, str(path))
-    if model is None or not _is_int8(content, str(path)):
+    if model is None or not is_int8(content, str(path)):
         raise WeightsError(f"{path} was not written by `vloc export --int8`: export it again")
     if model.sha256 != card.sha256:
         raise WeightsError(f"{path} was made from other weights than those beside it ({card.name}): export it again")
@@ -114,21 +115,7 @@ def _engine(kind: EngineKind, path: Path, tensors: Tensors, card: WeightsCard, t
 
 def _ready(path: Path, card: WeightsCard) -> bytes | None:
     """The network as ONNX, from beside the weights or from the cache; None when neither has it."""
-    for candidate in (path.with_suffix(".onnx"), _cached(card)):
-        try:
-            content = candidate.read_bytes() if candidate.is_file() else None
-            model = None if content is None else _model_in(content, str(candidate))
-        except (OSError, WeightsError) as error:
-            _log.warning("%s is not used: %s", candidate, error)
-            continue
-        if content is not None and _is_int8(content, str(candidate)):
-            _log.warning("%s is in 8-bit integers and not used in place of %s: name it to use it", candidate, path.name)
-            continue
-        if model is not None and model.sha256 == card.sha256:
-            return content
-        if content is not None:
-            _log.warning("%s is not of the weights in %s, so it is not used: export it again", candidate, path.name)
-    return None
+    return onnx_of_weights((path.with_suffix(SUFFIX), _cached(card)), path.name, card.sha256, _hash_in)
 
 
 def _exported(path: Path, tensors: Tensors, card: WeightsCard) -> bytes:
@@ -153,7 +140,7 @@ def _exported(path: Path, tensors: Tensors, card: WeightsCard) -> bytes:
 
 def _cached(card: WeightsCard) -> Path:
     root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(root).expanduser() / "vloc_ros" / f"{card.sha256}.onnx"
+    return Path(root).expanduser() / "vloc_ros" / f"{card.sha256}{SUFFIX}"
 
 
 def _model_in(content: bytes, what: str) -> LocalModel | None:
@@ -162,5 +149,6 @@ def _model_in(content: bytes, what: str) -> LocalModel | None:
     return None if text is None else LocalModel.from_json(text, what)
 
 
-def _is_int8(content: bytes, what: str) -> bool:
-    return CALIBRATED in metadata_of(content, what)
+def _hash_in(content: bytes, what: str) -> str | None:
+    model = _model_in(content, what)
+    return None if model is None else model.sha256

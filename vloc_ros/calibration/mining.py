@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +32,7 @@ from vloc_ros.retrieval.of_map import MapDescriptor
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[Sequence[Closure]], Iterable[Closure]]
+Among = Callable[[Layout], Collection[KeyframeId]]
 Writing = Callable[[], AbstractContextManager[None]]
 
 
@@ -39,6 +40,7 @@ Writing = Callable[[], AbstractContextManager[None]]
 class MiningSettings:
     """What is made of the labels."""
 
+    tuples: int = param(500, "tuples and outlier pairs, at most of each, evenly chosen; they cost time", min=1, max=1000000)
     negatives: int = param(10, "negatives of a tuple, at most", min=1, max=1000)
     attempts: int = param(40, "keyframes that geometry compares with an anchor in search of negatives, at most", min=1, max=100000)
     outliers_apart: bool = param(
@@ -49,6 +51,7 @@ class MiningSettings:
 
 
 PUBLISHED_MINING: dict[str, Any] = {
+    "tuples": 1000000,
     "negatives": 10,
     "outliers_apart": False,
     "exclusion": PUBLISHED_EXCLUSION,
@@ -101,11 +104,12 @@ class Miner:
         self._index: DescriptorIndex[KeyframeId] = DescriptorIndex(describer.descriptor.card.dimension)
         self._unlike: dict[tuple[KeyframeId, KeyframeId], bool] = {}
 
-    def mine(self, progress: Progress = iter) -> Mined:
+    def mine(self, progress: Progress = iter, among: Among | None = None) -> Mined:
         """The tuples and pairs of the labels as they stand now; the map is not changed.
 
         Args:
             progress: shows how far it is.
+            among: says which keyframes may be named; all by default.
 
         Raises:
             MapError: the map is empty or damaged, or has no images and the descriptor needs them.
@@ -114,42 +118,45 @@ class Miner:
         layout = Layout.of(self._store, self._solver)
         self._describe(layout)
         counts = Counter({label.value: 0 for label in Label})
+        counts.update(closure.verdict.label.value for closure in layout.closures)
         exclusion = Exclusion(self._settings.exclusion, layout.inliers, layout)
+        named = frozenset(layout.ids if among is None else among(layout))
         tuples, pairs = [], []
-        for closure in progress(layout.closures):
-            counts[closure.verdict.label.value] += 1
+        for closure in progress(self._chosen(layout.closures, named)):
             if closure.verdict.label is Label.INLIER:
-                negatives = tuple(self._negatives(closure, layout, exclusion))
+                negatives = tuple(self._negatives(closure, named, exclusion))
                 if negatives:
                     weight = min(1.0, closure.verdict.weight)
                     tuples.append(TrainingTuple(closure.b, closure.a, negatives, weight, layout.revision))
                 else:
                     counts["without_negatives"] += 1
-            elif closure.verdict.label is Label.OUTLIER:
-                if self._settings.outliers_apart and self._may_be_one_place(closure, layout):
-                    counts["near_outliers"] += 1
-                else:
-                    pairs.append(OutlierPair(closure.b, closure.a, 1.0 - closure.verdict.weight, layout.revision))
+            elif self._settings.outliers_apart and self._may_be_one_place(closure, layout):
+                counts["near_outliers"] += 1
+            else:
+                pairs.append(OutlierPair(closure.b, closure.a, 1.0 - closure.verdict.weight, layout.revision))
         counts["unmatched_pairs"] = sum(self._unlike.values())
         counts["matched_pairs"] = len(self._unlike) - counts["unmatched_pairs"]
         tuples.sort(key=lambda item: (item.anchor, item.positive))
         pairs.sort(key=lambda pair: (pair.query, pair.negative))
         return Mined(TupleSet(tuple(tuples), tuple(pairs)), layout.revision, counts)
 
-    def mine_into_map(self, progress: Progress = iter, tries: int = 3, writing: Writing = nullcontext) -> Mined:
+    def mine_into_map(
+        self, progress: Progress = iter, tries: int = 3, writing: Writing = nullcontext, among: Among | None = None
+    ) -> Mined:
         """Mine, and put the result in the place of what the map holds; again when the pose graph has moved on meanwhile.
 
         Args:
             progress: shows how far it is.
             tries: so often.
             writing: entered while the map is written.
+            among: says which keyframes may be named; all by default.
 
         Raises:
             MapError: as :meth:`mine`; the map cannot be written; or the pose graph moved on at every try.
             DataError: the graph cannot be solved.
         """
         for _ in range(tries):
-            mined = self.mine(progress)
+            mined = self.mine(progress, among)
             with writing():
                 stored = replace_tuples(self._store, mined.tuples, mined.revision, TupleOrigin.LABELS)
             if stored:
@@ -158,6 +165,17 @@ class Miner:
         raise MapError(
             f"the pose graph of the map {self._store.path} moved on {tries} times while it was mined: mine when it rests"
         )
+
+    def _chosen(self, closures: Sequence[Closure], named: Collection[KeyframeId]) -> list[Closure]:
+        """The inliers and outliers that something is made of, in order: of each label at most so many, evenly chosen."""
+        rows = []
+        for label in (Label.INLIER, Label.OUTLIER):
+            of_label = [
+                row for row, one in enumerate(closures) if one.verdict.label is label and one.a in named and one.b in named
+            ]
+            count = min(self._settings.tuples, len(of_label))
+            rows += [of_label[k * len(of_label) // count] for k in range(count)]
+        return [closures[row] for row in sorted(rows)]
 
     def _describe(self, layout: Layout) -> None:
         """Keep the index as the map is: keyframes come as the robot drives, and go by pruning."""
@@ -168,12 +186,12 @@ class Miner:
         made = self._describer.index(self._store, new)
         self._index.add_many(*made.snapshot())
 
-    def _negatives(self, closure: Closure, layout: Layout, exclusion: Exclusion) -> Iterator[KeyframeId]:
+    def _negatives(self, closure: Closure, named: Collection[KeyframeId], exclusion: Exclusion) -> Iterator[KeyframeId]:
         """The most similar keyframes of other places that geometry does not match with the anchor."""
         anchor = closure.b
         around = exclusion.around(anchor, closure.a)
         wanted = self._settings.attempts
-        found = self._index.search(self._index.vector(anchor), wanted, lambda other: not exclusion.excludes(around, other))
+        found = self._index.search(self._index.vector(anchor), wanted, lambda other: other in named and not exclusion.excludes(around, other))
         count = 0
         for other, score in found:
             if self._is_unlike(other, anchor, score):

@@ -160,7 +160,11 @@ class _Run:
                 return plan
             _log.info("labels that tuples were mined from have changed: the work in %s begins anew", self._work)
         miner = miner_for(self._store, self._settings.mining, self._settings.descriptor, solver=self._settings.gnc)
-        mined = miner.mine_into_map(self._mined, writing=lambda: self._writing(Stage.MINING, 1.0))
+        mined = miner.mine_into_map(
+            self._mined,
+            writing=lambda: self._writing(Stage.MINING, 1.0),
+            among=lambda layout: split_route(layout, self._settings.stretches).training,
+        )
         tuples = split.training_tuples(mined.tuples).within(keyframes_with_image(self._store))
         if not self._settings.learning.pairs:
             tuples = dataclasses.replace(tuples, pairs=())

@@ -3,6 +3,7 @@
 
     python benchmarks/calibration.py --out calibration                   five sites, each driven at noon and twice in other light
     python benchmarks/calibration.py --out calibration --sites 1 --base models/place.safetensors --json
+    python benchmarks/calibration.py --out calibration --map desk.vloc --small        a map of yours, with its truth beside it
 
 At each site a route is taught at noon and driven again under two other conditions; place recognition finds the loops, the robust
 graph labels them, and `vloc calibrate` tunes the network with these labels alone. Then the held-out stretches are asked again, and
@@ -10,12 +11,15 @@ only now is the truth looked at: what was taken within 3 m and 30 degrees of the
 does not, and what is between may not answer. Every site has its own seed, which is also that of the training. The base, what the
 map used before, and hog stand beside the calibrated version. A site that was interrupted goes on. `--poison` calls all inliers
 outliers and the other way round before the calibration: nothing may be promoted then.
+
+`vloc teach` of a recording with truth and `vloc loops` make a map for `--map`; its closures must be labelled.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace as changed
@@ -23,18 +27,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from tqdm import tqdm
 
 from vloc_ros import runs
 from vloc_ros.calibration.held_out import HeldOutPlaces, held_out_places
-from vloc_ros.calibration.judging import JudgingSettings, answer, describe_keyframes
+from vloc_ros.calibration.judging import Answered, JudgingSettings, answer, describe_keyframes
 from vloc_ros.calibration.layout import Layout
 from vloc_ros.calibration.run import Calibrated, calibrate
 from vloc_ros.calibration.settings import CalibrationSettings, default_settings
 from vloc_ros.calibration.stage import Stage
 from vloc_ros.calibration.stretches import split_route
 from vloc_ros.config import parse_assignments, replace
+from vloc_ros.data.trajectory import interpolate, read_tum
 from vloc_ros.evaluation.confidence_metrics import summarise_confidence
 from vloc_ros.evaluation.retrieval_metrics import summarise
 from vloc_ros.loop_closure import store_judgement
@@ -53,12 +59,26 @@ from vloc_ros.settings import Settings
 from vloc_ros.simulation import SimulatedRun
 from vloc_ros.simulation.sites import Site, sites
 
+Array = NDArray[np.float64]
 SHORT: dict[str, Any] = {
     "stretches": {"length": 12.0, "every": 2, "gap": 3.0, "radius": 3.0},
     "mining": {"exclusion": {"path": 10.0, "distance": 10.0}},
     "promotion": {"stretch": 5},
 }
 """Settings for routes of a few hundred metres, in place of those for kilometres."""
+SMALL: dict[str, Any] = {
+    "stretches": {"length": 0.4, "every": 2, "gap": 0.05, "radius": 0.05},
+    "mining": {"exclusion": {"path": 0.6, "distance": 0.4}},
+    "held_out": {
+        "near": 0.3,
+        "near_angle": math.radians(20.0),
+        "far": 0.6,
+        "far_angle": math.radians(60.0),
+        "gap_path": 0.6,
+    },
+    "promotion": {"stretch": 3, "min_queries": 10, "min_stretches": 3},
+}
+"""And for the top of a desk."""
 SHOWN = ("recall_at_1", "recall_at_5", "average_precision", "ece_similarity", "ece", "auroc")
 
 
@@ -72,31 +92,47 @@ def main() -> int:
     parser.add_argument("--step", type=float, default=0.5, help="between frames [m] (default: 0.5)")
     parser.add_argument("--conditions", nargs="+", default=["night", "snow"], help="of later drives (default: night snow)")
     parser.add_argument("--base", type=Path, help="weights to begin with (default: those that are shipped)")
+    parser.add_argument("--map", type=Path, action="append", default=[], help="instead of sites; it is copied, can be repeated")
+    parser.add_argument("--small", action="store_true", help="settings for a map of a few metres")
     parser.add_argument("--poison", action="store_true", help="swap the labels of inliers and outliers")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in `vloc calibrate`")
     parser.add_argument("--json", action="store_true", help="one JSON object per row, too")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     table: dict[str, list[dict[str, float]]] = {}
-    for site in sites(args.sites, args.first_seed):
-        settings = replace(replace(default_settings(), SHORT), {"training.seed": site.seed} | parse_assignments(args.set))
-        map_path = taught(args, changed(site, length_m=args.length))
+    scale = SMALL if args.small else SHORT
+    for seed, map_path in maps(args):
+        settings = replace(replace(default_settings(), scale), {"training.seed": seed} | parse_assignments(args.set))
         outcome = calibrated(args, map_path, settings)
         for model, row in judged(args, map_path, settings, outcome):
             table.setdefault(model, []).append(row)
             if args.json:
-                sys.stdout.write(json.dumps({"site": site.name, "model": model, **row}) + "\n")
+                sys.stdout.write(json.dumps({"map": map_path.stem, "model": model, **row}) + "\n")
     show(table)
     return 0
+
+
+def maps(args: argparse.Namespace) -> Iterator[tuple[int, Path]]:
+    """Seeds and maps with labelled loops, the truth beside them."""
+    if not args.map:
+        for site in sites(args.sites, args.first_seed):
+            yield site.seed, taught(args, changed(site, length_m=args.length))
+    for number, path in enumerate(args.map, start=1):
+        copy = args.out / path.name
+        if not copy.exists():
+            copy.write_bytes(path.read_bytes())
+            runs.truth_file(copy).write_bytes(runs.truth_file(path).read_bytes())
+        yield number, copy
 
 
 def taught(args: argparse.Namespace, site: Site) -> Path:
     """The map of a site, with labelled loops; made once."""
     path = args.out / f"{site.name}.vloc"
-    done, truth = path.with_suffix(".done"), {}
+    done = path.with_suffix(".done")
     if done.exists():
         return path
     path.unlink(missing_ok=True)
+    runs.truth_file(path).unlink(missing_ok=True)
     world, settings = site.build(), Settings()
     store = None
     for session, condition in enumerate(["noon", *args.conditions], start=1):
@@ -106,16 +142,13 @@ def taught(args: argparse.Namespace, site: Site) -> Path:
         bar = tqdm(runs.teach(drive, store, settings), total=len(drive), desc=f"{site.name} {condition}", file=sys.stderr)
         for _ in bar:
             pass
-        known = dict(zip(drive.stamps_ns.tolist(), drive.world_T_base, strict=True))
-        last = max(keyframe.id.session for keyframe in store.keyframes())
-        truth |= {str(k.id): known[k.stamp_ns].tolist() for k in store.keyframes() if k.id.session == last}
+        runs.save_keyframe_truth(drive, path)
     assert store is not None
     proposing = {} if args.base is None else {"loops.descriptor": str(args.base)}
     settings_of_loops = replace(LoopClosureSettings(), proposing)
     loops = find_loops(store, settings_of_loops, progress=lambda all: tqdm(all, desc=f"{site.name} loops", file=sys.stderr))
     store_judgement(store, loops.judgement)
     store.close()
-    path.with_suffix(".truth.json").write_text(json.dumps(truth), encoding="utf-8")
     done.write_text(json.dumps(loops.labels) + "\n", encoding="utf-8")
     return path
 
@@ -164,14 +197,21 @@ def judged(
     with MapStore.open(path, read_only=True) as store:
         layout = Layout.of(store, settings.gnc)
         split = split_route(layout, settings.stretches)
-        truth_file = path.with_name(path.name.replace("_poisoned", "")).with_suffix(".truth.json")
-        poses = json.loads(truth_file.read_text(encoding="utf-8"))
-        true = np.array([poses[str(id)] for id in layout.ids])
+        true = true_poses(store, runs.truth_file(path.with_name(path.name.replace("_poisoned", ""))), layout)
         truth = changed(layout, positions=true[:, :3, 3].copy(), rotations=true[:, :3, :3].copy())
         learned = split.training_tuples(tuples_of(store)).keyframes
         places = held_out_places(truth, split, keyframes_with_image(store), settings.held_out, settings.promotion.stretch, learned)
         for name, descriptor in models(args, store, outcome):
             yield name, numbers(store, descriptor, places, settings)
+
+
+def true_poses(store: MapStore, file: Path, layout: Layout) -> Array:
+    """(N, 4, 4) true poses of the keyframes of a layout."""
+    stamps = {keyframe.id: keyframe.stamp_ns for keyframe in store.keyframes()}
+    poses = interpolate(read_tum(file), np.array([stamps[id] for id in layout.ids], dtype=np.int64))
+    if not np.isfinite(poses).all():
+        sys.exit(f"{file} does not know the poses of all keyframes of {store.path}: teach it anew from recordings with truth")
+    return poses
 
 
 def models(args: argparse.Namespace, store: MapStore, outcome: Calibrated) -> Iterable[tuple[str, GlobalDescriptor]]:
@@ -189,18 +229,21 @@ def numbers(
 ) -> dict[str, float]:
     """Of one model at one site. The learned confidence of a match comes from other stretches than its own."""
     judging = JudgingSettings(settings.held_out, settings.probability, settings.promotion, settings.training.seed)
-    found = answer(places, *describe_keyframes(store, descriptor, places.database), judging)
-    answers = found.queries.answers()
+    return figures(answer(places, *describe_keyframes(store, descriptor, places.database), judging))
+
+
+def figures(found: Answered) -> dict[str, float]:
+    """What is shown of the answers of a model."""
+    answers, scores, nan = found.queries.answers(), found.queries.scores(), float("nan")
     right = answers.first_right == 0
     plain = summarise_confidence(found.similarity, right)
     learned = None if found.fitted.confidence is None else summarise_confidence(found.fitted.confidence, right)
-    figures = summarise(answers).to_dict()
-    scores = found.queries.scores()
-    nan = float("nan")
+    recall = summarise(answers).to_dict()
     return {
-        "queries": len(places.queries),
-        "recall_at_1": figures["recall_at_1"],
-        "recall_at_5": figures["recall_at_5"],
+        "queries": len(answers),
+        "known": int(scores.known.sum()),
+        "recall_at_1": recall["recall_at_1"],
+        "recall_at_5": recall["recall_at_5"],
         "average_precision": float(scores.average_precision[scores.known].mean()),
         "ece_similarity": plain.ece,
         "ece": nan if learned is None else learned.ece,

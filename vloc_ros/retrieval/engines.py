@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
 from vloc_ros.data.onnx_file import PLACE_WEIGHTS, metadata_of
-from vloc_ros.errors import WeightsError
 from vloc_ros.features.engines.choice import is_installed
 from vloc_ros.features.engines.onnx_files import SUFFIX, onnx_of_weights
 from vloc_ros.networks.preprocessing import preprocess

@@ -120,7 +120,7 @@ def test_a_variance_must_be_given_where_one_was_learned_from() -> None:
 
 @pytest.mark.parametrize("method", FITTED)
 def test_too_little_is_refused(method: Method) -> None:
-    few = ProbabilitySettings(method)
+    few = ProbabilitySettings(method, min_right=20, min_wrong=20)
     similarity = np.linspace(0.0, 1.0, 60)
 
     def refusal(right: np.ndarray, similarity: np.ndarray = similarity, **more: np.ndarray) -> FitRefusal | MatchProbability:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from std_msgs.msg import String
 
 from vloc_ros.calibration.settings import default_settings
 from vloc_ros.errors import VlocError
+from vloc_ros.priority import give_way
 from vloc_ros.ros.calibration_keeper import CalibrationKeeper
 from vloc_ros.ros.calibration_report import message, report
 from vloc_ros.ros.calibration_settings import CalibrationNodeSettings
@@ -43,7 +43,7 @@ class CalibrationNode(ManagedNode):
         self._settings = self.settings(CalibrationNodeSettings())
         self._problems = Problems(self.get_logger().warning)
         calibration = self.settings(default_settings())
-        os.nice(max(0, self._settings.niceness - os.nice(0)))
+        give_way(self._settings.niceness)
         self._worker: Worker[None] = Worker(self._turn, lambda _: None, self._broken, "calibration")
         try:
             made = self._worker.call(lambda: CalibrationKeeper(self._settings, calibration, self._problems))

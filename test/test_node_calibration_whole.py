@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -127,6 +128,8 @@ def test_from_labels_to_a_better_model_that_finds_the_loops_of_the_rest_of_the_d
         site.announce(KeyframeId(2, LAP))
         site.wait(lambda: site.value("place rec", "keyframes_searched") == str(2 * LAP), "the first two rounds")
         site.wait(lambda: "training" in site.value("calibration: calibration", "stage"), "the training")
+        trainer = int(site.value("calibration: calibration", "trainer_pid"))
+        assert os.sched_getscheduler(trainer) == os.SCHED_OTHER, "its niceness is not as set"
         assert site.labels(Label.INLIER) >= 30 and set(site.searched().values()) == {1}
         robot = RingDrive(store, store.begin_session(SessionKind.TEACH, "on"), LAP, 2)
         deadline = time.monotonic() + PATIENCE_S

@@ -57,6 +57,8 @@ FIRST_SEED = 301
 WARM_UP = 8
 PAUSED, TRAINING = "paused", "training"
 ENDLESS = {"training.epochs": 10000}
+HURRIED = {"niceness": 0, "supervisor.niceness": 0, "supervisor.budget.share": 2.0}
+CALIBRATION = "calibration: calibration"
 PATIENCE_S = 60.0
 
 
@@ -112,6 +114,10 @@ class Observer:
                 sys.exit(f"{what} did not come within {timeout_s:g} s; the output of the nodes is in the folder of the work")
             time.sleep(0.05)
 
+    def forget(self) -> None:
+        """What was said until now, by nodes that have ended."""
+        self._statuses = {}
+
     def call(self, service: str) -> None:
         """Call a service of the calibration node."""
         client = self._node.create_client(Trigger, f"calibration/{service}")
@@ -166,9 +172,9 @@ class Bench:
         observer = self.observer
         observer.call("resume" if trainer == TRAINING else "pause")
         standing = {PAUSED: ("paused",), TRAINING: ("running", "paused")}[trainer]
-        observer.wait(lambda: observer.said("calibration: calibration", "state") in standing, f"a trainer that is {trainer}")
-        pid = int(observer.said("calibration: calibration", "trainer_pid") or 0)
-        late = int(observer.said("calibration: calibration", "localisation_late_messages") or 0)
+        observer.wait(lambda: observer.said(CALIBRATION, "state") in standing, f"a trainer that is {trainer}")
+        pid = int(observer.said(CALIBRATION, "trainer_pid") or 0)
+        late = self._late()
         observer.passage = passage = Passage()
         before = cpu_seconds(self.localization), cpu_seconds(pid)
         began = time.monotonic()
@@ -178,14 +184,16 @@ class Bench:
         seconds = time.monotonic() - began
         used = cpu_seconds(self.localization) - before[0], cpu_seconds(pid) - before[1]
         time.sleep(1.2)  # the next diagnostics
-        late = int(observer.said("calibration: calibration", "localisation_late_messages") or 0) - late
         return figures(passage) | {
             "trainer": trainer,
             "lockstep": lockstep,
             "cpu_ms_per_frame": 1e3 * used[0] / max(1, len(passage.finished)),
             "trainer_cpu_share": used[1] / seconds,
-            "late_messages": late,
+            "late_messages": self._late() - late,
         }
+
+    def _late(self) -> int:
+        return int(self.observer.said(CALIBRATION, "localisation_late_messages") or 0)
 
 
 def figures(passage: Passage) -> dict[str, Any]:
@@ -216,10 +224,13 @@ def measure(args: argparse.Namespace, map_path: Path, recording: Path, folder: P
     localizing = {**of_map, "mode": "localize", "qos.reliability": "reliable", "base_T_camera": base_T_camera}
     observer = Observer(domain)
     try:
-        with node("localization", localizing, folder, domain) as localization, node("calibration", calibrating, folder, domain):
-            bench = Bench(observer, localization.pid, recording, folder, domain)
+        with node("calibration", {**calibrating, **HURRIED}, folder, domain):
             observer.call("trigger")
             wait_for_training(observer, args.patience)
+        observer.forget()
+        with node("localization", localizing, folder, domain) as localization, node("calibration", calibrating, folder, domain):
+            wait_for_training(observer, args.patience)  # it goes on where it was
+            bench = Bench(observer, localization.pid, recording, folder, domain)
             bench.passage(PAUSED, lockstep=True)  # everything is loaded now
             for number in tqdm(range(args.rounds), desc="rounds", file=sys.stderr):
                 for lockstep in (False, True):
@@ -233,13 +244,12 @@ def wait_for_training(observer: Observer, patience_s: float) -> None:
     """What comes before the training is not measured."""
 
     def begun() -> bool:
-        ended = observer.said("calibration: calibration", "last_calibration")
+        ended = observer.said(CALIBRATION, "last_calibration")
         if ended not in ("", "none yet"):
             sys.exit(f"there is nothing to train: {ended}")
-        status = "calibration: calibration"
-        return observer.said(status, "stage") == "training" and observer.said(status, "trainer_step") not in ("", "0")
+        return observer.said(CALIBRATION, "stage") == "training" and observer.said(CALIBRATION, "trainer_step") not in ("", "0")
 
-    observer.wait(begun, "the training, which begins when the tuples are mined,", patience_s)
+    observer.wait(begun, "the training", patience_s)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ros_samples as samples
-from calibration_maps import SMALL, RingDrive, base_weights, ring_map, spoiled_weights
+from calibration_maps import SMALL, RingDrive, base_weights, ring_map
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from std_msgs.msg import String
@@ -34,7 +34,7 @@ from vloc_ros.ros.model_message import ModelHint, loads
 
 pytest.importorskip("torch", reason="torch is not installed (requirements/torch.txt)")
 
-LAP = 56
+LAP = 48
 PATIENCE_S = 240.0
 UNSURE = 1e-6 * np.eye(6)
 AT_ONCE = {"niceness": 0, "supervisor.niceness": 0, "supervisor.budget.share": 2.0, "watch_period": 0.2}
@@ -71,6 +71,11 @@ class Site:
         with MapStore.open(self.path, read_only=True) as store:
             return {row.keyframe: row.version for row in sorted(searches_of(store), key=lambda row: row.searched_ns)}
 
+    def share_found(self, version: int) -> float:
+        """Of the searches in the second session."""
+        with MapStore.open(self.path, read_only=True) as store:
+            return float(np.mean([row.verified for row in searches_of(store, version) if row.keyframe.session == 2]))
+
     def labels(self, label: Label) -> int:
         with MapStore.open(self.path, read_only=True) as store:
             return sum(closure.verdict.label is label for closure in closures_of(store))
@@ -93,10 +98,28 @@ def running(path: Path, folder: Path, calibration: dict[str, Any]) -> Iterator[S
             name: stack.enter_context(samples.node(name, {"map": str(path), **values}, folder, environment))
             for name, values in parameters.items()
         }
-        yield Site(path, probe, nodes, diagnostics, candidates, hints)
+        site = Site(path, probe, nodes, diagnostics, candidates, hints)
+        for name in ("pose_graph", "place_recognition", "calibration"):
+            site.wait(lambda name=name: said(diagnostics, name), name)
+        yield site
         for node in nodes.values():
             assert node.end(timeout_s=60.0) == 0, node.output
             assert "Traceback" not in node.output
+
+
+def collapsed_weights(base: Path) -> Path:
+    """Weights that were spoiled: of their descriptors one sign is left, so that half of all places are the same."""
+    import torch
+
+    from vloc_ros.networks.files import load_network, save_network
+
+    network, _ = load_network(base)
+    with torch.no_grad():
+        network.pool.fc.weight[1:] = 0.0
+        network.pool.fc.bias[1:] = 0.0
+    path = base.with_name("collapsed.safetensors")
+    save_network(path, network, "nothing")
+    return path
 
 
 def add_model(path: Path, weights: Path, *, use: bool) -> None:
@@ -119,27 +142,28 @@ def assert_one_model_answers(site: Site, number: int) -> None:
     assert told and told <= loops
 
 
+@pytest.mark.slow
 def test_from_labels_to_a_better_model_that_finds_the_loops_of_the_rest_of_the_drive(tmp_path: Path) -> None:
-    path = ring_map(tmp_path / "site.vloc", keyframes=LAP, labelled=False)
+    """Three rounds have labels; the model in use is a bad one, and finds hardly a loop."""
+    path = ring_map(tmp_path / "site.vloc", laps=3, keyframes=LAP)
     base = base_weights(tmp_path)
-    add_model(path, spoiled_weights(base), use=True)
+    add_model(path, collapsed_weights(base), use=True)
     learning = {"base": str(base), "training.epochs": 1, "training.learning_rate": 1e-4, "trigger.labels": 30, "trigger.quiet": 1.0}
     with running(path, tmp_path, {**SMALL, **learning}) as site, MapStore.open(path) as store:
-        site.announce(KeyframeId(2, LAP))
-        site.wait(lambda: site.value("place rec", "keyframes_searched") == str(2 * LAP), "the first two rounds")
-        site.wait(lambda: "training" in site.value("calibration: calibration", "stage"), "the training")
+        site.announce(KeyframeId(3, LAP))
+        site.wait(lambda: site.value("place rec", "keyframes_searched") == str(3 * LAP), "the first three rounds")
+        site.wait(lambda: site.value("calibration: calibration", "trainer_pid"), "the trainer")
         trainer = int(site.value("calibration: calibration", "trainer_pid"))
         assert os.sched_getscheduler(trainer) == os.SCHED_OTHER, "its niceness is not as set"
-        assert site.labels(Label.INLIER) >= 30 and set(site.searched().values()) == {1}
-        robot = RingDrive(store, store.begin_session(SessionKind.TEACH, "on"), LAP, 2)
-        deadline = time.monotonic() + PATIENCE_S
+        assert site.labels(Label.INLIER) >= 2 * LAP - 5 and set(site.searched().values()) == {1}
+        assert len(site.candidates) < LAP
+        robot = RingDrive(store, store.begin_session(SessionKind.TEACH, "on"), LAP, 3)
         driven = []
         while in_use(path) != 2 and len(driven) < LAP // 2:  # while it trains, and is re-described
             driven.append(robot.step())
             site.announce(driven[-1])
             time.sleep(0.2)
         site.wait(lambda: in_use(path) == 2, "the switch")
-        assert time.monotonic() < deadline
         assert loads(site.hints[-1].data) == ModelHint("site-2", versions(store)[1].card.sha256)
         last = switches(store)[-1]
         assert (last.version, last.reason) == (2, SwitchReason.PROMOTED) and last.figures["gain"] > 0.0
@@ -155,24 +179,9 @@ def test_from_labels_to_a_better_model_that_finds_the_loops_of_the_rest_of_the_d
         site.wait(lambda: "version 2: " in site.value("calibration: calibration", "watch"), "the watch over it")
 
 
-def useless_weights(base: Path) -> Path:
-    """Weights that have collapsed: all descriptors are the same."""
-    import torch
-
-    from vloc_ros.networks.files import load_network, save_network
-
-    network, _ = load_network(base)
-    with torch.no_grad():
-        network.pool.fc.weight.zero_()
-        network.pool.fc.bias.fill_(1.0)
-    path = base.with_name("useless.safetensors")
-    save_network(path, network, "nothing")
-    return path
-
-
-def test_a_promoted_model_that_finds_nothing_is_rolled_back_and_the_one_before_searches_again(tmp_path: Path) -> None:
+def test_a_promoted_model_that_finds_less_is_rolled_back_and_the_one_before_searches_again(tmp_path: Path) -> None:
     path = ring_map(tmp_path / "site.vloc", laps=1, keyframes=LAP)
-    add_model(path, useless_weights(base_weights(tmp_path)), use=False)
+    add_model(path, collapsed_weights(base_weights(tmp_path)), use=False)
     watching = {"trigger.automatic": False, "watch.roll_back.window": 20, "watch.roll_back.stretch": 4}
     with running(path, tmp_path, watching) as site, MapStore.open(path) as store:
         robot = RingDrive(store, store.begin_session(SessionKind.TEACH, "on"), LAP, 1)
@@ -189,13 +198,11 @@ def test_a_promoted_model_that_finds_nothing_is_rolled_back_and_the_one_before_s
         ask(path, 1)
         site.wait(lambda: in_use(path) == 1, "the promotion")
         site.wait(lambda: "version 1: undecided" in site.value("calibration: calibration", "watch"), "the watch over it")
-        found = len(site.candidates)
-        ids: list[KeyframeId] = []
-        while in_use(path) == 1 and len(ids) < 2 * LAP:
-            ids += drive(4)
+        left = 2 * LAP
+        while in_use(path) == 1 and left:
+            left -= len(drive(4))
         site.wait(lambda: in_use(path) == 0, "the way back")
-        by = site.searched()
-        assert len(site.candidates) - found < len([id for id in ids if by[id] == 1]) // 2, "it was to be worse"
+        assert site.share_found(1) < site.share_found(0) - 0.2
         back = switches(store)[-1]
         assert (back.version, back.reason, back.figures["from"]) == (0, SwitchReason.ROLLED_BACK, 1)
         assert loads(site.hints[-1].data) == ModelHint()

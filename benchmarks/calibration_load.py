@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -179,12 +180,16 @@ class Bench:
         before = cpu_seconds(self.localization), cpu_seconds(pid)
         began = time.monotonic()
         playing = {"source": str(self.recording), "rectification": "off", "lockstep": lockstep}
+        (self.folder / "player.log").unlink(missing_ok=True)
         with node("player", playing, self.folder, self.domain) as player:
             player.wait()
         seconds = time.monotonic() - began
         used = cpu_seconds(self.localization) - before[0], cpu_seconds(pid) - before[1]
         time.sleep(1.2)  # the next diagnostics
-        return figures(passage) | {
+        published = re.search(r"(\d+) of \d+ frames published", (self.folder / "player.log").read_text(encoding="utf-8"))
+        if published is None:
+            sys.exit("the player did not get to its end; see player.log in the folder of the work")
+        return figures(passage, int(published[1])) | {
             "trainer": trainer,
             "lockstep": lockstep,
             "cpu_ms_per_frame": 1e3 * used[0] / max(1, len(passage.finished)),
@@ -196,18 +201,20 @@ class Bench:
         return int(self.observer.said(CALIBRATION, "localisation_late_messages") or 0)
 
 
-def figures(passage: Passage) -> dict[str, Any]:
-    """Of one play: frames shown, finished and lost; of those after the first few, the latencies and the rate."""
-    stamps = sorted(passage.shown)
-    measured = [stamp for stamp in stamps[WARM_UP:] if stamp in passage.finished]
+def figures(passage: Passage, published: int) -> dict[str, Any]:
+    """Of one play: frames published, finished and lost; of those after the first few, the latencies and the rate.
+
+    The first camera_info may be missed, as this program meets each player anew.
+    """
+    measured = [stamp for stamp in sorted(passage.finished)[WARM_UP:] if stamp in passage.shown]
     latencies = [1e3 * (passage.finished[stamp] - passage.shown[stamp]) for stamp in measured]
     if len(latencies) < 2:
         sys.exit("hardly a frame was processed: does the map fit the recording? See localization.log in the folder of the work")
     span = passage.finished[measured[-1]] - passage.finished[measured[0]]
     return {
-        "shown": len(stamps),
-        "finished": len(passage.finished.keys() & passage.shown.keys()),
-        "lost": len(passage.shown.keys() - passage.finished.keys()),
+        "published": published,
+        "finished": len(passage.finished),
+        "lost": published - len(passage.finished),
         "latencies_ms": latencies,
         "rate_hz": (len(measured) - 1) / span,
     }
@@ -327,7 +334,7 @@ def show(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
             chosen = [row for row in of_camera if row["trainer"] == trainer]
             latency = percentiles(chosen)
             sys.stdout.write(
-                f"{camera(args, lockstep):<10}{trainer:<10}{total(chosen, 'shown'):>8}{total(chosen, 'lost'):>6}"
+                f"{camera(args, lockstep):<10}{trainer:<10}{total(chosen, 'published'):>8}{total(chosen, 'lost'):>6}"
                 f"{latency['latency_ms_p50']:>15.1f} /{latency['latency_ms_p95']:>7.1f}{median(chosen, 'rate_hz'):>11.2f}"
                 f"{median(chosen, 'cpu_ms_per_frame'):>18.1f}{median(chosen, 'trainer_cpu_share'):>17.2f}"
                 f"{total(chosen, 'late_messages'):>6}\n"

@@ -69,6 +69,7 @@ class RingDrive:
         light: float = 1.0,
         images: bool = True,
         wall: np.ndarray | None = None,
+        scene: int = 1,
     ) -> None:
         """Stand at the beginning.
 
@@ -80,10 +81,11 @@ class RingDrive:
             light: of the scene, see :func:`view`.
             images: whether images are kept.
             wall: see :func:`panorama`.
+            scene: seed of the points that geometry sees; that of all maps here unless another place is meant.
         """
         self._store, self._session, self._keyframes, self._seed = store, session, keyframes, seed
         self._light, self._images, self._wall = light, images, panorama() if wall is None else wall
-        self._truth, self._scene = circle(keyframes, 1.0), Scene.ring(1, count=2500)
+        self._truth, self._scene = circle(keyframes, 1.0), Scene.ring(scene, count=2500)
         self._rng, self._pose, self._driven = np.random.default_rng([seed, 6]), np.eye(4), 0
 
     def step(self) -> KeyframeId:

@@ -15,6 +15,7 @@ import pytest
 import ros_samples as samples
 from calibration_maps import SMALL, RingDrive, base_weights, ring_map
 from diagnostic_msgs.msg import DiagnosticArray
+from map_samples import UNTUNED
 from nav_msgs.msg import Odometry
 from std_msgs.msg import String
 from swap_samples import ask, assert_each_search_was_by_the_version_in_use, in_use
@@ -179,6 +180,7 @@ def test_from_labels_to_a_better_model_that_finds_the_loops_of_the_rest_of_the_d
         site.wait(lambda: "version 2: " in site.value("calibration: calibration", "watch"), "the watch over it")
 
 
+@pytest.mark.slow
 def test_a_promoted_model_that_finds_less_is_rolled_back_and_the_one_before_searches_again(tmp_path: Path) -> None:
     path = ring_map(tmp_path / "site.vloc", laps=1, keyframes=LAP)
     add_model(path, collapsed_weights(base_weights(tmp_path)), use=False)
@@ -206,7 +208,7 @@ def test_a_promoted_model_that_finds_less_is_rolled_back_and_the_one_before_sear
         back = switches(store)[-1]
         assert (back.version, back.reason, back.figures["from"]) == (0, SwitchReason.ROLLED_BACK, 1)
         assert loads(site.hints[-1].data) == ModelHint()
-        site.wait(lambda: site.value("place rec", "model").startswith("hog"), "the model before")
+        site.wait(lambda: site.value("place rec", "model").startswith(UNTUNED), "the model before")
         found = len(site.candidates)
         again = drive(LAP // 2)
         assert {site.searched()[id] for id in again} == {0}

@@ -12,11 +12,14 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from map_samples import UNTUNED
 from ros_samples import CAMERA, walk, write_recording
 
 from vloc_ros.cli import build_parser, main
 from vloc_ros.data import open_recording
+from vloc_ros.mapping import MapStore
 from vloc_ros.mapping.integrity import check_map
+from vloc_ros.mapping.model_versions import undescribed
 
 # Those of the path follower, the pose graph and the calibration have nothing to say about localisation.
 NO_LOCALISATION = ("path_follower", "pose_graph", "calibration")
@@ -65,6 +68,12 @@ def test_teach_and_repeat_with_a_report(corridor: Path, site: Path, capsys: pyte
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert config["features"]["max_features"] == 500
     assert len((tmp_path / "run" / "trajectory.tum").read_text().splitlines()) == 9
+
+
+@pytest.mark.skipif(UNTUNED == "hog", reason="no network runs here")
+def test_teaching_describes_the_keyframes_so_that_localisation_starts_at_once(site: Path) -> None:
+    with MapStore.open(site, read_only=True) as store:
+        assert store.keyframes() and not undescribed(store, UNTUNED)
 
 
 def test_the_truth_is_not_in_the_map(site: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vloc_ros.commands.common import (
     Subparsers,
@@ -19,6 +20,9 @@ from vloc_ros.commands.common import (
     progress,
     rows,
 )
+
+if TYPE_CHECKING:
+    from vloc_ros.mapping import MapStore
 
 _EXAMPLES = """
   vloc teach drive/ --map site.vloc
@@ -51,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         done = list(recorded(progress(results, len(frames), "teach"), args.out, settings, args.source))
         keyframes = [frame for frame in done if frame.keyframe is not None]
         poses = [frame.map_T_base for frame in keyframes if frame.map_T_base is not None]
+        _describe(store, settings.localization.descriptor)
     runs.save_keyframe_truth(reader, args.map)
     if args.out is not None:
         write_reports(args.out, f"Teach {args.source.name}", [runs.Judged("teach", args.out, reader, args.map)])
@@ -74,3 +79,14 @@ def run(args: argparse.Namespace) -> int:
     )
     emit(args, values, text)
     return 0 if keyframes else 1
+
+
+def _describe(store: MapStore, name: str) -> None:
+    """Describe the keyframes by a network now: left to the localisation, it would take seconds at each of its starts."""
+    from vloc_ros.retrieval.network import NetworkDescriptor
+    from vloc_ros.retrieval.of_map import MapDescriptor
+    from vloc_ros.retrieval.redescribe import redescribe
+
+    describer = MapDescriptor.of(store, name)
+    if isinstance(describer.descriptor, NetworkDescriptor):
+        redescribe(store, describer, progress=lambda ids: progress(ids, len(ids), "describe", "keyframe"))

@@ -165,7 +165,7 @@ def test_rosdep_reads_package_xml_before_the_code_is_copied():
 
 def test_it_is_all_of_one_distribution():
     text = FILES["jazzy"].read_text()
-    assert set(re.findall(r"humble|iron|jazzy|kilted|lyrical|rolling", text)) == {"jazzy"}
+    assert set(re.findall(r"\b(?:humble|iron|jazzy|kilted|lyrical|rolling)\b", text)) == {"jazzy"}
     assert "Humble to Lyrical" in (ROOT / "README.md").read_text()
 
 

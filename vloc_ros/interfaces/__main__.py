@@ -1,4 +1,4 @@
-"""``python -m vloc_ros.interfaces`` (``make docs``): write anew, in the repository, what is made from the table and the settings."""
+"""``python -m vloc_ros.interfaces`` (``make docs``): write anew what the repository has from table and settings."""
 
 from __future__ import annotations
 

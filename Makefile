@@ -19,7 +19,7 @@ export DATA OUT CONDITION TORCH_INDEX
 TORCH_OPTION = $(if $(TORCH_INDEX),--torch-index "$$TORCH_INDEX")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo drive test test-slow lint format benchmark clean distclean again
+.PHONY: help setup demo drive test test-slow lint format docs benchmark clean distclean again
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ lint: $(VENV)/.dev  ## ruff and mypy
 format: $(VENV)/.dev  ## let ruff rewrite the code in the house format
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
+
+docs: $(VENV)/.run  ## write anew what is made from the code: the security policy, parameters.md, message_flow.svg
+	@$(BIN)/python -m vloc_ros.interfaces
 
 benchmark: $(VENV)/.dev  ## print the time and memory of every stage
 	@$(BIN)/python benchmarks/run.py $(ARGS)

@@ -42,7 +42,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
         *share("launch", "*.launch.py"),
-        *share("config", "*.yaml"),
+        *share("config", "*.*"),
         *share("rviz", "*.rviz"),
         *share("models", "*"),
     ],
@@ -64,8 +64,8 @@ setup(
         "scipy",
         "tqdm",
     ],
-    # The networks, and what computes those of local features without torch, faster; everything else works without.
-    extras_require={"networks": ["torch"], "engines": ["onnxruntime"], "openvino": ["openvino"]},
+    # The networks, what computes those of local features without torch, faster, and a viewer; everything else works without.
+    extras_require={"networks": ["torch"], "engines": ["onnxruntime"], "openvino": ["openvino"], "view": ["rerun-sdk"]},
     entry_points={
         "console_scripts": [
             "vloc = vloc_ros.cli:main",

@@ -24,10 +24,12 @@ from vloc_ros.commands import (
     nodes,
     odometry,
     optimise,
+    policy,
     repeat,
     retrieve,
     teach,
     train,
+    view,
     vocabulary,
     weights,
 )
@@ -60,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         *(demo, teach, repeat, drive, autonomy, odometry),
         *(loops, optimise, retrieve, evaluate, vocabulary),
-        *(calibrate, train, maps, models, weights, export, nodes, convert, config),
+        *(calibrate, train, maps, models, weights, export, nodes, policy, convert, config, view),
     ):
         command.register(subparsers)
     return parser

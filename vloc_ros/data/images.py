@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.files import naming
+from vloc_ros.data.image_headers import JPEG_SIGNATURE, MAX_SIDE, PNG_SIGNATURE, check_declared_size
 from vloc_ros.errors import DataError
 
 Bytes = bytes | bytearray | memoryview | NDArray[np.uint8]
@@ -44,9 +45,7 @@ _RAW: dict[str, tuple[str, int, int | None]] = {
     "32FC1": ("f4", 1, None),
 }
 _MILLIMETRES = 1000.0
-_MAX_SIDE = 1 << 15
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_JPEG_SIGNATURE = b"\xff\xd8\xff"
+_DEPTH_HEADER = 12
 
 
 def decode_image(encoding: str, height: int, width: int, step: int, data: Bytes, is_bigendian: bool = False) -> Decoded:
@@ -88,7 +87,7 @@ def decode_image(encoding: str, height: int, width: int, step: int, data: Bytes,
 
 
 def _check_size(height: int, width: int) -> None:
-    if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
         raise DataError(f"an image of {width}x{height} px is not plausible; is the message damaged?")
 
 
@@ -123,6 +122,7 @@ def decode_compressed(format: str, data: Bytes) -> Decoded:
         DataError: the data is damaged or of another kind; the text names the format.
     """
     raw = data.tobytes() if isinstance(data, np.ndarray) else bytes(data)
+    _require_png_or_jpeg(raw, format)
     encoding, _, detail = (part.strip() for part in format.partition(";"))
     if "compressedDepth" in detail or "compressedDepth" in encoding:
         return _decode_compressed_depth(encoding, raw)
@@ -133,12 +133,19 @@ def decode_compressed(format: str, data: Bytes) -> Decoded:
     return as_image(image, swap="compressed rgb" not in detail)
 
 
+def _require_png_or_jpeg(raw: bytes, format: str) -> None:
+    """Whoever may publish shall not choose among all decoders of OpenCV: only of these two is the size known before."""
+    position = _DEPTH_HEADER if "compressedDepth" in format else 0
+    if raw and not raw[position:].startswith((PNG_SIGNATURE, JPEG_SIGNATURE)):
+        raise DataError(f"a compressed image of format '{format}' is neither JPEG nor PNG; it is damaged or of another kind")
+
+
 def _decode_compressed_depth(encoding: str, raw: bytes) -> NDArray[np.float32]:
     """After compressed_depth_image_transport: 12 bytes of header, then a 16-bit PNG of millimetres or of inverse depth."""
-    if len(raw) <= 12:
+    if len(raw) <= _DEPTH_HEADER:
         raise DataError(f"a compressedDepth image holds only {len(raw)} bytes; is it cut off?")
     _, depth_quant_a, depth_quant_b = struct.unpack_from("<iff", raw)
-    image = _decode_file(raw[12:], "a compressedDepth image")
+    image = _decode_file(raw[_DEPTH_HEADER:], "a compressedDepth image")
     if image.ndim != 2 or image.dtype != np.uint16:
         raise DataError("a compressedDepth image is not 16-bit of one channel")
     if encoding == "16UC1":
@@ -205,12 +212,13 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _decode_file(raw: bytes, what: str) -> Decoded:
-    """Decode the bytes of an image file, unchanged in depth and channels, after a check that nothing is missing."""
+    """Decode the bytes of an image file, unchanged in depth and channels, after a check of its size and that nothing is missing."""
     if not raw:
         raise DataError(f"{what} is empty")
-    if raw.startswith(_PNG_SIGNATURE):
+    check_declared_size(raw, what)
+    if raw.startswith(PNG_SIGNATURE):
         check_png(raw, what)
-    elif raw.startswith(_JPEG_SIGNATURE):
+    elif raw.startswith(JPEG_SIGNATURE):
         check_jpeg(raw, what)
     try:
         image = cv2.imdecode(np.frombuffer(raw, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
@@ -227,7 +235,7 @@ def check_png(raw: bytes, what: str) -> None:
     Raises:
         DataError: a chunk is cut off, its check sum is wrong, or the end is missing.
     """
-    position = len(_PNG_SIGNATURE)
+    position = len(PNG_SIGNATURE)
     while position + 12 <= len(raw):
         (length,) = struct.unpack_from(">I", raw, position)
         end = position + 12 + length

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vloc_ros.data.models import shipped_features
 from vloc_ros.errors import ConfigError
-from vloc_ros.features.contract import require_known
+from vloc_ros.features.contract import extractors
 from vloc_ros.features.engines.choice import has_engine
 
 AUTO = "auto"
@@ -23,17 +23,14 @@ def chosen(name: str, of_map: str | None = None) -> str:
 
     Raises:
         ConfigError: features of the map's name are not known here.
-        WeightsError: their file of weights is missing.
     """
     if name != AUTO:
         return name
     if of_map is None:
         return _LEARNED if has_engine() and _LEARNED in shipped_features() else _WITHOUT_ENGINE
-    try:
-        require_known(of_map)
-    except ConfigError as error:
+    if of_map not in extractors():  # a map may come from anywhere: what it says never becomes the path of a file
         raise ConfigError(
             f"the map was made with features '{of_map}', which are not known here: name their file of weights with --features FILE "
             "(features.name)"
-        ) from error
+        )
     return of_map

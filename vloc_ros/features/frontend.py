@@ -39,7 +39,6 @@ class FeatureSettings:
 
         Raises:
             ConfigError: an extractor of this name is not known here.
-            WeightsError: its file of weights is missing.
         """
         return replace(self, name=chosen(self.name, name))
 

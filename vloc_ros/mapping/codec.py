@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
+from vloc_ros.data.image_headers import declared_size
 from vloc_ros.errors import MapError
 from vloc_ros.features.contract import Features
 from vloc_ros.geometry.camera import Array
@@ -197,13 +198,17 @@ def decode_image(jpeg: bytes, width: int, height: int, what: str) -> Image:
     Raises:
         MapError: the blob is not a JPEG image of that size.
     """
+    # Looked at before it is decoded: a map may come from anywhere, and some bytes may claim an image that fills the memory.
+    size = declared_size(jpeg)
+    if size is not None and size != (width, height):
+        raise MapError(f"{what} is damaged: its image is {size[0]}x{size[1]} px, not {width}x{height}")
     try:
-        pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_UNCHANGED) if jpeg else None
+        pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_UNCHANGED) if size is not None else None
     except cv2.error:
         pixels = None
     if pixels is None:
         raise MapError(f"{what} is damaged: its image cannot be decoded")
-    if pixels.shape[:2] != (height, width):
+    if pixels.shape[:2] != (height, width):  # turned by what its EXIF data say
         raise MapError(f"{what} is damaged: its image is {pixels.shape[1]}x{pixels.shape[0]} px, not {width}x{height}")
     return np.asarray(pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 

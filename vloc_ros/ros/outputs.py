@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -48,6 +50,8 @@ class Outputs:
         self._state = node.create_publisher(DiagnosticStatus, "state", latched())
         self._processed = node.create_publisher(Header, "processed", reliable(100))
         self._matches = node.create_publisher(Image, "matches/image", reliable(1))
+        self._match_period_s = 1.0 / settings.match_rate if settings.match_rate > 0.0 else 0.0
+        self._pictured = -math.inf
         self._tf = FrameBroadcaster(node, self._frames) if settings.publish_tf else None
         self._track = OdometryTrack()
         self._said: tuple[State, str] | None = None
@@ -55,8 +59,8 @@ class Outputs:
 
     @property
     def wants_matches(self) -> bool:
-        """Whether somebody looks at the match pictures."""
-        return self._matches.get_subscription_count() > 0
+        """Whether somebody looks at the match pictures, and the last one is old enough: drawing takes time from localising."""
+        return self._matches.get_subscription_count() > 0 and time.monotonic() - self._pictured >= self._match_period_s
 
     def frame(self, result: FrameResult) -> None:
         """Publish the poses and the state of a frame."""
@@ -132,6 +136,7 @@ class Outputs:
 
     def matches(self, result: FrameResult, live: Pixels, image_of: Callable[[KeyframeId], Pixels | None], frame_id: str) -> None:
         """Publish the picture of a match."""
+        self._pictured = time.monotonic()
         view = result.match
         keyframe = result.keyframe if view is None else view.keyframe
         remembered = None if keyframe is None else image_of(keyframe)

@@ -110,7 +110,7 @@ class LocalizationNodeSettings:
     out: str = param("", "folder for the trajectory, the log of each frame and the effective configuration; empty: none")
     publish_tf: bool = param(True, "broadcast map->odom->base")
     use_wheel_odometry: bool = param(False, "subscribe to wheel odometry on the topic odom")
-    timeout: float = param(3.0, "warn after this long without images or camera_info", unit="s", min=0.1, max=3600.0)
+    timeout: float = param(3.0, "look for the cause after this long without a believed pose", unit="s", min=0.1, max=3600.0)
     autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager")
     camera: CameraSettings = section(CameraSettings)
     frames: FrameSettings = section(FrameSettings)

@@ -25,7 +25,7 @@ EVERY_S = 10.0
 
 
 class CameraDiagnosis:
-    """Call :meth:`look` about once a second. Belongs to the executor's thread, but for the pixels, which ``run`` takes elsewhere."""
+    """Call :meth:`look` about once a second. Belongs to the executor's thread, but for the pixels, which ``run`` takes away."""
 
     def __init__(
         self, node: Node, problems: Problems, camera: CameraInput, base: str, mount: Array | None, map_path: Path, run: Run

@@ -57,7 +57,6 @@ class FoundProblems:
 
 def problem_of(finding: Finding, info_topics: Collection[str] = ()) -> Problem:
     """Under which problem a finding is listed."""
-    if finding.check in _OF_TOPIC:
-        if finding.topic in info_topics:
-            return Problem.NO_CAMERA_INFO
+    if finding.check in _OF_TOPIC and finding.topic in info_topics:
+        return Problem.NO_CAMERA_INFO
     return _PROBLEM[finding.check]

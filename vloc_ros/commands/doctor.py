@@ -122,8 +122,6 @@ def _remappings(rules: list[str]) -> dict[str, str]:
     for rule in rules:
         topic, separator, name = rule.partition(":=")
         if not separator or not topic or not name:
-            raise ConfigError(
-                f"--remap {rule} is not of the form TOPIC:=NAME, for example left/image_rect:=/camera/infra1/image_rect_raw"
-            )
+            raise ConfigError(f"--remap {rule} is not of the form TOPIC:=NAME, for example left/image_rect:=/cam/left/image_rect")
         found[topic] = name
     return found

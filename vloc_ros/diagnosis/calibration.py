@@ -138,7 +138,7 @@ def size_trouble(name: str, size: tuple[int, int], wanted: tuple[int, int]) -> s
 def check_sizes(names: Sequence[str], streams: Sequence[StreamFacts], calibrations: Sequence[CameraInfoFacts]) -> Finding | None:
     """Whether the images are of the size that camera_info says; None when that is not known."""
     seen = [(name, stream.size) for name, stream in zip(names, streams, strict=True) if stream.size is not None]
-    if not seen or not calibrations:
+    if not seen or not calibrations or min(calibrations[0].width, calibrations[0].height) < 1:
         return None
     wanted = (calibrations[0].width, calibrations[0].height)
     for name, size in seen:

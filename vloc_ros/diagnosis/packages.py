@@ -31,10 +31,11 @@ class Package:
     distribution: str
 
 
+GTSAM = Package("gtsam", "assert (gtsam.Pose3(numpy.eye(4)).matrix() == numpy.eye(4)).all()", "the pose graph", "gtsam")
 PACKAGES = (
     Package("cv2", "cv2.GaussianBlur(numpy.eye(8, dtype=numpy.float32), (3, 3), 1.0)", "everything", "opencv-python-headless"),
     Package("scipy.linalg", "scipy.linalg.inv(numpy.eye(3))", "everything", "scipy"),
-    Package("gtsam", "assert (gtsam.Pose3(numpy.eye(4)).matrix() == numpy.eye(4)).all()", "the pose graph", "gtsam"),
+    GTSAM,
 )
 
 

@@ -26,14 +26,14 @@ def examine_topics(camera: CameraFacts) -> list[Finding]:
             found.append(check_silence(topic))
     for topic, calibration in zip(camera.infos, camera.calibrations, strict=True):
         looks = [check_publisher(topic), check_qos(topic)]
-        found += looks
-        if not _all_fine(looks):
+        if calibration is not None:  # it came, and once is enough: whoever published it may have gone
+            looks = [one for one in looks if one is not None and one.level is Level.OK]
+            found += [*looks, fine(Check.CAMERA_INFO, f"{topic.name}: {topic.heard} messages", topic.name)]
             continue
-        silent = check_silence(topic) if calibration is None else None
+        found += looks
+        silent = check_silence(topic) if _all_fine(looks) else None
         if silent is not None and silent.level > Level.OK:
             found.append(error(Check.CAMERA_INFO, silent.sentence, "let the driver publish it with the images", topic.name))
-        elif calibration is not None:
-            found.append(fine(Check.CAMERA_INFO, f"{topic.name}: {topic.heard} messages", topic.name))
     return [one for one in found if one is not None]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from vloc_ros.diagnosis import Finding, check_disk, examine_messages, examine_pixels, examine_topics
+from vloc_ros.diagnosis.frames import check_tf
 from vloc_ros.ros.camera_input import CameraInput
 from vloc_ros.ros.findings import FoundProblems
 from vloc_ros.ros.problems import Problems
@@ -61,7 +61,8 @@ class CameraDiagnosis:
         if self._tf is not None:
             # It has listened since the last look.
             tf = self._tf.facts(self._base, facts.streams[0].frame_id, self._mount)
-            self._of_tf = [one for one in examine_messages(replace(facts, tf=tf)) if one.check.value == "tf"]
+            found_of_tf = check_tf(tf)
+            self._of_tf = [] if found_of_tf is None else [found_of_tf]
             self._close_tf()
         elif now - self._looked_at > EVERY_S:
             self._looked_at = now

@@ -45,8 +45,8 @@ def stereo_camera(left: CameraInfoFacts, right: CameraInfoFacts, baseline: float
         )
     if between / left_P[0, 0] < 0.0:
         raise BaselineError(
-            f"the baseline has the wrong sign, {between / left_P[0, 0]:.4g} m: it must be positive; "
-            "swap the left and right topics (images and camera_info)"
+            f"the baseline has the wrong sign, {between / left_P[0, 0]:.4g} m: left and right are swapped; "
+            "swap their topics (images and camera_info)"
         )
     return StereoCamera.from_projection_matrices(left_P, right_P, left.width, left.height)
 

@@ -56,6 +56,54 @@ def view(wall: np.ndarray, angle: float, seed: int, light: float = 1.0) -> np.nd
     return np.clip(seen * np.array([light, light**0.5, 2.0 - light]) * min(light, 1.0) + noise, 0, 255).astype(np.uint8)
 
 
+class RingDrive:
+    """A robot that drives around the ring and adds keyframes to a session of a map, as teaching does."""
+
+    def __init__(
+        self,
+        store: MapStore,
+        session: int,
+        keyframes: int,
+        seed: int,
+        *,
+        light: float = 1.0,
+        images: bool = True,
+        wall: np.ndarray | None = None,
+        scene: int = 1,
+    ) -> None:
+        """Stand at the beginning.
+
+        Args:
+            store: the map, open for writing.
+            session: that was begun in it.
+            keyframes: of a round.
+            seed: of odometry and images.
+            light: of the scene, see :func:`view`.
+            images: whether images are kept.
+            wall: see :func:`panorama`.
+            scene: seed of the points that geometry sees; that of all maps here unless another place is meant.
+        """
+        self._store, self._session, self._keyframes, self._seed = store, session, keyframes, seed
+        self._light, self._images, self._wall = light, images, panorama() if wall is None else wall
+        self._truth, self._scene = circle(keyframes, 1.0), Scene.ring(scene, count=2500)
+        self._rng, self._pose, self._driven = np.random.default_rng([seed, 6]), np.eye(4), 0
+
+    def step(self) -> KeyframeId:
+        """Add the next keyframe; after a round the next one begins."""
+        number, true_pose = self._driven, self._truth[self._driven % self._keyframes]
+        id, edge = self._store.next_keyframe_id(self._session), None
+        if number:
+            step = se3.between(self._truth[(number - 1) % self._keyframes], true_pose) @ se3.exp(self._rng.normal(0.0, NOISE))
+            edge = Edge(KeyframeId(self._session, id.keyframe - 1), id, EdgeKind.ODOMETRY, step, np.diag(NOISE**2))
+            self._pose = se3.normalised(self._pose @ step)
+        seed, angle = 1000 * self._seed + number, 2.0 * np.pi * number / self._keyframes
+        picture = view(self._wall, angle, seed, self._light) if self._images else None
+        seen = self._scene.seen(true_pose, seed)
+        self._store.add_keyframe(self._session, stamp(number + 1000 * self._session), self._pose, seen, picture, edge)
+        self._driven += 1
+        return id
+
+
 def ring_map(
     path: Path,
     laps: int = 2,
@@ -63,24 +111,17 @@ def ring_map(
     lights: tuple[float, ...] = (1.0,),
     images: bool = True,
     wall: np.ndarray | None = None,
+    labelled: bool = True,
 ) -> Path:
     """A map of some sessions, each once around the ring, with a true closure of each later keyframe and some that are false."""
-    wall, scene = panorama() if wall is None else wall, Scene.ring(1, count=2500)
-    truth = circle(keyframes, 1.0)
     with MapStore.create(path, CAMERA, BASE_T_OPTICAL, "sift", FINGERPRINT) as store:
         for lap in range(laps):
-            rng, session = np.random.default_rng([lap, 6]), store.begin_session(SessionKind.TEACH, f"lap {lap}")
-            pose = np.eye(4)
-            for number, true_pose in enumerate(truth):
-                id, edge = store.next_keyframe_id(session), None
-                if number:
-                    step = se3.between(truth[number - 1], true_pose) @ se3.exp(rng.normal(0.0, NOISE))
-                    edge = Edge(KeyframeId(session, id.keyframe - 1), id, EdgeKind.ODOMETRY, step, np.diag(NOISE**2))
-                    pose = se3.normalised(pose @ step)
-                seed = 1000 * lap + number
-                picture = view(wall, 2.0 * np.pi * number / keyframes, seed, lights[lap % len(lights)]) if images else None
-                store.add_keyframe(session, stamp(number + 1000 * session), pose, scene.seen(true_pose, seed), picture, edge)
-        _label(store, truth, laps, keyframes)
+            session = store.begin_session(SessionKind.TEACH, f"lap {lap}")
+            drive = RingDrive(store, session, keyframes, lap, light=lights[lap % len(lights)], images=images, wall=wall)
+            for _ in range(keyframes):
+                drive.step()
+        if labelled:
+            _label(store, circle(keyframes, 1.0), laps, keyframes)
     return path
 
 

@@ -85,6 +85,10 @@ def test_it_gives_way_to_everything(tmp_path: Path) -> None:
         child = psutil.Process(supervisor.status.pid)
         until(lambda: child.nice() == 19, "the niceness")
         until(lambda: os.sched_getscheduler(child.pid) == os.SCHED_IDLE, "the idle class")
+        group = Path(f"/proc/{child.pid}/autogroup")
+        if group.exists():  # without it the trainer, which has a session of its own, takes as much as a whole launch of nodes
+            until(lambda: group.read_text().split()[1:] == ["nice", "19"], "the niceness of its session")
+            assert group.read_text().split()[0] != Path("/proc/self/autogroup").read_text().split()[0]
 
 
 def test_a_pause_stops_it_and_the_end_of_the_pause_lets_it_go_on(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calibration_maps import ring_map
+from calibration_maps import RingDrive, panorama, ring_map
 from calibration_samples import k, layout, ring
 from watch_samples import add_model, search, use
 
 from vloc_ros.calibration.rollback import Outcome, RollbackSettings
 from vloc_ros.calibration.watch import Expected, ModelWatch, WatchSettings
 from vloc_ros.errors import DataError
-from vloc_ros.mapping import KeyframeId, MapStore
+from vloc_ros.mapping import KeyframeId, MapStore, SessionKind
 from vloc_ros.mapping.closures import Closure, closures_of, replace_closures
 from vloc_ros.mapping.model_versions import SwitchReason, finish_switch, number_in_use, pending_switch
 from vloc_ros.mapping.searches import Search
@@ -176,3 +176,38 @@ def test_a_window_shorter_than_two_stretches_is_refused(tmp_path: Path) -> None:
 def test_a_search_that_found_nothing_has_no_partner_to_ask_about() -> None:
     nothing = Search(k(5), 1, "site-1", None, None, None, None, False, "nothing_found", 1)
     assert not Expected(layout([ring(10.0)]), WatchSettings()).found(nothing)
+
+
+def driven(store: MapStore, elsewhere: bool = False) -> int:
+    """A session of one more lap, which nothing has joined to the map."""
+    session = store.begin_session(SessionKind.TEACH, "another day")
+    place = {"wall": panorama(8), "scene": 8} if elsewhere else {}
+    drive = RingDrive(store, session, LAP, session - 1, **place)
+    for _ in range(LAP):
+        drive.step()
+    return session
+
+
+def test_a_model_that_is_blind_in_a_new_session_goes_back_when_the_one_before_is_not(promoted: MapStore, tmp_path: Path) -> None:
+    watch, session = ModelWatch(SETTINGS, tmp_path / "watch.json"), driven(promoted)
+    searched(promoted, session, 1, np.zeros(20, dtype=bool))
+    seen = watch.look(promoted)
+    assert seen is not None and seen.asked is None and "finds no loop" not in seen.text, "so few say nothing"
+    searched(promoted, session, 1, np.zeros(20, dtype=bool), first=20)
+    texts = []
+    while seen is not None and seen.asked is None and len(texts) < 6:
+        seen = watch.look(promoted)
+        assert seen is not None
+        texts.append(seen.text)
+    assert f"finds no loop in session s{session}, in which the model before finds 4 at the 4 keyframes" in texts[0]
+    assert seen is not None and seen.asked is not None
+    assert (seen.asked.version, seen.asked.reason) == (0, SwitchReason.ROLLED_BACK)
+    assert seen.asked.figures["found_by_the_model_before"] >= 5 and seen.asked.figures["session"] == session
+
+
+def test_a_session_on_new_ground_is_no_reason_to_go_back(promoted: MapStore, tmp_path: Path) -> None:
+    watch, session = ModelWatch(SETTINGS, tmp_path / "watch.json"), driven(promoted, elsewhere=True)
+    searched(promoted, session, 1, np.zeros(LAP, dtype=bool))
+    texts = [seen.text for seen in (watch.look(promoted) for _ in range(7)) if seen is not None]
+    assert "the model before finds 0 at the 20 keyframes" in texts[4], texts
+    assert "finds no loop" not in texts[6] and pending_switch(promoted) is None, "what was asked is not asked again"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import random
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,11 +78,12 @@ class Said:
 @contextmanager
 def calibrating(path: Path, folder: Path, **parameters: Any) -> Iterator[tuple[samples.Probe, samples.NodeProcess, Said]]:
     environment = samples.ros_environment()
-    given = {"map": str(path), "trigger.quiet": 0.0, "watch_period": 0.5} | parameters
+    # where a machine has no idle moment, a trainer that waits for one would never get any
+    hurried = {"niceness": 0, "supervisor.niceness": 0}
+    given = {"map": str(path), "trigger.quiet": 0.0, "watch_period": 0.5} | hurried | parameters
     with (
         samples.probe(environment) as probe,
         samples.node("calibration", given, folder, environment) as node,
-        hurried(node.process.pid),
     ):
         yield probe, node, Said(probe)
 
@@ -96,29 +95,6 @@ def trainers(node: int) -> list[psutil.Process]:
         return [child for child in found if child.status() != psutil.STATUS_ZOMBIE and CHILD in child.cmdline()]
     except psutil.Error:
         return []
-
-
-@contextmanager
-def hurried(node: int) -> Iterator[None]:
-    """Let the trainer have the processor like others: where a machine has no idle moment, it would never get any. Root only."""
-    over = threading.Event()
-
-    def hurry() -> None:
-        while not over.wait(0.05):
-            for child in trainers(node):
-                try:
-                    os.sched_setscheduler(child.pid, os.SCHED_OTHER, os.sched_param(0))
-                    child.nice(0)
-                except (OSError, psutil.Error):
-                    continue
-
-    thread = threading.Thread(target=hurry, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def odometry(lag_s: float) -> Odometry:

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from vloc_ros import parent_death
+from vloc_ros.priority import give_way
 
-_IDLE_FROM = 19
 _MODULE = "vloc_ros.calibration.background"
 
 
@@ -30,9 +30,7 @@ def command(program: Sequence[str], niceness: int) -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Give way, end with the parent, and become the program."""
     parent, niceness, *program = sys.argv[1:] if arguments is None else arguments
-    os.nice(max(0, int(niceness) - os.nice(0)))
-    if int(niceness) >= _IDLE_FROM and hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    give_way(int(niceness))
     # Anything milder than SIGKILL does not reach a process that is stopped, as one without budget is.
     parent_death.ask_for_signal(signal.SIGKILL)
     if os.getppid() != int(parent):  # it died in between

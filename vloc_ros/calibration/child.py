@@ -96,14 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _step_back(eager: bool) -> None:
     """End with the process that started this one and, unless eager, let everybody else run first."""
+    from vloc_ros.priority import give_way
     from vloc_ros.processes import end_with_parent
 
     end_with_parent()
     if eager:
         return
-    os.nice(19)
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    give_way(19)
 
 
 def _read(path: Path) -> dict[str, Any]:

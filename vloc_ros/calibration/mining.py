@@ -170,9 +170,7 @@ class Miner:
         """The inliers and outliers that something is made of, in order: of each label at most so many, evenly chosen."""
         rows = []
         for label in (Label.INLIER, Label.OUTLIER):
-            of_label = [
-                row for row, one in enumerate(closures) if one.verdict.label is label and one.a in named and one.b in named
-            ]
+            of_label = [row for row, one in enumerate(closures) if one.verdict.label is label and one.a in named and one.b in named]
             count = min(self._settings.tuples, len(of_label))
             rows += [of_label[k * len(of_label) // count] for k in range(count)]
         return [closures[row] for row in sorted(rows)]
@@ -191,7 +189,9 @@ class Miner:
         anchor = closure.b
         around = exclusion.around(anchor, closure.a)
         wanted = self._settings.attempts
-        found = self._index.search(self._index.vector(anchor), wanted, lambda other: other in named and not exclusion.excludes(around, other))
+        found = self._index.search(
+            self._index.vector(anchor), wanted, lambda other: other in named and not exclusion.excludes(around, other)
+        )
         count = 0
         for other, score in found:
             if self._is_unlike(other, anchor, score):

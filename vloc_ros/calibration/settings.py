@@ -83,8 +83,8 @@ PRESET: dict[str, Any] = {
         "checkpoint_every": 10,
     },
 }
-"""Settings of the loop that suit tuples. The published ones (:mod:`vloc_ros.training.tuple_settings`) go in steps that are too small
-for the hundred tuples of a site, and a larger batch is cheaper: its tuples share images, each of which is described once."""
+"""Settings of the loop that suit tuples. The published ones (:mod:`vloc_ros.training.tuple_settings`) go in steps that are too
+small for the hundred tuples of a site, and a larger batch is cheaper: its tuples share images, each of which is described once."""
 
 
 def default_settings() -> CalibrationSettings:

@@ -2,7 +2,8 @@
 
 A loop is to be expected where the pose graph has an older keyframe of another part of the drive near and looking the same way.
 What the graph says of a search is asked once, soon after it, and kept: later, loops that only one of the models finds would
-improve the graph for one of them.
+improve the graph for one of them. Of a session that it joins nowhere the model before is asked
+(:mod:`vloc_ros.calibration.second_opinion`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from vloc_ros.calibration.layout import Layout
 from vloc_ros.calibration.rollback import Expectation, Outcome, RollbackMonitor, RollbackSettings, Watch
+from vloc_ros.calibration.second_opinion import SecondOpinion, SecondOpinionSettings, unjoined_session
 from vloc_ros.config import param, section
 from vloc_ros.data.output import write_text
 from vloc_ros.mapping.keyframe import KeyframeId
@@ -50,6 +52,7 @@ class WatchSettings:
     gap: float = param(20.0, "and was passed so much earlier, or in another session", unit="m", min=0.0, max=10000.0)
     before: int = param(2000, "newest searches of the model before that say what is to be expected", min=10, max=1000000)
     roll_back: RollbackSettings = section(RollbackSettings)
+    unjoined: SecondOpinionSettings = section(SecondOpinionSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class ModelWatch:
         self._switch: int | None = None
         self._monitor: RollbackMonitor | None = None
         self._judged: set[KeyframeId] = set()
+        self._opinion: SecondOpinion | None = None
 
     def look(self, store: MapStore, layout_of: Callable[[MapStore], Layout] = Layout.of) -> Watched | None:
         """Count what was searched for since the last time, and ask for the roll-back when that is due.
@@ -135,23 +139,52 @@ class ModelWatch:
         if self._switch != switch.number and not self._read(switch):
             self._begin(store, switch, before, Expected(layout_of(store), self._settings))
         monitor = self._monitor
+        # a search of the version may lie in the past, from a time when it was in use already
+        made = [search for search in by_time(searches_of(store, switch.version)) if search.searched_ns >= switch.finished_ns]
+        new = [search for search in made if search.keyframe not in self._judged]
+        asking = self._opinion is not None and not self._opinion.done
+        if (new or asking) and (monitor is None or monitor.watch.outcome is Outcome.UNDECIDED):
+            layout = layout_of(store)
+            asked = self._ask_the_one_before(store, switch, before, layout, made)
+            if asked is not None:
+                return asked
+            self._count(layout, new)
+            self._write(switch)
         if monitor is None:
             least = 2 * self._settings.roll_back.stretch
             return Watched(switch, before, None, f"it is not watched: the model before had fewer than {least} loops to find")
-        # a search of the version may lie in the past, from a time when it was in use already
-        new = [
-            search
-            for search in by_time(searches_of(store, switch.version))
-            if search.searched_ns >= switch.finished_ns and search.keyframe not in self._judged
-        ]
-        if new and monitor.watch.outcome is Outcome.UNDECIDED:
-            expected = Expected(layout_of(store), self._settings)
-            for search in new:
-                self._judged.add(search.keyframe)
-                if expected.at(search.keyframe):
-                    monitor.observe(expected.found(search))
-            self._write(switch)
         return self._decided(store, switch, before, monitor.watch)
+
+    def _count(self, layout: Layout, searches: Sequence[Search]) -> None:
+        """Take up new searches."""
+        expected = Expected(layout, self._settings)
+        for search in searches:
+            self._judged.add(search.keyframe)
+            if self._monitor is not None and expected.at(search.keyframe):
+                self._monitor.observe(expected.found(search))
+
+    def _ask_the_one_before(
+        self, store: MapStore, switch: Switch, before: int, layout: Layout, searches: Sequence[Search]
+    ) -> Watched | None:
+        """Ask the model before about a session that nothing joins to the map; None when there is nothing to be asked."""
+        session = unjoined_session(layout, searches, self._settings.unjoined.after)
+        if session is None:
+            self._opinion = None
+            return None
+        if self._opinion is None or self._opinion.session != session:
+            ids = [search.keyframe for search in searches if search.keyframe.session == session]
+            self._opinion = SecondOpinion(store, before, session, ids, self._settings.unjoined)
+        opinion = self._opinion
+        if opinion.done:
+            return None
+        opinion.ask()
+        watch = None if self._monitor is None else self._monitor.watch
+        if not opinion.decided:
+            return Watched(switch, before, watch, str(opinion))
+        figures = {"from": switch.version, "promotion": switch.number} | opinion.to_dict()
+        back = ask_switch(store, before, SwitchReason.ROLLED_BACK, figures)
+        _log.warning("the model version %d is rolled back: %s", switch.version, opinion)
+        return Watched(switch, before, watch, str(opinion), back)
 
     def _decided(self, store: MapStore, switch: Switch, before: int, watch: Watch) -> Watched:
         text = f"{watch.outcome.value} after {watch.queries} loops to be found"
@@ -180,7 +213,7 @@ class ModelWatch:
         earlier = [search for search in by_time(searches_of(store, before)) if search.searched_ns < switch.finished_ns]
         counted = [search for search in earlier[-self._settings.before :] if expected.at(search.keyframe)]
         found = [expected.found(search) for search in counted]
-        self._switch, self._judged, self._monitor = switch.number, set(), None
+        self._switch, self._judged, self._monitor, self._opinion = switch.number, set(), None, None
         if len(found) >= 2 * self._settings.roll_back.stretch:
             expectation = Expectation.of(found, self._settings.roll_back.stretch)
             self._monitor = RollbackMonitor(expectation, self._settings.roll_back)
@@ -200,7 +233,7 @@ class ModelWatch:
         except Exception as error:  # whatever is wrong with it: the map has it all, and the watch begins anew
             _log.warning("%s cannot be read, and the watch over the model begins anew: %r", self._file, error)
             return False
-        self._switch, self._monitor, self._judged = switch.number, monitor, judged
+        self._switch, self._monitor, self._judged, self._opinion = switch.number, monitor, judged, None
         return True
 
     def _write(self, switch: Switch) -> None:

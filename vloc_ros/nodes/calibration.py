@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from concurrent.futures import Future
 
@@ -12,6 +11,7 @@ from std_msgs.msg import String
 
 from vloc_ros.calibration.settings import default_settings
 from vloc_ros.errors import VlocError
+from vloc_ros.priority import give_way
 from vloc_ros.ros.calibration_keeper import CalibrationKeeper
 from vloc_ros.ros.calibration_report import message, report
 from vloc_ros.ros.calibration_settings import CalibrationNodeSettings
@@ -41,7 +41,7 @@ class CalibrationNode(ManagedNode):
         self._settings = self.settings(CalibrationNodeSettings())
         self._problems = Problems(self.get_logger().warning)
         calibration = self.settings(default_settings())
-        os.nice(max(0, self._settings.niceness - os.nice(0)))
+        give_way(self._settings.niceness)
         self._worker: Worker[None] = Worker(self._turn, lambda _: None, self.broken, "calibration")
         self._do = Errands(self._worker, self._problems, self.broken)
         try:

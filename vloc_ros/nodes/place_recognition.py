@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from concurrent.futures import Future
 
@@ -13,6 +12,7 @@ from std_msgs.msg import String
 from vloc_ros.errors import VlocError
 from vloc_ros.loop_closure import Candidate
 from vloc_ros.mapping import KeyframeId
+from vloc_ros.priority import give_way
 from vloc_ros.ros import model_message
 from vloc_ros.ros.conversions import odometry_to_ros
 from vloc_ros.ros.diagnostics import of_one_status
@@ -40,7 +40,7 @@ class PlaceRecognitionNode(ManagedNode):
         self._settings = self.settings(RecognitionNodeSettings())
         self._problems = Problems(self.get_logger().warning)
         self._recognizer = Recognizer(self._settings)
-        os.nice(max(0, self._settings.niceness - os.nice(0)))
+        give_way(self._settings.niceness)
         self._worker: Worker[None] = Worker(self._turn, lambda _: None, self.broken, "recognition")
         self._candidates = self.create_publisher(Odometry, "loop_closures/candidates", latched(CANDIDATES_KEPT))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable())

@@ -10,6 +10,7 @@ from vloc_ros.errors import VlocError
 from vloc_ros.pose_graph.solver_messages import answer_to_message, request_from_message
 from vloc_ros.pose_graph.solving import solve_and_label
 from vloc_ros.pose_graph.wire import LENGTH_BYTES, Message, decode, encode, length_of
+from vloc_ros.priority import give_way
 from vloc_ros.processes import end_with_parent
 
 
@@ -35,7 +36,7 @@ def _answer(body: bytes) -> Message:
 def main() -> int:
     """Serve the process that started this one, and end with it."""
     end_with_parent()
-    os.nice(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    give_way(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
     # What gtsam prints must not get between the answers.
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

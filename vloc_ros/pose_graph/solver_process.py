@@ -71,7 +71,7 @@ class SolverProcess:
 
         Args:
             deadline_s: time for one attempt at one graph [s].
-            niceness: added to the child's, so that it gives way to what runs in real time; 0 to 19.
+            niceness: of the child, so that it gives way to what runs in real time; 0 to 19.
         """
         self._deadline_s, self._niceness = deadline_s, niceness
         self._requests: queue.SimpleQueue[SolveRequest | None] = queue.SimpleQueue()

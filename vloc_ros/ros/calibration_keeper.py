@@ -71,7 +71,8 @@ class CalibrationKeeper:
         folder = self.memory.job_folder
         base = ["--base", str(Path(self.settings.base).expanduser())] if self.settings.base else []
         files = ["--map", str(self.path), "--work", str(folder), "--settings", str(folder / "settings.json"), *base]
-        return [sys.executable, "-m", "vloc_ros.calibration.child", *files]
+        # eager: how far it gives way is a setting of the supervisor, and was seen to when it was started
+        return [sys.executable, "-m", "vloc_ros.calibration.child", "--eager", *files]
 
     def labelled(self) -> None:
         """The pose graph has labelled something."""

@@ -15,6 +15,7 @@ from vloc_ros.commands import (
     config,
     convert,
     demo,
+    doctor,
     drive,
     evaluate,
     export,
@@ -43,6 +44,7 @@ _EXAMPLES = """examples:
   vloc loops --map site.vloc --out loops                 the loop closures of a map, labelled
   vloc calibrate --map site.vloc --promote               place recognition learns from them
   vloc map info site.vloc                                what the map holds
+  vloc doctor                                            what is wrong with the installation or the camera
   vloc up teach_repeat --mode repeat --map site.vloc     the same as ROS 2 nodes, on a live camera
 
 vloc COMMAND --help tells more, with examples."""
@@ -62,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         *(demo, teach, repeat, drive, autonomy, odometry),
         *(loops, optimise, retrieve, evaluate, vocabulary),
-        *(calibrate, train, maps, models, weights, export, nodes, policy, convert, config, view),
+        *(calibrate, train, maps, models, weights, export, nodes, policy, convert, config, view, doctor),
     ):
         command.register(subparsers)
     return parser

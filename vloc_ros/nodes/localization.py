@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+import time
 from concurrent.futures import Future
+from pathlib import Path
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 
 from vloc_ros.errors import VlocError
 from vloc_ros.geometry.camera import StereoCamera
+from vloc_ros.geometry.se3 import BASE_T_OPTICAL
+from vloc_ros.ros.camera_diagnosis import CameraDiagnosis
 from vloc_ros.ros.camera_input import CameraInput
 from vloc_ros.ros.conversions import pose_from_ros, pose_with_covariance_from_ros, stamp_to_ns
 from vloc_ros.ros.decoding import Pair
@@ -44,6 +49,7 @@ class LocalizationNode(ManagedNode):
         """Open the map and advertise the topics."""
         self._settings = self.settings(LocalizationNodeSettings())
         base_T_camera = base_T_camera_from_numbers(list(self.get_parameter(_BASE_T_CAMERA).value))
+        self._mount = None if np.allclose(base_T_camera, BASE_T_OPTICAL) else base_T_camera
         self._statistics, self._problems = Statistics(), Problems(self.get_logger().warning)
         self._unpaired = 0
         self._pipeline = Pipeline(self._settings, self.settings(Settings()), base_T_camera)
@@ -62,6 +68,16 @@ class LocalizationNode(ManagedNode):
         self._camera_input = CameraInput(
             self, self._settings, self._statistics, self._problems, self._camera_known, self._worker.put
         )
+        self._diagnosis = CameraDiagnosis(
+            self,
+            self._problems,
+            self._camera_input,
+            self._settings.frames.base,
+            self._mount,
+            Path(self._settings.map).expanduser(),
+            self._worker.call,
+        )
+        self._activated = time.monotonic()
         self._while_active: list[Entity] = [
             self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._initial_pose, reliable()),
             trigger_service(self, "~/reset", lambda: self._worker.call(self._pipeline.reset)),
@@ -79,6 +95,7 @@ class LocalizationNode(ManagedNode):
     def deactivate(self) -> None:
         """Let go of the camera; the map stays open."""
         self._worker.shut()
+        self._diagnosis.close()
         self._camera_input.close()
         counts = self._camera_input.counts
         self._unpaired += counts.unpaired + counts.pending
@@ -141,7 +158,8 @@ class LocalizationNode(ManagedNode):
         self._loop.wheel.add(stamp_to_ns(message.header.stamp), pose, message.twist.covariance.reshape(6, 6))
 
     def _report(self) -> None:
-        self._camera_input.watch()
+        idle = 0.0 if self._pipeline.finished else time.monotonic() - max(self._activated, self._loop.output_at)
+        self._diagnosis.look(idle, self._settings.timeout)
         stamp_ns = self.get_clock().now().nanoseconds
         extra = {"mode": self._settings.mode.value, "map": self._settings.map}
         name = self.get_fully_qualified_name()

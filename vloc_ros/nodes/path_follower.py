@@ -16,6 +16,7 @@ from vloc_ros.ros.conversions import pose_from_ros, pose_with_covariance_from_ro
 from vloc_ros.ros.drive_control import DriveControl
 from vloc_ros.ros.drive_outputs import DriveOutputs
 from vloc_ros.ros.drive_switch import DriveSwitch
+from vloc_ros.ros.input_watch import InputWatch
 from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.node_settings import FollowerNodeSettings
 from vloc_ros.ros.problems import Problem, Problems
@@ -49,9 +50,10 @@ class PathFollowerNode(ManagedNode):
         self._stamp_ns, self._alive = self._now_ns(), time.monotonic()
         self._stamped_at = time.monotonic()
         self._watchdog = Watchdog(settings.watchdog, self._bark)
+        self._watch = InputWatch(self, self._problems)
         self._while_active: list[Entity] = [
-            self.create_subscription(Path, "path", self._take_path, latched()),
-            self.create_subscription(PoseWithCovarianceStamped, "pose", self._take_pose, reliable()),
+            self._watch.subscribe(Path, "path", self._take_path, latched()),
+            self._watch.subscribe(PoseWithCovarianceStamped, "pose", self._take_pose, reliable()),
             self.create_subscription(Odometry, "odometry", self._take_odometry, reliable()),
             self.create_service(SetBool, "~/enable", self._enable),
             self.create_service(SetBool, "~/dead_man", self._dead_man),
@@ -172,6 +174,7 @@ class PathFollowerNode(ManagedNode):
         self._problems.report(Problem.NO_ODOMETRY, f"no odometry on {topic} for {limit:g} s{known}; the robot is told to stand")
 
     def _report(self) -> None:
+        self._watch.look()
         self._outputs.diagnostics(self._now_ns(), self._command, self._control.blind_distance, self._problems.active)
 
 

@@ -16,6 +16,7 @@ from vloc_ros.priority import give_way
 from vloc_ros.ros import model_message
 from vloc_ros.ros.conversions import odometry_to_ros
 from vloc_ros.ros.diagnostics import of_one_status
+from vloc_ros.ros.input_watch import InputWatch
 from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
 from vloc_ros.ros.problems import Problem, Problems
@@ -46,8 +47,10 @@ class PlaceRecognitionNode(ManagedNode):
 
     def activate(self) -> None:
         """Listen for keyframes."""
+        self._watch = InputWatch(self, self._problems, self._settings.map)
         self._while_active: list[Entity] = [
-            self.create_subscription(Odometry, "keyframes", self._keyframe, latched(KEYFRAMES_KEPT)),
+            self._watch.subscribe(Odometry, "keyframes", self._keyframe, latched(KEYFRAMES_KEPT)),
+            self.steady_timer(_REPORT_S, self._watch.look),
             self.create_subscription(String, "model", self._model, latched()),
             self.steady_timer(_RETRY_S, lambda: self._worker.put(None)),
             self.steady_timer(_REPORT_S, lambda: self._worker.call(self._report).add_done_callback(self._reported)),

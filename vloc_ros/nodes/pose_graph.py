@@ -11,6 +11,7 @@ from nav_msgs.msg import Odometry
 
 from vloc_ros.errors import VlocError
 from vloc_ros.ros.errands import Errands
+from vloc_ros.ros.input_watch import InputWatch
 from vloc_ros.ros.managed_node import Entity, ManagedNode
 from vloc_ros.ros.pose_graph_inputs import teaches, to_candidate, to_keyframe
 from vloc_ros.ros.pose_graph_keeper import GraphKeeper
@@ -54,11 +55,12 @@ class PoseGraphNode(ManagedNode):
     def activate(self) -> None:
         """Listen, and solve whenever there is something new."""
         self._teaching = False
+        self._watch = InputWatch(self, self._problems, self._settings.map)
         self._while_active: list[Entity] = [
-            self.create_subscription(
+            self._watch.subscribe(
                 Odometry, "keyframes", lambda m: self._do(lambda: self._take_keyframe(m)), latched(KEYFRAMES_KEPT)
             ),
-            self.create_subscription(
+            self._watch.subscribe(
                 Odometry, "loop_closures/candidates", lambda m: self._do(lambda: self._take_candidate(m)), latched(CANDIDATES_KEPT)
             ),
             self.create_subscription(DiagnosticStatus, "state", self._take_state, latched()),
@@ -66,6 +68,7 @@ class PoseGraphNode(ManagedNode):
             trigger_service(self, "~/apply", self._apply),
             trigger_service(self, "~/republish", lambda: self._worker.call(self._republish)),
             self.steady_timer(_TURN_S, lambda: self._worker.put(None)),
+            self.steady_timer(_REPORT_S, self._watch.look),
             self.steady_timer(_REPORT_S, lambda: self._do(self._report)),
             self.steady_timer(_PICTURE_S, lambda: self._do(self._draw_new)),
         ]

@@ -1,9 +1,11 @@
-"""The subscriptions of a camera: pairs of images, the calibration, and a watch over what does not arrive."""
+"""The subscriptions of a camera: pairs of images, the calibration, and what is known of the rest."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,21 +13,23 @@ import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from vloc_ros.errors import CalibrationError
+from vloc_ros.diagnosis import CameraFacts, TopicFacts
+from vloc_ros.diagnosis.stamps import ENOUGH_UNPAIRED
+from vloc_ros.errors import CalibrationError, DataError
 from vloc_ros.geometry.camera import StereoCamera
+from vloc_ros.ros.camera_facts import camera_info_facts, clock_facts, topic_facts
 from vloc_ros.ros.camera_info import rgbd_camera, stereo_camera
+from vloc_ros.ros.camera_record import CameraRecord
 from vloc_ros.ros.conversions import stamp_to_ns
 from vloc_ros.ros.decoding import Pair, names
 from vloc_ros.ros.events import lost_message_events
+from vloc_ros.ros.images import depth_from_ros, image_from_ros, size_of
 from vloc_ros.ros.node_settings import CameraType, LocalizationNodeSettings, Transport
 from vloc_ros.ros.problems import Problem, Problems
 from vloc_ros.ros.qos import sensor
-from vloc_ros.ros.silence import describe_silence
 from vloc_ros.ros.statistics import Statistics
 from vloc_ros.ros.sync import Stream, SyncCounts, create_synchroniser
 
-_ENOUGH_UNPAIRED = 3
-"""So many images of each side without a pair are no accident."""
 _TOPICS = {
     CameraType.STEREO: (("left/image_rect", "right/image_rect"), ("left/camera_info", "right/camera_info")),
     CameraType.RGBD: (("rgb/image_rect", "depth/image_rect"), ("rgb/camera_info",)),
@@ -58,6 +62,7 @@ class CameraInput:
         self._sync = create_synchroniser(int(settings.sync.slop * 1e9), settings.sync.queue, self._pair)
         self._infos: dict[str, CameraInfo] = {}
         self._camera: StereoCamera | None = None
+        self._record = CameraRecord()
         self._unchanged = True
         self._started = time.monotonic()
         self._last_pair = self._started
@@ -78,9 +83,8 @@ class CameraInput:
         ]
 
     def _subscribe_image(self, stream: Stream, topic: str) -> Any:
-        kind = CompressedImage if self._settings.camera.transport is Transport.COMPRESSED else Image
         return self._node.create_subscription(
-            kind,
+            self._image_kind,
             topic,
             partial(self._image, stream, topic),
             self._profile,
@@ -103,11 +107,14 @@ class CameraInput:
     def _image(self, stream: Stream, topic: str, message: Any) -> None:
         self._statistics.received(topic)
         self._unpaired[stream] += 1
-        self._sync.add(stream, stamp_to_ns(message.header.stamp), message)
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        self._record.image(stream, stamp_ns, self._node.get_clock().now().nanoseconds, message)
+        self._sync.add(stream, stamp_ns, message)
 
     def _pair(self, stamp_ns: int, left: Any, right: Any) -> None:
         self._last_pair = time.monotonic()
         self._unpaired = [0, 0]
+        self._record.pair = (left, right)
         self._on_pair(Pair(stamp_ns, left, right, self._last_pair, self._unchanged))
 
     def _info(self, topic: str, message: CameraInfo) -> None:
@@ -145,25 +152,63 @@ class CameraInput:
             )
 
     def watch(self) -> None:
-        """Look for what does not arrive, and follow the publishers' reliability; call it now and then."""
+        """Follow the publishers' reliability, and see which topics are published; call it now and then."""
         self._follow_publishers()
-        timeout = self._settings.timeout
-        silent = [topic for topic in self._image_topics if self._statistics.age(topic) > timeout and self._is_due(topic)]
-        self._tell(Problem.NO_IMAGES, [describe_silence(self._node, topic, self._profile, timeout) for topic in silent])
-        missing = [topic for topic in self._info_topics if topic not in self._infos and self._is_due(topic)]
-        self._tell(Problem.NO_CAMERA_INFO, [describe_silence(self._node, topic, self._profile, timeout) for topic in missing])
-        late = time.monotonic() - self._last_pair > timeout
-        unpaired = late and not silent and min(self._unpaired) >= _ENOUGH_UNPAIRED
-        self._tell(Problem.NOT_SYNCHRONISED, [self._describe_unpaired()] if unpaired else [])
+        for topic in self._all_topics:
+            if self._node.count_publishers(self._node.resolve_topic_name(topic)) == 0:
+                self._published_since.pop(topic, None)
+            else:
+                self._published_since.setdefault(topic, time.monotonic())
 
-    def _is_due(self, topic: str) -> bool:
-        """Whether something should have come by now: some time after the start, and after a publisher has appeared."""
-        now = time.monotonic()
-        if self._node.count_publishers(self._node.resolve_topic_name(topic)) == 0:
-            self._published_since.pop(topic, None)
-        else:
-            self._published_since.setdefault(topic, now)
-        return now - max(self._started, self._published_since.get(topic, 0.0)) > self._settings.timeout
+    def facts(self) -> CameraFacts:
+        """What is known of the input now, but for tf and the pixels."""
+        self.watch()
+        images = tuple(self._topic_facts(topic, self._image_kind) for topic in self._image_topics)
+        resolved = [self._node.resolve_topic_name(topic) for topic in self._image_topics]
+        newest = [self._record.newest(side) for side in (0, 1)]
+        return CameraFacts(
+            names=names(self._settings.camera.type),
+            images=(images[0], images[1]),
+            infos=tuple(self._topic_facts(topic, CameraInfo) for topic in self._info_topics),
+            calibrations=tuple(
+                camera_info_facts(self._infos[topic]) if topic in self._infos else None for topic in self._info_topics
+            ),
+            streams=self._record.streams(resolved, [None if message is None else size_of(message) for message in newest]),
+            slop_s=self._settings.sync.slop,
+            paired=self._is_paired(),
+            baseline=self._settings.camera.baseline,
+            clock=clock_facts(self._node),
+            environment=dict(os.environ),
+        )
+
+    def pixels_of(self, facts: CameraFacts) -> CameraFacts:
+        """The facts with the pixels of the newest pair; decodes, so call it where that holds nothing up."""
+        messages = self._record.messages()
+        if messages is None:
+            return facts
+        stereo = self._settings.camera.type is CameraType.STEREO
+        try:
+            left = image_from_ros(messages[0])
+            if not stereo and messages[1] is not None:
+                depth_from_ros(messages[1], self._settings.camera.depth_scale)
+            right = image_from_ros(messages[1]) if stereo and self._record.pair is not None else None
+        except DataError as error:
+            return replace(facts, damage=str(error))
+        return replace(facts, pixels=(left, right))
+
+    def _is_paired(self) -> bool:
+        return time.monotonic() - self._last_pair <= self._settings.timeout or min(self._unpaired) < ENOUGH_UNPAIRED
+
+    def _topic_facts(self, topic: str, kind: Any) -> TopicFacts:
+        """With how long it has been silent: since the start, or since a publisher has appeared, or the last message."""
+        since = max(self._started, self._published_since.get(topic, 0.0))
+        silent = min(time.monotonic() - since, self._statistics.age(topic))
+        heard = self._statistics.messages(topic)
+        return topic_facts(self._node, kind, topic, self._profile, silent, self._settings.timeout, heard)
+
+    @property
+    def _image_kind(self) -> Any:
+        return CompressedImage if self._settings.camera.transport is Transport.COMPRESSED else Image
 
     def _follow_publishers(self) -> None:
         profile = sensor(self._node, self._all_topics, self._settings.qos)
@@ -171,21 +216,6 @@ class CameraInput:
             self.close()
             self._profile = profile
             self._subscriptions = self._subscribe()
-
-    def _tell(self, problem: Problem, texts: list[str]) -> None:
-        if texts:
-            self._problems.report(problem, "; ".join(texts))
-        else:
-            self._problems.clear(problem)
-
-    def _describe_unpaired(self) -> str:
-        left, right = names(self._settings.camera.type)
-        difference = self._sync.newest_difference_ns
-        by = "" if difference is None else f" (their newest stamps differ by {difference * 1e-9:.3f} s)"
-        return (
-            f"{left} and {right} images arrive, but no two stamps within sync.slop = {self._settings.sync.slop:g} s{by}; "
-            "synchronise the cameras or raise sync.slop"
-        )
 
     def close(self) -> None:
         """End the subscriptions."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vloc_ros.data.frame import StereoFrame
+from vloc_ros.diagnosis.calibration import size_trouble
 from vloc_ros.errors import DataError
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.ros.images import UnknownEncodingError, depth_from_ros, image_from_ros, size_of
@@ -73,9 +74,6 @@ def names(camera: CameraType) -> tuple[str, str]:
 
 def _check_sizes(camera: StereoCamera, sizes: dict[str, tuple[int, int] | None]) -> None:
     for name, size in sizes.items():
-        if size is not None and size != (camera.width, camera.height):
-            raise FrameRejectedError(
-                DropReason.WRONG_SIZE,
-                f"the {name} image is {size[0]}x{size[1]} but camera_info describes {camera.width}x{camera.height} images; "
-                "use the camera_info of the same (rectified, resized) images",
-            )
+        trouble = None if size is None else size_trouble(name, size, (camera.width, camera.height))
+        if trouble is not None:
+            raise FrameRejectedError(DropReason.WRONG_SIZE, trouble)

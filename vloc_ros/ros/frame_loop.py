@@ -29,6 +29,8 @@ class FrameLoop:
         self._camera: StereoCamera | None = None
         self._stamp_ns: int | None = None
         self.wheel = MotionBuffer()
+        self.output_at = float("-inf")
+        """When a believed pose was published last, on the steady clock [s]."""
         self.last: FrameResult | None = None
         """The newest result, for whoever wants to look at it."""
 
@@ -87,6 +89,8 @@ class FrameLoop:
     def _publish(self, result: FrameResult, frame: StereoFrame, frame_id: str) -> None:
         self.last = result
         self._outputs.frame(result)
+        if result.map_T_base is not None:
+            self.output_at = time.monotonic()
         if self._outputs.wants_matches:
             self._outputs.matches(result, frame.left, self._pipeline.image_of, frame_id)
 

@@ -113,7 +113,7 @@ class LocalizationNodeSettings:
     match_rate: float = param(
         4.0, "pictures of matches/image while somebody looks; 0: one for each frame", unit="Hz", min=0.0, max=100.0
     )
-    timeout: float = param(3.0, "warn after this long without images or camera_info", unit="s", min=0.1, max=3600.0)
+    timeout: float = param(3.0, "look for the cause after this long without a believed pose", unit="s", min=0.1, max=3600.0)
     autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager")
     camera: CameraSettings = section(CameraSettings)
     frames: FrameSettings = section(FrameSettings)

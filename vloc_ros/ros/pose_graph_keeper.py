@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vloc_ros.diagnosis import Level
+from vloc_ros.diagnosis.packages import GTSAM, check_package
 from vloc_ros.errors import MapError, VlocError
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.uncertainty import isotropic
@@ -19,7 +21,7 @@ from vloc_ros.pose_graph.closure_book import Closure
 from vloc_ros.pose_graph.growing import GrowingGraph, Snapshot
 from vloc_ros.pose_graph.intake import Candidate, Intake, Rejection
 from vloc_ros.pose_graph.settings import PoseGraphSettings
-from vloc_ros.pose_graph.solver_process import SolveOutcome, SolverProcess
+from vloc_ros.pose_graph.solver_process import SolveFailure, SolveOutcome, SolverProcess
 from vloc_ros.ros import pose_graph_map
 from vloc_ros.ros.pose_graph_map import as_candidate, keyframe_of, number_of
 from vloc_ros.ros.pose_graph_settings import GraphNodeSettings
@@ -157,7 +159,7 @@ class GraphKeeper:
     def _take(self, outcome: SolveOutcome) -> list[Closure] | None:
         snapshot, self._in_flight, old = self._in_flight, None, self.statistics
         if outcome.solution is None or snapshot is None:
-            self._problems.report(Problem.SOLVER, f"revision {outcome.revision} of the graph was not solved: {outcome.text}")
+            self._problems.report(Problem.SOLVER, f"revision {outcome.revision} of the graph was not solved: {_cause(outcome)}")
             self.statistics = SolveStatistics(
                 old.solved, old.failed + 1, old.last_seconds, old.longest_seconds, old.poses, old.closures
             )
@@ -211,3 +213,11 @@ class GraphKeeper:
         self.solver.close()
         if self._store is not None:
             self._store.close()
+
+
+def _cause(outcome: SolveOutcome) -> str:
+    """Why there is no solution; a child that died may have died of a gtsam that does not fit NumPy."""
+    if outcome.failure not in (SolveFailure.DIED, SolveFailure.NOT_STARTED):
+        return outcome.text
+    found = check_package(GTSAM)
+    return outcome.text if found.level is Level.OK else f"{outcome.text}; {found.text}"

@@ -19,6 +19,13 @@ class Problem(Enum):
 
     NO_IMAGES = "no images"
     NO_CAMERA_INFO = "no camera_info"
+    NO_INPUT = "no input"
+    HIDDEN = "no publisher in this ROS domain"
+    RARE_IMAGES = "images too rare"
+    NOT_RECTIFIED = "images not rectified"
+    EMITTER = "emitter seen"
+    NO_TF = "tf of the camera"
+    DISK = "disk nearly full"
     BAD_CALIBRATION = "bad calibration"
     CALIBRATION_CHANGED = "calibration changed"
     NOT_SYNCHRONISED = "images not synchronised"

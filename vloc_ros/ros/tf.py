@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from typing import Any
 
@@ -13,6 +12,7 @@ from rclpy.node import Node
 
 from vloc_ros.geometry import se3
 from vloc_ros.ros.conversions import transform_to_ros
+from vloc_ros.ros.importing import importable
 from vloc_ros.ros.node_settings import FrameSettings
 from vloc_ros.ros.qos import reliable
 
@@ -27,11 +27,11 @@ class TransformSender:
         self._node = node
         self._publisher: Any = None
         self._broadcaster: Any = None
-        if _importable("tf2_ros"):
+        if importable("tf2_ros"):
             from tf2_ros import TransformBroadcaster
 
             self._broadcaster = TransformBroadcaster(node)
-        elif _importable("tf2_msgs.msg"):
+        elif importable("tf2_msgs.msg"):
             from tf2_msgs.msg import TFMessage
 
             self._publisher = node.create_publisher(TFMessage, "/tf", reliable(100))
@@ -54,14 +54,6 @@ class TransformSender:
         publisher = self._publisher if self._broadcaster is None else getattr(self._broadcaster, "pub_tf", None)
         if publisher is not None:
             self._node.destroy_publisher(publisher)
-
-
-def _importable(name: str) -> bool:
-    try:
-        importlib.import_module(name)
-    except ImportError:
-        return False
-    return True
 
 
 class FrameBroadcaster:

@@ -112,6 +112,22 @@ class LocalizationNode(ManagedNode):
             raise VlocError(f"a frame was not finished within {_STOP_S:g} s; the map holds what was stored before it")
         closed.result()
 
+    def changed(self) -> None:
+        """Hand the new values to the thread of the frames, which takes them over between two frames."""
+        self._settings, settings = self.settings(LocalizationNodeSettings()), self.settings(Settings())
+        if self._active:
+            self._camera_input.tune(self._settings)
+        self._worker.call(lambda: self._tune(self._settings, settings)).add_done_callback(self._tuned)
+
+    def _tune(self, node: LocalizationNodeSettings, settings: Settings) -> None:
+        self._outputs.tune(node)
+        self._pipeline.tune(node, settings)
+
+    def _tuned(self, outcome: Future[None]) -> None:
+        error = outcome.exception()
+        if error is not None:
+            self._broken(error)
+
     def _camera_known(self, camera: StereoCamera) -> None:
         self._worker.call(lambda: self._loop.begin(camera)).add_done_callback(self._begun)
 

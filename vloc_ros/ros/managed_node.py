@@ -16,7 +16,7 @@ from rclpy.service import Service
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
-from vloc_ros.config import keys
+from vloc_ros.config import UNCONFIGURED, keys
 from vloc_ros.errors import VlocError
 from vloc_ros.ros import params
 
@@ -33,7 +33,8 @@ class ManagedNode(LifecycleNode):
     """Base of the nodes.
 
     A subclass implements :meth:`configure`, :meth:`activate`, :meth:`deactivate` and :meth:`cleanup`, which may raise
-    VlocError. Parameters can be changed while the node is unconfigured, and are read when it is configured.
+    VlocError. Parameters can be changed while the node is unconfigured, and are read when it is configured. Those that are live
+    (:func:`vloc_ros.config.param`) can be changed at any time: :meth:`changed` takes them over.
 
     Attributes:
         done: set when the process should end.
@@ -56,12 +57,13 @@ class ManagedNode(LifecycleNode):
         self.failure: str | None = None
         self._defaults, self._arrays = defaults, arrays or {}
         self._configured = self._active = False
+        self._live = {key.name for default in defaults for key in keys(default) if key.live}
         overrides = params.take_overrides(self)
         for default, values in zip(defaults, params.split(overrides, defaults, self._arrays), strict=True):
             params.declare(self, default, values)
         for array, (usual, description) in self._arrays.items():
             numbers = params.numbers(array, overrides.get(array, usual))
-            self.declare_parameter(array, numbers, ParameterDescriptor(description=description), ignore_override=True)
+            self.declare_parameter(array, numbers, _of_array(description), ignore_override=True)
         self.add_on_set_parameters_callback(self._check_parameters)
 
     def settings(self, default: T) -> T:
@@ -126,6 +128,29 @@ class ManagedNode(LifecycleNode):
     def cleanup(self) -> None:
         """Close what :meth:`configure` opened."""
 
+    def changed(self) -> None:
+        """Take over live parameters that were changed, all of them at once: :meth:`settings` has them.
+
+        It is called once for each request, in the thread of the executor, while the node is configured. All values are within their
+        ranges; there is nothing to refuse any more.
+        """
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
+        """As rclpy's, which every service that sets parameters comes to; then the node takes over what is live.
+
+        Not by a callback: what rclpy calls before the change may still be overruled, and Humble calls nothing after it.
+        """
+        result = super().set_parameters_atomically(parameter_list)
+        live = [change for change in parameter_list if change.name in self._live]
+        if result.successful and live and self._configured:
+            said = ", ".join(f"{change.name} = {change.value}" for change in live)
+            self.get_logger().info(f"changed while running: {said}")
+            try:
+                self.changed()
+            except Exception as error:
+                self.broken(error)
+        return result
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Lifecycle transition."""
         result = self._attempt(self.configure)
@@ -182,19 +207,24 @@ class ManagedNode(LifecycleNode):
         try:
             for default in self._defaults:
                 own = {name: value for name, value in values.items() if name in {key.name for key in keys(default)}}
+                self._require_changeable(own)
                 if own:
-                    self._require_unconfigured(next(iter(own)))
                     params.read(self, default, own)
             for name in self._arrays.keys() & values.keys():
-                self._require_unconfigured(name)
+                self._require_changeable([name])
                 params.numbers(name, values[name])
         except VlocError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _require_unconfigured(self, name: str) -> None:
-        if self._configured:
+    def _require_changeable(self, names: Iterable[str]) -> None:
+        name = next((name for name in names if name not in self._live), None)
+        if name is not None and self._configured:
             raise VlocError(
-                f"'{name}' can be changed only while the node is unconfigured: "
+                f"'{name}' can be changed only while the node is unconfigured, so nothing was changed: "
                 f"ros2 lifecycle set {self.get_fully_qualified_name()} deactivate, cleanup, then configure and activate"
             )
+
+
+def _of_array(description: str) -> ParameterDescriptor:
+    return ParameterDescriptor(description=description, additional_constraints=params.constraint(UNCONFIGURED))

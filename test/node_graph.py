@@ -68,12 +68,21 @@ class NodeGraph:
             request = ChangeState.Request(transition=Transition(id=_STEPS[step]))
             assert self.probe.call(f"{self.full_name}/change_state", request, ChangeState).success, f"{self.name}: {step}"
 
-    def set(self, values: Mapping[str, Any]) -> None:
-        """Set parameters, all or none."""
+    def _set(self, values: Mapping[str, Any]) -> Any:
         messages = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
         request = SetParametersAtomically.Request(parameters=messages)
-        answer = self.probe.call(f"{self.full_name}/set_parameters_atomically", request, SetParametersAtomically).result
+        return self.probe.call(f"{self.full_name}/set_parameters_atomically", request, SetParametersAtomically).result
+
+    def set(self, values: Mapping[str, Any]) -> None:
+        """Set parameters, all or none."""
+        answer = self._set(values)
         assert answer.successful, answer.reason
+
+    def refused(self, values: Mapping[str, Any]) -> str:
+        """Try to; the reason why the node did not take them."""
+        answer = self._set(values)
+        assert not answer.successful
+        return str(answer.reason)
 
     def reconfigure(self, values: Mapping[str, Any]) -> None:
         """Set what can be set only while it is unconfigured, and begin again."""

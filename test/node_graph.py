@@ -18,6 +18,7 @@ _STEPS = {
     "activate": Transition.TRANSITION_ACTIVATE,
     "deactivate": Transition.TRANSITION_DEACTIVATE,
     "cleanup": Transition.TRANSITION_CLEANUP,
+    "shutdown": Transition.TRANSITION_ACTIVE_SHUTDOWN,
 }
 
 
@@ -48,7 +49,7 @@ class NodeGraph:
         while (self.name, self.namespace) not in self.probe.node.get_node_names_and_namespaces():
             assert time.monotonic() < deadline, f"{self.name} does not start"
             time.sleep(0.1)
-        while self.probe.call(f"{self.full_name}/get_state", GetState.Request(), GetState).current_state.label != "active":
+        while self.state != "active":
             assert time.monotonic() < deadline, f"{self.name} does not become active"
             time.sleep(0.05)
 
@@ -62,11 +63,20 @@ class NodeGraph:
                 seen, since = now, time.monotonic()
         return seen
 
+    def change(self, step: str) -> bool:
+        """Whether it took a transition."""
+        request = ChangeState.Request(transition=Transition(id=_STEPS[step]))
+        return bool(self.probe.call(f"{self.full_name}/change_state", request, ChangeState).success)
+
     def lead(self, *steps: str) -> None:
         """Take it through transitions, as a lifecycle manager does."""
         for step in steps:
-            request = ChangeState.Request(transition=Transition(id=_STEPS[step]))
-            assert self.probe.call(f"{self.full_name}/change_state", request, ChangeState).success, f"{self.name}: {step}"
+            assert self.change(step), f"{self.name}: {step}"
+
+    @property
+    def state(self) -> str:
+        """Which it is in."""
+        return str(self.probe.call(f"{self.full_name}/get_state", GetState.Request(), GetState).current_state.label)
 
     def _set(self, values: Mapping[str, Any]) -> Any:
         messages = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]

@@ -228,15 +228,15 @@ class Probe:
             time.sleep(0.3)
         self._publishers[topic].publish(message)
 
-    def calibrate(self, camera: StereoCamera = CAMERA) -> None:
+    def calibrate(self, camera: StereoCamera = CAMERA, space: str = "") -> None:
         for side, info in zip(("left", "right"), camera_info(camera, 0, "camera"), strict=True):
-            self.publish(f"{side}/camera_info", info)
+            self.publish(_within(space, f"{side}/camera_info"), info)
 
-    def show(self, stamp_ns: int, left: Any, right: Any) -> None:
-        """Publish a pair of arrays or of messages."""
+    def show(self, stamp_ns: int, left: Any, right: Any, space: str = "") -> None:
+        """Publish a pair of arrays or of messages, in a namespace."""
         for side, image in (("left", left), ("right", right)):
             message = image if not isinstance(image, np.ndarray) else image_to_ros(image, header(stamp_ns, "camera"))
-            self.publish(f"{side}/image_rect", message)
+            self.publish(_within(space, f"{side}/image_rect"), message)
 
     def call(self, service: str, request: Any, kind: Any = Trigger) -> Any:
         client = self.node.create_client(kind, service)
@@ -252,6 +252,10 @@ class Probe:
         self._executor.shutdown()
         self.node.destroy_node()
         self._context.try_shutdown()
+
+
+def _within(space: str, topic: str) -> str:
+    return f"{space}/{topic}" if space else topic
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class ManagedNode(LifecycleNode):
         self.done = threading.Event()
         self.failure: str | None = None
         self._defaults, self._arrays = defaults, arrays or {}
-        self._configured = self._active = False
+        self._configured = self._active = self._led = False
         self._live = {key.name for default in defaults for key in keys(default) if key.live}
         overrides = params.take_overrides(self)
         for default, values in zip(defaults, params.split(overrides, defaults, self._arrays), strict=True):
@@ -75,17 +75,23 @@ class ManagedNode(LifecycleNode):
         if not self.get_parameter("autostart").value:
             self.get_logger().info("waiting for a lifecycle manager to configure and activate this node (autostart is false)")
             return
-        for trigger in (self.trigger_configure, self.trigger_activate):
-            if trigger() != SUCCESS:
-                self.fail(self._refusal)
-                return
+        self._lead(self.trigger_configure, self.trigger_activate)
 
     def stop(self) -> None:
         """Go back to unconfigured, closing whatever is open."""
-        if self._active and self.trigger_deactivate() != SUCCESS:
-            self.fail(self._refusal)
-        if self._configured and self.trigger_cleanup() != SUCCESS:
-            self.fail(self._refusal)
+        if self._active:
+            self._lead(self.trigger_deactivate)
+        if self._configured:
+            self._lead(self.trigger_cleanup)
+
+    def _lead(self, *triggers: Callable[[], TransitionCallbackReturn]) -> None:
+        """Transitions that nobody outside asked for: the first that fails ends the process."""
+        self._led = True
+        for trigger in triggers:
+            if trigger() != SUCCESS:
+                self.fail(self._refusal)
+                break
+        self._led = False
 
     def fail(self, reason: str) -> None:
         """End the process with an error; may be called from any thread."""
@@ -198,7 +204,7 @@ class ManagedNode(LifecycleNode):
 
     def _refuse(self, reason: str) -> None:
         self._refusal = reason
-        if not self.get_parameter("autostart").value:
+        if not self._led:  # whoever asked for the transition is told no more than that it failed
             self.get_logger().error(reason)
 
     def _check_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:

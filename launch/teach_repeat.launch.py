@@ -173,7 +173,7 @@ ARGUMENTS = [
         "autostart",
         default_value="true",
         choices=["true", "false"],
-        description="The nodes configure and activate themselves; false leaves that to a lifecycle manager. The order does not matter. "
+        description="The nodes start by themselves; false leaves that to a lifecycle manager. The order does not matter. "
         "The player always begins by itself.",
     ),
     DeclareLaunchArgument(

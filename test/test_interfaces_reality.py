@@ -16,9 +16,11 @@ import node_graph
 import numpy as np
 import pytest
 import ros_samples as samples
+from live_samples import other
 from node_graph import NodeGraph
 from node_lifecycle import leaves_nothing
-from rcl_interfaces.srv import DescribeParameters, ListParameters
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
+from rclpy.parameter import parameter_value_to_python
 from std_msgs.msg import Header
 from test_interfaces import rights
 
@@ -90,6 +92,26 @@ def work(graph: NodeGraph) -> None:
         graph.probe.wait(lambda count=number + 1: len(processed) >= count, "a frame", 60.0)
 
 
+def takes_what_is_live(graph: NodeGraph) -> None:
+    """While it is active: everything that is live in one request; and nothing, if something in it is not."""
+    live = {key.name: other(key.value, key.min, key.max) for key in parameters_of(graph.name) if key.live}
+    fixed = next(key for key in parameters_of(graph.name) if not key.live and not key.fixed)
+    if not live:
+        return
+    reason = graph.refused(live | {fixed.name: getattr(fixed.value, "value", fixed.value)})
+    assert reason.startswith(f"'{fixed.name}' can be changed only while the node is unconfigured, so nothing was changed")
+    request = GetParameters.Request(names=list(live))
+
+    def effective() -> list[Any]:
+        answer = graph.probe.call(f"{graph.full_name}/get_parameters", request, GetParameters)
+        return [parameter_value_to_python(value) for value in answer.values]
+
+    assert not any(now == wanted for now, wanted in zip(effective(), live.values(), strict=True))
+    graph.set(live)
+    assert effective() == list(live.values())
+    assert graph.state == "active"
+
+
 def refuses_what_cannot_be(graph: NodeGraph, process: samples.NodeProcess) -> None:
     """A transition that fails leaves the node where it was, with the reason in its log; it can be tried again."""
     assert "is not one of: teach, repeat, localize" in graph.refused({"mode": "dance"})
@@ -121,6 +143,7 @@ def test_a_node_uses_what_the_policy_grants_and_nothing_else_and_gives_it_back(r
         graph.wait_active()
         seen = [graph.settled()]
         declared_as_documented(graph)
+        takes_what_is_live(graph)
         for change in changes:
             graph.reconfigure(change)
             seen.append(graph.settled())

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 import ros_samples as samples
 import yaml
-from loop_samples import REGISTRAR, Scene, circle, drive, new_map
+from live_samples import nobody_holds_the_old, with_all_live_changed
 
 from vloc_ros.calibration.cpu_budget import BudgetSettings, CpuBudget
 from vloc_ros.config import from_dict, keys, load_yaml, param, replace, section, to_dict
@@ -22,13 +18,10 @@ from vloc_ros.geometry.estimate import RejectReason
 from vloc_ros.geometry.se3 import BASE_T_OPTICAL
 from vloc_ros.interfaces.parameters import PARAMETERS, parameters_of
 from vloc_ros.localization import Localizer, State
-from vloc_ros.localization.submap import Submap
-from vloc_ros.loop_closure import LoopDetector, LoopSettings
 from vloc_ros.mapping import MapStore, Teacher
 from vloc_ros.path_following import FollowerSettings
 from vloc_ros.retrieval.gates import Budget, GateReason
 from vloc_ros.retrieval.gates import BudgetSettings as GateBudget
-from vloc_ros.retrieval.of_map import MapDescriptor
 from vloc_ros.ros.calibration_keeper import CalibrationKeeper
 from vloc_ros.ros.calibration_settings import CalibrationNodeSettings
 from vloc_ros.ros.drive_control import DriveControl
@@ -43,60 +36,6 @@ from vloc_ros.settings import Settings
 MS = 1_000_000
 SETTINGS = replace(Settings(), {"keyframes.distance": 0.25, "features.max_features": 500})
 POSES = samples.walk(6, step=0.15)
-# What these hold of the settings of PnP is the noise of key points, which is not live: landmarks were made with it.
-NOISE_ONLY = (Submap,)
-
-
-def other(value: Any, low: float | None, high: float | None) -> Any:
-    """Another value within the range."""
-    if isinstance(value, bool):
-        return not value
-    step = 1 if isinstance(value, int) else 0.01 * abs(value) or 0.001
-    return value + step if high is None or value + step <= high else value - step
-
-
-def with_all_live_changed(settings: Any) -> Any:
-    live = {key.name: other(key.value, key.min, key.max) for key in keys(settings) if key.live}
-    assert live and not any(isinstance(value, Enum) for value in live.values())
-    return replace(settings, live)
-
-
-def held(part: Any, kinds: set[type], seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
-    """Every settings object that a component, or a part of it, holds; and where."""
-    seen = set() if seen is None else seen
-    if id(part) in seen or isinstance(part, (type, ModuleType, *NOISE_ONLY)):
-        return
-    seen.add(id(part))
-    if isinstance(part, dict | list | tuple):
-        for item in part.values() if isinstance(part, dict) else part:
-            yield from held(item, kinds, seen)
-        return
-    if not type(part).__module__.startswith("vloc_ros"):
-        return
-    slots = [name for cls in type(part).__mro__ for name in getattr(cls, "__slots__", ())]
-    for name in {*getattr(part, "__dict__", {}), *slots}:
-        value = getattr(part, name, None)
-        if type(value) in kinds:
-            yield f"{type(part).__name__}.{name}", value
-        else:
-            yield from held(value, kinds, seen)
-
-
-def sections(settings: Any) -> Iterator[Any]:
-    yield settings
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from sections(value)
-
-
-def nobody_holds_the_old(component: Any, before: Any, after: Any) -> None:
-    """Wherever a component holds settings that have changed, it is the new ones."""
-    changed = {type(a): a for a, b in zip(sections(after), sections(before), strict=True) if a != b}
-    found = list(held(component, set(changed)))
-    assert found
-    for where, value in found:
-        assert value == changed[type(value)], where
 
 
 @pytest.fixture(scope="module")
@@ -185,28 +124,6 @@ def test_a_dead_man_s_switch_that_is_not_there_does_not_come_to_be():
     assert switch.reason is None
     now = 0.2
     assert switch.reason is not None
-
-
-def test_the_search_takes_over_gates_and_verification(tmp_path):
-    settings = replace(LoopSettings(), {"gates.gap.keyframes": 8, "gates.gap.seconds": 1.0})
-    with new_map(tmp_path / "ring.vloc") as store:
-        drive(store, Scene.ring(1), circle(48, 2.0), 1)
-        finder = LoopDetector(store, MapDescriptor.of(store, "vlad"), REGISTRAR, settings)
-        keyframes = store.keyframes()
-        assert sum(finder.process(keyframe).candidate is not None for keyframe in keyframes[:32]) >= 6
-        finder.tune(REGISTRAR, replace(settings, {"verification.min_inliers": 10000}))
-        found = [finder.process(keyframe) for keyframe in keyframes[32:38]]
-        assert not any(detection.candidate for detection in found)
-        assert RejectReason.TOO_FEW_INLIERS in {rejection.reason for detection in found for rejection in detection.rejections}
-        refused = finder.counts["too_dissimilar"]
-        finder.tune(REGISTRAR, replace(settings, {"gates.similarity.min_score": 1.0}))
-        detection = finder.process(keyframes[38])
-        assert {refusal.reason for refusal in detection.refusals} == {GateReason.TOO_DISSIMILAR}
-        assert finder.counts["too_dissimilar"] == refused + len(detection.refusals) and finder.counts["candidates"] >= 6
-        after = with_all_live_changed(settings)
-        finder.tune(REGISTRAR, after)
-        assert finder.process(keyframes[40]).candidate is not None
-        nobody_holds_the_old(finder, settings, after)
 
 
 def test_a_smaller_bucket_loses_what_does_not_fit():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+import pytest
 import ros_samples as samples
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
@@ -23,6 +24,7 @@ VALUES = {
 }
 
 
+@pytest.mark.slow
 def test_whoever_comes_last_is_told_what_was_before(tmp_path):
     """Once in the order in which data goes, with the keyframes made before anybody listens; once against it."""
     environment = samples.ros_environment()

@@ -13,6 +13,7 @@ from live_samples import nobody_holds_the_old, with_all_live_changed
 from vloc_ros.calibration.cpu_budget import BudgetSettings, CpuBudget
 from vloc_ros.config import from_dict, keys, load_yaml, param, replace, section, to_dict
 from vloc_ros.data import StereoFrame
+from vloc_ros.errors import VlocError
 from vloc_ros.evaluation import RunLog
 from vloc_ros.geometry.estimate import RejectReason
 from vloc_ros.geometry.se3 import BASE_T_OPTICAL
@@ -96,6 +97,20 @@ def test_a_run_says_what_was_changed_and_when(site, tmp_path):
         "# changed before frame 1: localization.min_inliers from 15 to 16",
         "# changed before frame 3: pnp.max_sigma_m from 1.0 to 0.5, localization.min_inliers from 16 to 17",
     ]
+
+
+def test_what_cannot_be_recorded_is_taken_over_all_the_same(site, tmp_path):
+    node = LocalizationNodeSettings(mode=Mode.REPEAT, map=str(site), out=str(tmp_path / "out"))
+    pipeline = Pipeline(node, SETTINGS, BASE_T_OPTICAL)
+    pipeline.prepare()
+    pipeline.begin(samples.CAMERA)
+    (tmp_path / "out" / "config.yaml").unlink()
+    (tmp_path / "out" / "config.yaml").mkdir()
+    after = with_all_live_changed(SETTINGS)
+    with pytest.raises(VlocError, match=r"config\.yaml"):
+        pipeline.tune(node, after)
+    nobody_holds_the_old(pipeline, SETTINGS, after)
+    pipeline.close()
 
 
 def test_a_run_log_keeps_all_changes(tmp_path):

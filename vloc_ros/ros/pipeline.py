@@ -105,7 +105,7 @@ class Pipeline:
         """Take over the live ones of other settings, from the next frame on; the record of the run says so.
 
         Raises:
-            VlocError: the record cannot be written.
+            VlocError: the record cannot be written; they are taken over all the same.
         """
         before, now = to_flat_dict(self._settings), to_flat_dict(settings)
         self._node, self._settings = node, settings

@@ -15,6 +15,7 @@ from vloc_ros.diagnosis import Finding, check_disk, examine_messages, examine_pi
 from vloc_ros.diagnosis.frames import check_tf
 from vloc_ros.ros.camera_input import CameraInput
 from vloc_ros.ros.findings import FoundProblems
+from vloc_ros.ros.pairing_watch import PairingWatch
 from vloc_ros.ros.problems import Problems
 from vloc_ros.ros.tf_facts import TfListener
 
@@ -44,6 +45,7 @@ class CameraDiagnosis:
         self._node, self._camera, self._base, self._mount = node, camera, base, mount
         self._map, self._run = map_path, run
         self._found, self._room = FoundProblems(problems), FoundProblems(problems)
+        self._pairing = PairingWatch(problems)
         self._tf: TfListener | None = None
         self._of_pixels: list[Finding] = []
         self._of_tf: list[Finding] = []
@@ -52,6 +54,7 @@ class CameraDiagnosis:
     def look(self, idle_s: float, patience_s: float) -> None:
         """Find the cause if there has been no output for so long; forget what was found when there is some again."""
         self._look_at_disk()
+        self._pairing.look(self._camera.counts)
         if idle_s <= patience_s:
             self._camera.watch()
             self._rest()
@@ -97,4 +100,5 @@ class CameraDiagnosis:
 
     def close(self) -> None:
         """Listen no more, and take back what was found of the input."""
+        self._pairing.close()
         self._rest()

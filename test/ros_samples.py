@@ -115,8 +115,17 @@ class NodeProcess:
         self, executable: str, parameters: Mapping[str, Any], folder: Path, environment: Mapping[str, str], **spec: Any
     ) -> None:
         name = spec.pop("name", executable)
-        self.output_file = folder / f"{name}_{time.monotonic_ns()}.log"
-        command = command_of(NodeSpec(name, executable, parameters, **spec), folder)
+        self._start(command_of(NodeSpec(name, executable, parameters, **spec), folder), folder / name, environment)
+
+    @classmethod
+    def of_command(cls, command: list[str], name: Path, environment: Mapping[str, str]) -> NodeProcess:
+        """One that is started by another command; ``name`` is the beginning of the name of its log."""
+        made = cls.__new__(cls)
+        made._start(command, name, environment)
+        return made
+
+    def _start(self, command: list[str], name: Path, environment: Mapping[str, str]) -> None:
+        self.output_file = name.with_name(f"{name.name}_{time.monotonic_ns()}.log")
         with self.output_file.open("wb") as output:
             self.process = subprocess.Popen(
                 command, env=child_environment(environment), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
@@ -152,7 +161,13 @@ def node(
     executable: str, parameters: Mapping[str, Any], folder: Path, environment: Mapping[str, str], **spec: Any
 ) -> Iterator[NodeProcess]:
     """Run a node; it is killed at the end if it still runs."""
-    running = NodeProcess(executable, parameters, folder, environment, **spec)
+    with ended(NodeProcess(executable, parameters, folder, environment, **spec)) as running:
+        yield running
+
+
+@contextmanager
+def ended(running: NodeProcess) -> Iterator[NodeProcess]:
+    """Kill it at the end if it still runs."""
     try:
         yield running
     finally:

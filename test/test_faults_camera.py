@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import fault_samples as faults
 import numpy as np
@@ -17,17 +15,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("camera")
     with faults.bench({"mode": "repeat", "map": str(faults.teach(folder / "site.vloc"))}, folder) as made:
         made.camera.calibrate()
+        made.well()
         yield made
 
 
 @pytest.fixture
 def bench(running: Bench) -> Iterator[Bench]:
-    """In good order before a fault and after it; no pose between was wrong."""
-    running.well()
+    """In good order before a fault and again after it; no pose between was wrong."""
     yield running
-    running.offset_ns = 0
-    running.forget()
-    running.well()
+    running.recover()
 
 
 def test_unplugged_and_back(bench: Bench) -> None:
@@ -35,7 +31,6 @@ def test_unplugged_and_back(bench: Bench) -> None:
     bench.camera.unplug()
     shown = len(bench.processed)
     bench.probe.wait(lambda: "nobody publishes it" in bench.problems.get("problem_no_images", ""), "the reason", 60.0)
-    assert len(bench.processed) == shown
     bench.camera = Camera(bench.probe)
     bench.camera.connect()
     bench.play(lambda: len(bench.processed) > shown + 5, "frames of the new camera")
@@ -88,9 +83,8 @@ def test_left_is_the_frame_before(bench: Bench) -> None:
 
     shown = len(bench.processed)
     bench.play(lambda: len(bench.processed) > shown + 40, "frames", shifted)
-    print(bench.values, bench.problems)
-    # The truth may be that of either image.
-    bench.judge(faults.WRONG_M + 0.08)
+    # The pose is of the moment of the left image, which is one of the corridor's frames older.
+    assert bench.judge(0.2) > 0
 
 
 def test_stamps_in_disorder_and_twice(bench: Bench) -> None:
@@ -108,19 +102,20 @@ def test_stamps_in_disorder_and_twice(bench: Bench) -> None:
 def test_stamps_jump_back(bench: Bench) -> None:
     restarts = bench.number("time_restarts")
     bench.offset_ns = -3600 * 10**9
-    bench.play(lambda: "jumped back by 3600" in bench.problems.get("problem_time_jumped_back", ""), "the reason")
+    reason = "the stamps of the images jumped back by"
+    bench.play(lambda: reason in bench.problems.get("problem_time_jumped_back", ""), "the reason")
     bench.play(lambda: "problem_time_jumped_back" not in bench.problems, "the end of it")
     assert bench.number("time_restarts") > restarts
     assert bench.judge() > 0
 
 
 def test_stamps_jump_forward(bench: Bench) -> None:
-    """And back again, as a clock does that is set right."""
-    for hours in (1, 0):
-        bench.offset_ns = hours * 3600 * 10**9
-        bench.poses.clear()
-        bench.play(lambda: len(bench.poses) > 5, f"poses {hours} h ahead")
-        assert bench.judge() > 0
+    """By an hour; the fixture sets the clock right again, which is a jump back."""
+    bench.offset_ns = 3600 * 10**9
+    reason = "the stamps of the images jumped forward by"
+    bench.play(lambda: reason in bench.problems.get("problem_time_jumped_forward", ""), "the reason")
+    bench.play(lambda: "problem_time_jumped_forward" not in bench.problems, "the end of it")
+    assert bench.judge() > 0
 
 
 def test_stamps_are_zero(bench: Bench) -> None:
@@ -130,4 +125,3 @@ def test_stamps_are_zero(bench: Bench) -> None:
 
     bench.play(lambda: "have no stamp (it is 0)" in bench.problems.get("problem_bad_stamp", ""), "the reason", unstamped)
     bench.judge()
-    time.sleep(0.0)

@@ -17,6 +17,9 @@ from vloc_ros.ros.problems import Problem, Problems
 from vloc_ros.ros.statistics import DropReason, Statistics
 from vloc_ros.ros.sync import JUMP_BACK_NS
 
+_JUMP_FORWARD_S = 10.0
+"""Stamps that go on by so much more than the time between two arrivals are not of a clock that runs."""
+
 
 class FrameLoop:
     """Takes pairs to results. Lives in one thread, but for ``last``."""
@@ -28,6 +31,7 @@ class FrameLoop:
         self._statistics, self._problems = statistics, problems
         self._camera: StereoCamera | None = None
         self._stamp_ns: int | None = None
+        self._arrived = 0.0
         self._unstored = False
         self.wheel = MotionBuffer()
         self.output_at = float("-inf")
@@ -77,7 +81,8 @@ class FrameLoop:
         trouble = self._pipeline.look_after_map()
         result = self._pipeline.process(frame, motion)
         self._map_used(result, trouble)
-        self._stamp_ns = pair.stamp_ns
+        self._look_ahead(pair)
+        self._stamp_ns, self._arrived = pair.stamp_ns, pair.arrived
         processed = time.monotonic()
         self._publish(result, frame, pair.left.header.frame_id)
         done = time.monotonic()
@@ -112,6 +117,15 @@ class FrameLoop:
             self.output_at = time.monotonic()
         if self._outputs.wants_matches:
             self._outputs.matches(result, frame.left, self._pipeline.image_of, frame_id)
+
+    def _look_ahead(self, pair: Pair) -> None:
+        """Whether the stamps jumped forward; the motion is that of the images, so localisation goes on."""
+        ahead = 0.0 if self._stamp_ns is None else (pair.stamp_ns - self._stamp_ns) * 1e-9 - (pair.arrived - self._arrived)
+        if ahead <= _JUMP_FORWARD_S:
+            self._problems.clear(Problem.TIME_JUMPED_FORWARD)
+            return
+        text = f"the stamps of the images jumped forward by {ahead:.0f} s: was a clock set, or does a recording have a gap?"
+        self._problems.report(Problem.TIME_JUMPED_FORWARD, text)
 
     def _jumped_back(self, stamp_ns: int) -> bool:
         """Whether time has started again (a bag in a loop): localisation starts afresh then, and teaching cannot go on."""

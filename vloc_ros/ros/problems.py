@@ -31,6 +31,7 @@ class Problem(Enum):
     NOT_SYNCHRONISED = "images not synchronised"
     BAD_FRAME = "bad frame"
     TIME_JUMPED_BACK = "time jumped back"
+    TIME_JUMPED_FORWARD = "time jumped forward"
     BAD_INPUT = "bad message"
     OUTPUT = "cannot write"
     NO_ODOMETRY = "no odometry"

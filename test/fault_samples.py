@@ -23,6 +23,7 @@ from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.se3 import BASE_T_OPTICAL
 from vloc_ros.mapping import MapStore, Teacher
+from vloc_ros.mapping.integrity import check_map
 from vloc_ros.ros import qos
 from vloc_ros.ros.camera_info import camera_info
 from vloc_ros.ros.conversions import header, pose_from_ros, stamp_to_ns
@@ -61,6 +62,13 @@ def teach(file: Path) -> Path:
     return file
 
 
+def kept(path: Path) -> list[str]:
+    """Names of the keyframes of a map that is in good order."""
+    assert check_map(path) == []
+    with MapStore.open(path, read_only=True) as store:
+        return [str(keyframe.id) for keyframe in store.keyframes()]
+
+
 class Camera:
     """A node that publishes images and camera_info; another one has other GUIDs."""
 
@@ -94,12 +102,14 @@ class Camera:
 class Bench:
     """The node, the camera beside it, and what is heard from both."""
 
-    def __init__(self, node: samples.NodeProcess, probe: samples.Probe, camera: Camera) -> None:
-        self.node, self.probe, self.camera = node, probe, camera
+    def __init__(self, node: samples.NodeProcess, probe: samples.Probe, camera: Camera, environment: Mapping[str, str]) -> None:
+        self.node, self.probe, self.camera, self.environment = node, probe, camera, environment
         self.poses = probe.listen(PoseWithCovarianceStamped, "pose")
         self.processed = probe.listen(Header, "processed")
         self._diagnostics = probe.listen(DiagnosticArray, "/diagnostics")
         self.truth: dict[int, np.ndarray] = {}
+        self.clock: Callable[[], int] = time.time_ns
+        self.before_frame: Callable[[int], None] | None = None
         self.offset_ns = self._shown = 0
         self._pending: list[tuple[float, str, Any]] = []
 
@@ -118,8 +128,12 @@ class Bench:
         return int(self.values.get(key, "0"))
 
     def stamp(self) -> int:
-        """The next stamp [ns]: of this machine's clock, moved by ``offset_ns``."""
-        return time.time_ns() + self.offset_ns
+        """The next stamp [ns]: of ``clock``, moved by ``offset_ns``."""
+        return self.clock() + self.offset_ns
+
+    def wait(self, until: Callable[[], Any], what: str) -> None:
+        """As :meth:`play`, but the camera shows nothing."""
+        self.probe.wait(until, what, PATIENCE_S)
 
     def play(self, until: Callable[[], Any], what: str, make: Play | None = None) -> None:
         """Drive to and fro along the corridor, a frame in 0.1 s, until something holds."""
@@ -139,6 +153,8 @@ class Bench:
         index, self._shown = lap[self._shown % len(lap)], self._shown + 1
         stamp_ns = self.stamp()
         self.truth[stamp_ns] = POSES[index]
+        if self.before_frame is not None:
+            self.before_frame(stamp_ns)
         self._pending += [(now + delay, side, message) for delay, side, message in make(self, index, stamp_ns)]
 
     def _send_due(self, now: float) -> None:
@@ -174,7 +190,9 @@ class Bench:
         for message in heard:
             stamp_ns = stamp_to_ns(message.header.stamp)
             found = world_T_map @ pose_from_ros(message.pose.pose) @ BASE_T_OPTICAL
-            error = se3.between(self.truth[stamp_ns], found)
+            # The stamps of the camera of fault_peer.py tell the pose themselves.
+            truth = self.truth[stamp_ns] if stamp_ns in self.truth else POSES[stamp_ns % 1000]
+            error = se3.between(truth, found)
             # A pose that is only predicted, as of a blank image, must say how unsure it is.
             unsure_m = 3.0 * float(np.sqrt(np.linalg.eigvalsh(message.pose.covariance.reshape(6, 6)[:3, :3])[-1]))
             assert se3.translation_norm(error) < max(tolerance_m, unsure_m), f"a wrong pose at {stamp_ns}: {error}"
@@ -188,6 +206,12 @@ def message(stamp_ns: int, image: np.ndarray, **changes: Any) -> Image:
     for name, changed in changes.items():
         setattr(made, name, changed)
     return made
+
+
+@cache
+def depth_view(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Left image and its (H, W) float32 depth [m] from the pose of a number."""
+    return samples.render_with_depth(POSES[index])
 
 
 def usual(_bench: Bench, index: int, stamp_ns: int) -> Sending:
@@ -205,7 +229,7 @@ def bench(parameters: Mapping[str, Any], folder: Path, kind: Any = Image, topics
         samples.probe(environment) as probe,
     ):
         camera = Camera(probe, kind) if topics is None else Camera(probe, kind, topics)
-        made = Bench(node, probe, camera)
+        made = Bench(node, probe, camera, environment)
         camera.connect()
         yield made
         assert node.end() == 0, node.output

@@ -10,7 +10,7 @@ import fault_samples as faults
 import numpy as np
 import pytest
 import ros_samples as samples
-from fault_samples import POSES, Bench, Sending, message, views
+from fault_samples import Bench, Sending, message, views
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vloc_ros.ros.conversions import header
@@ -253,7 +253,7 @@ def seen(change: Callable[[int, np.ndarray], Image]) -> Callable[..., Sending]:
     """A grey image and its depth [m], as a message that is made of it."""
 
     def make(_bench: Bench, index: int, stamp_ns: int) -> Sending:
-        image, depth = samples.render_with_depth(POSES[index])
+        image, depth = faults.depth_view(index)
         return [(0.0, "left", message(stamp_ns, image)), (0.0, "right", change(stamp_ns, depth))]
 
     return make

@@ -17,8 +17,6 @@ from fault_samples import Bench
 from nav_msgs.msg import Odometry
 
 from vloc_ros.evaluation import read_run
-from vloc_ros.mapping import MapStore
-from vloc_ros.mapping.integrity import check_map
 from vloc_ros.processes import NodeSpec, child_environment, command_of
 
 OFTEN = {"mode": "teach", "keyframes.distance": 0.01}
@@ -36,13 +34,6 @@ def check_by_command(path: Path) -> None:
         timeout=90,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def kept(path: Path) -> list[str]:
-    """Names of the keyframes of a map that is in good order."""
-    assert check_map(path) == []
-    with MapStore.open(path, read_only=True) as store:
-        return [str(keyframe.id) for keyframe in store.keyframes()]
 
 
 def names(heard: list[Odometry]) -> list[str]:
@@ -84,7 +75,7 @@ def test_a_full_disk_while_teaching(tmp_path: Path) -> None:
 
         fill_and_make_room(bench, announced, limit, lift)
         finish(bench)
-        assert kept(path) == names(announced)
+        assert faults.kept(path) == names(announced)
     check_by_command(path)
     assert read_run(out).frames
 
@@ -104,7 +95,7 @@ def small_disk(folder: Path, size: str, parameters: dict[str, object]) -> Iterat
         samples.ended(samples.NodeProcess.of_command(command, folder / "node", environment)) as node,
         samples.probe(environment) as probe,
     ):
-        made = Bench(node, probe, faults.Camera(probe))
+        made = Bench(node, probe, faults.Camera(probe), environment)
         made.camera.connect()
         yield made, Path(f"/proc/{node.process.pid}/root{disk}")
         assert node.end() == 0, node.output
@@ -133,7 +124,7 @@ def test_a_file_system_that_is_really_full_while_teaching(tmp_path: Path) -> Non
         copy = tmp_path / "copy.vloc"
         shutil.copy(disk / "site.vloc", copy)
         shutil.copytree(disk / "out", tmp_path / "out")
-        assert kept(copy) == names(announced)
+        assert faults.kept(copy) == names(announced)
     assert read_run(tmp_path / "out").frames
 
 
@@ -159,7 +150,7 @@ def test_the_map_is_removed_while_it_is_taught(tmp_path: Path) -> None:
         bench.play(lambda: len(announced) > count + 1 and not bench.problems, "the end of it")
         path.unlink()  # and once more when nothing comes any more
         finish(bench)
-        assert kept(path) == names(announced)
+        assert faults.kept(path) == names(announced)
 
 
 def test_the_map_is_removed_while_it_is_repeated(tmp_path: Path) -> None:

@@ -50,9 +50,9 @@ def views(index: int) -> tuple[np.ndarray, np.ndarray]:
     return samples.pair(POSES[index])
 
 
-def teach(file: Path) -> Path:
+def teach(file: Path, keyframe_distance: float = SETTINGS["keyframes.distance"]) -> Path:
     """Teach the corridor into a new map, by the library."""
-    settings = replace(Settings(), SETTINGS)
+    settings = replace(Settings(), {**SETTINGS, "keyframes.distance": keyframe_distance})
     extractor = settings.features.create()
     with MapStore.create(file, samples.CAMERA, BASE_T_OPTICAL, extractor.name, extractor.fingerprint) as store:
         teacher = Teacher(samples.CAMERA, store, settings)

@@ -98,3 +98,21 @@ def test_no_pair_at_all_or_few_images_are_no_matter_of_lost_partners() -> None:
     for counts in (counted(0, 100), counted(2, 110)):
         watch.look(counts)
     assert problems.active == {}
+
+
+def test_who_still_has_the_removed_file_open_does_no_harm_to_the_new_one(tmp_path: Path) -> None:
+    """SQLite deletes the log beside a file by name; here it is that of the new file, with a keyframe in it."""
+    path = teach(tmp_path / "site.vloc", 2)
+    reader, writer = MapStore.open(path, read_only=True), MapStore.open(path)
+    for other in (MapStore.open(path, read_only=True), MapStore.open(path)):
+        path.unlink()
+        writer.put_back()
+        id = add_keyframe(writer, 1).id
+        assert len(other.keyframes()) < id.keyframe
+        other.close()
+        assert side_files(path)[0].stat().st_size > 0
+    reader.close()
+    with MapStore.open(path, read_only=True) as store:
+        assert len(store.keyframes()) == 4
+    writer.close()
+    assert check_map(path) == []

@@ -11,13 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import fault_samples as faults
+import numpy as np
 import pytest
 import ros_samples as samples
-from fault_samples import Bench
+from diagnostic_msgs.msg import DiagnosticArray
+from fault_samples import Bench, views
 from nav_msgs.msg import Odometry
 
 from vloc_ros.evaluation import read_run
+from vloc_ros.mapping import KeyframeId, MapStore, SessionKind
+from vloc_ros.mapping.searches import searched_keyframes
 from vloc_ros.processes import NodeSpec, child_environment, command_of
+from vloc_ros.ros.conversions import odometry_to_ros
 
 OFTEN = {"mode": "teach", "keyframes.distance": 0.01}
 """Teach a keyframe of every frame."""
@@ -166,3 +171,38 @@ def test_the_map_is_removed_while_it_is_repeated(tmp_path: Path) -> None:
         assert bench.judge() > 0
         (tmp_path / "elsewhere.vloc").rename(path)
         bench.well()
+
+
+def test_the_map_is_removed_under_place_recognition(tmp_path: Path) -> None:
+    """Keyframes wait until it is back, though it is another file then, and none is left out."""
+    path = faults.teach(tmp_path / "site.vloc", keyframe_distance=0.01)
+    environment = samples.ros_environment()
+    parameters = {"map": str(path), "begin_with": 3}
+    with samples.node("place_recognition", parameters, tmp_path, environment) as node, samples.probe(environment) as probe:
+        heard = probe.listen(DiagnosticArray, "/diagnostics")
+
+        def value(key: str) -> str:
+            return next((pair.value for array in heard[-1:] for pair in array.status[0].values if pair.key == key), "")
+
+        def announce(*numbers: int) -> None:
+            for number in numbers:
+                probe.publish("keyframes", odometry_to_ros(number, "map", f"s1/k{number}", np.eye(4), np.eye(6)))
+
+        announce(1, 2, 3)
+        probe.wait(lambda: value("keyframes_searched") == str(faults.COUNT), "what was missed", 60.0)
+        elsewhere = tmp_path / "elsewhere.vloc"
+        with MapStore.open(path) as store:  # all of it in one file
+            store.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        shutil.copy(path, elsewhere)
+        path.unlink()
+        with MapStore.open(elsewhere) as store:
+            session = store.begin_session(SessionKind.TEACH, "later")
+            store.add_keyframe(session, 1, np.eye(4), store.features(KeyframeId(1, 1)), views(0)[0], None)
+        probe.publish("keyframes", odometry_to_ros(20, "map", "s2/k1", np.eye(4), np.eye(6)))
+        probe.wait(lambda: "was removed; 1 keyframes wait until it is back" in value("problem_bad_input"), "the reason", 60.0)
+        shutil.copy(elsewhere, path)
+        probe.wait(lambda: not value("problem_bad_input") and value("keyframes_waiting") == "0", f"the end of it: {heard[-1]}", 60.0)
+        assert node.end() == 0, node.output
+        assert "Traceback" not in node.output
+    with MapStore.open(path, read_only=True) as store:
+        assert len(searched_keyframes(store)) == faults.COUNT + 1

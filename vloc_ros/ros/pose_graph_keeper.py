@@ -98,6 +98,9 @@ class GraphKeeper:
         if self._path is None:
             return None
         try:
+            if self._store is not None and not self._store.in_place:  # removed or replaced: what has the name now is the map
+                self._store.close()
+                self._store = None
             if self._store is None and self._path.exists():
                 self._store = MapStore.open(self._path, read_only=True)
             edge = None if self._store is None else pose_graph_map.odometry_to(self._store, id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,27 +17,16 @@ from diagnostic_msgs.msg import DiagnosticArray
 from fault_samples import Bench, views
 from nav_msgs.msg import Odometry
 
+from vloc_ros.cli import main
 from vloc_ros.evaluation import read_run
 from vloc_ros.mapping import KeyframeId, MapStore, SessionKind
 from vloc_ros.mapping.searches import searched_keyframes
-from vloc_ros.processes import NodeSpec, child_environment, command_of
+from vloc_ros.processes import NodeSpec, command_of
 from vloc_ros.ros.conversions import odometry_to_ros
 
 OFTEN = {"mode": "teach", "keyframes.distance": 0.01}
 """Teach a keyframe of every frame."""
 MOUNT = 'mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@"'
-
-
-def check_by_command(path: Path) -> None:
-    """`vloc map check` finds nothing."""
-    done = subprocess.run(
-        [sys.executable, "-m", "vloc_ros", "map", "check", str(path)],
-        env=child_environment({}),
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def names(heard: list[Odometry]) -> list[str]:
@@ -81,7 +69,7 @@ def test_a_full_disk_while_teaching(tmp_path: Path) -> None:
         fill_and_make_room(bench, announced, limit, lift)
         finish(bench)
         assert faults.kept(path) == names(announced)
-    check_by_command(path)
+    assert main(["map", "check", str(path)]) == 0
     assert read_run(out).frames
 
 
@@ -107,6 +95,7 @@ def small_disk(folder: Path, size: str, parameters: dict[str, object]) -> Iterat
         assert "Traceback" not in node.output
 
 
+@pytest.mark.slow
 def test_a_file_system_that_is_really_full_while_teaching(tmp_path: Path) -> None:
     """A tmpfs of 8 MB: map and run log have no byte left, until somebody deletes a file."""
     with small_disk(tmp_path, "8m", OFTEN) as (bench, disk):
@@ -173,6 +162,7 @@ def test_the_map_is_removed_while_it_is_repeated(tmp_path: Path) -> None:
         bench.well()
 
 
+@pytest.mark.slow
 def test_the_map_is_removed_under_place_recognition(tmp_path: Path) -> None:
     """Keyframes wait until it is back, though it is another file then, and none is left out."""
     path = faults.teach(tmp_path / "site.vloc", keyframe_distance=0.01)
@@ -201,7 +191,9 @@ def test_the_map_is_removed_under_place_recognition(tmp_path: Path) -> None:
         probe.publish("keyframes", odometry_to_ros(20, "map", "s2/k1", np.eye(4), np.eye(6)))
         probe.wait(lambda: "was removed; 1 keyframes wait until it is back" in value("problem_bad_input"), "the reason", 60.0)
         shutil.copy(elsewhere, path)
-        probe.wait(lambda: not value("problem_bad_input") and value("keyframes_waiting") == "0", f"the end of it: {heard[-1]}", 60.0)
+        probe.wait(
+            lambda: not value("problem_bad_input") and value("keyframes_waiting") == "0", f"the end of it: {heard[-1]}", 60.0
+        )
         assert node.end() == 0, node.output
         assert "Traceback" not in node.output
     with MapStore.open(path, read_only=True) as store:

@@ -14,6 +14,7 @@ from pathlib import Path
 import fault_samples as faults
 import numpy as np
 import psutil
+import pytest
 import ros_samples as samples
 from calibration_maps import ring_map
 from calibration_nodes import calibrating, trainers, trigger
@@ -63,6 +64,7 @@ def limit_memory(process: psutil.Process, soft: int) -> None:
     resource.prlimit(process.pid, resource.RLIMIT_AS, (soft, resource.RLIM_INFINITY))
 
 
+@pytest.mark.slow
 def test_the_solver_gets_no_memory(tmp_path: Path) -> None:
     """Neither the first nor the one that takes its place: that is said, and solved when there is memory again."""
     graph, _, is_true = two_laps(200, 30, 10, 3)
@@ -92,6 +94,7 @@ def test_the_solver_gets_no_memory(tmp_path: Path) -> None:
         assert node.end() == 0
 
 
+@pytest.mark.slow
 def test_the_trainer_is_killed_and_gets_no_memory(tmp_path: Path) -> None:
     """It is begun again, and given up with the reason after two deaths; asked once more, it comes to its end."""
     path = ring_map(tmp_path / "site.vloc", laps=3, keyframes=48)

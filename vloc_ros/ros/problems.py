@@ -24,6 +24,7 @@ class Problem(Enum):
     RARE_IMAGES = "images too rare"
     NOT_RECTIFIED = "images not rectified"
     EMITTER = "emitter seen"
+    NOT_ONE_MOMENT = "left and right of different moments"
     NO_TF = "tf of the camera"
     DISK = "disk nearly full"
     BAD_CALIBRATION = "bad calibration"

@@ -200,8 +200,9 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, Enum):
         if isinstance(value, hint):
             return value
+        word = ("on" if value else "off") if isinstance(value, bool) else value  # YAML 1.1 reads an unquoted off as false
         try:
-            return hint(value)
+            return hint(word)
         except ValueError:
             choices = ", ".join(str(member.value) for member in hint)
             raise ConfigError(f"'{name}' = {value!r} is not one of: {choices}") from None

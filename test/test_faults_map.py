@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import shutil
 import subprocess
@@ -82,7 +83,7 @@ def small_disk(folder: Path, size: str, parameters: dict[str, object]) -> Iterat
     if shutil.which("unshare") is None or subprocess.run([*wrapper, "true"], capture_output=True).returncode != 0:
         pytest.skip("this machine does not let a user mount a tmpfs of his own")
     environment = samples.ros_environment()
-    given = {**faults.PARAMETERS, **parameters, "map": str(disk / "site.vloc"), "out": str(disk / "out")}
+    given = {**faults.PARAMETERS, "map": str(disk / "site.vloc"), "out": str(disk / "out"), **parameters}
     command = [*wrapper, *command_of(NodeSpec("localization", "localization", given), folder)]
     with (
         samples.ended(samples.NodeProcess.of_command(command, folder / "node", environment)) as node,
@@ -95,6 +96,16 @@ def small_disk(folder: Path, size: str, parameters: dict[str, object]) -> Iterat
         assert "Traceback" not in node.output
 
 
+def fill(ballast: Path) -> None:
+    """Write until not a byte is left."""
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError as error:
+            assert error.errno == errno.ENOSPC, error
+
+
 @pytest.mark.slow
 def test_a_file_system_that_is_really_full_while_teaching(tmp_path: Path) -> None:
     """A tmpfs of 8 MB: map and run log have no byte left, until somebody deletes a file."""
@@ -102,23 +113,31 @@ def test_a_file_system_that_is_really_full_while_teaching(tmp_path: Path) -> Non
         announced = bench.probe.listen(Odometry, "keyframes")
         bench.camera.calibrate()
         ballast = disk / "ballast"
-
-        def fill() -> None:
-            with ballast.open("wb", buffering=0) as file:
-                try:
-                    while True:
-                        file.write(bytes(4096))
-                except OSError as error:
-                    assert error.errno == 28, error
-
-        fill_and_make_room(bench, announced, fill, ballast.unlink)
-        assert "No space left on device" in bench.node.output
+        fill_and_make_room(bench, announced, lambda: fill(ballast), ballast.unlink)
+        assert "the disk is full: free some space; what was stored before is kept" in bench.node.output
         bench.play(lambda: not bench.problems, "the end of it")
         finish(bench)
         copy = tmp_path / "copy.vloc"
         shutil.copy(disk / "site.vloc", copy)
         shutil.copytree(disk / "out", tmp_path / "out")
         assert faults.kept(copy) == names(announced)
+    assert read_run(tmp_path / "out").frames
+
+
+@pytest.mark.slow
+def test_the_disk_of_the_run_log_is_full_while_repeating(tmp_path: Path) -> None:
+    """Localisation does not need its log: it goes on, and so does the log when there is room."""
+    path = faults.teach(tmp_path / "site.vloc")
+    with small_disk(tmp_path, "4m", {"map": str(path)}) as (bench, disk):
+        bench.camera.calibrate()
+        bench.well()
+        fill(disk / "ballast")
+        bench.play(lambda: "No space left on device" in bench.problems.get("problem_output", ""), "the reason")
+        bench.play_to_poses("without a log")
+        assert bench.judge() > 0
+        (disk / "ballast").unlink()
+        bench.well()
+        shutil.copytree(disk / "out", tmp_path / "out")
     assert read_run(tmp_path / "out").frames
 
 

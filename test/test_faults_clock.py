@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import fault_samples as faults
+import pytest
 from rosgraph_msgs.msg import Clock
 
 from vloc_ros.ros import qos
@@ -14,6 +15,7 @@ from vloc_ros.ros.conversions import stamp_from_ns
 START_NS, LOOP_S = 1_600_000_000_000_000_000, 2.5
 
 
+@pytest.mark.slow
 def test_a_bag_in_a_loop_with_its_clock(tmp_path: Path) -> None:
     path = faults.teach(tmp_path / "site.vloc")
     with faults.bench({"mode": "repeat", "map": str(path), "use_sim_time": True}, tmp_path) as bench:

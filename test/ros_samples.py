@@ -57,6 +57,11 @@ def _texture(seed: int) -> np.ndarray:
 
 def render(world_T_camera: np.ndarray, place: int = 0, camera: StereoCamera = CAMERA) -> np.ndarray:
     """(H, W) uint8 view of the corridor number ``place`` from a camera pose."""
+    return render_with_depth(world_T_camera, place, camera)[0]
+
+
+def render_with_depth(world_T_camera: np.ndarray, place: int = 0, camera: StereoCamera = CAMERA) -> tuple[np.ndarray, np.ndarray]:
+    """The view, and its (H, W) float32 depth [m]."""
     v, u = np.mgrid[0 : camera.height, 0 : camera.width].astype(np.float64)
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u)], axis=-1)
     rays = rays @ world_T_camera[:3, :3].T
@@ -72,7 +77,7 @@ def render(world_T_camera: np.ndarray, place: int = 0, camera: StereoCamera = CA
         x, y = (np.asarray((points[..., axis] + 5.0) / _TEXEL_M % (_TEXELS - 1), dtype=np.float32) for axis in axes)
         image = np.where(seen, cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), image)
         nearest = np.where(seen, depth, nearest)
-    return image.astype(np.uint8)
+    return image.astype(np.uint8), nearest.astype(np.float32)
 
 
 def pair(world_T_camera: np.ndarray, place: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -127,8 +132,17 @@ class NodeProcess:
         self, executable: str, parameters: Mapping[str, Any], folder: Path, environment: Mapping[str, str], **spec: Any
     ) -> None:
         name = spec.pop("name", executable)
-        self.output_file = folder / f"{name}_{time.monotonic_ns()}.log"
-        command = command_of(NodeSpec(name, executable, parameters, **spec), folder)
+        self._start(command_of(NodeSpec(name, executable, parameters, **spec), folder), folder / name, environment)
+
+    @classmethod
+    def of_command(cls, command: list[str], name: Path, environment: Mapping[str, str]) -> NodeProcess:
+        """One that is started by another command; ``name`` is the beginning of the name of its log."""
+        made = cls.__new__(cls)
+        made._start(command, name, environment)
+        return made
+
+    def _start(self, command: list[str], name: Path, environment: Mapping[str, str]) -> None:
+        self.output_file = name.with_name(f"{name.name}_{time.monotonic_ns()}.log")
         with self.output_file.open("wb") as output:
             self.process = subprocess.Popen(
                 command, env=child_environment(environment), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
@@ -164,7 +178,13 @@ def node(
     executable: str, parameters: Mapping[str, Any], folder: Path, environment: Mapping[str, str], **spec: Any
 ) -> Iterator[NodeProcess]:
     """Run a node; it is killed at the end if it still runs."""
-    running = NodeProcess(executable, parameters, folder, environment, **spec)
+    with ended(NodeProcess(executable, parameters, folder, environment, **spec)) as running:
+        yield running
+
+
+@contextmanager
+def ended(running: NodeProcess) -> Iterator[NodeProcess]:
+    """Kill it at the end if it still runs."""
     try:
         yield running
     finally:

@@ -18,7 +18,7 @@ from vloc_ros.diagnosis.catalogue import CATALOGUE, table
 from vloc_ros.diagnosis.disk import FULL_BYTES, check_disk, judge_room
 from vloc_ros.diagnosis.finding import Finding
 from vloc_ros.diagnosis.frames import chain
-from vloc_ros.diagnosis.images import check_emitter, check_rows, measure_spots
+from vloc_ros.diagnosis.images import check_emitter, check_moment, check_rows, measure_spots, measure_spread
 from vloc_ros.diagnosis.machine import check_features, check_map, check_variables
 from vloc_ros.diagnosis.packages import Package, check_package
 from vloc_ros.diagnosis.report import as_json, as_table, worst
@@ -167,6 +167,28 @@ def test_rows_that_disagree_and_sides_that_are_swapped():
     swapped = check_rows(right, left)
     assert swapped.level is Level.ERROR and "swapped" in swapped.sentence
     assert check_rows(np.zeros_like(left), right) is None
+
+
+def test_a_pair_of_two_moments_is_told_by_a_robot_that_moves():
+    """Forward and backward; rows that are off by the same amount are another trouble."""
+    still, ahead = (ros_samples.pair(pose) for pose in ros_samples.walk(2))
+    assert check_moment(*still).level is Level.OK
+    assert check_moment(still[0], np.roll(still[1], 5, axis=0)).level is Level.OK
+    for left, right in ((still[0], ahead[1]), (ahead[0], still[1])):
+        found = check_moment(left, right)
+        assert found.level is Level.WARNING and "not of one moment" in found.sentence
+    assert check_moment(np.zeros_like(still[0]), still[1]) is None
+    assert check_moment(still[0], still[1][:100]) is None
+
+
+@pytest.mark.data
+def test_real_pairs_are_of_one_moment_and_of_two_when_one_side_is_late():
+    recording = open_recording(development_data("kitti_stereo_51"))
+    frames = [recording.frame(index) for index in range(0, len(recording), 4)]
+    spreads = [measure_spread(frame.left_grey, frame.right_grey) for frame in frames]
+    assert max(abs(spread) for spread in spreads if spread is not None) < 0.2
+    late = [measure_spread(recording.frame(i).left_grey, recording.frame(i + 1).right_grey) for i in range(0, 50, 4)]
+    assert min(abs(spread) for spread in late if spread is not None) > 1.0
 
 
 def test_the_dots_of_an_emitter_are_seen():

@@ -6,8 +6,6 @@ import importlib.util
 import random
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import psutil
 import pytest
 import ros_samples as samples
 from calibration_maps import SMALL, base_weights, ring_map
-from diagnostic_msgs.msg import DiagnosticArray
+from calibration_nodes import Said, calibrating, trainers, trigger
 from nav_msgs.msg import Odometry
 from std_msgs.msg import String
 from watch_samples import add_model, search, use
@@ -35,7 +33,6 @@ needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reas
 LAPS, LAP = 3, 48
 KILLS = 20
 UNSURE = 1e-4 * np.eye(6)
-CHILD = "vloc_ros.calibration.child"
 
 
 @pytest.fixture(scope="module")
@@ -50,59 +47,8 @@ def path(taught: Path, tmp_path: Path) -> Path:
     return copy
 
 
-class Said:
-    """The newest diagnostics of the node."""
-
-    def __init__(self, probe: samples.Probe) -> None:
-        self._probe = probe
-        self._messages = probe.listen(DiagnosticArray, "/diagnostics")
-
-    @property
-    def values(self) -> dict[str, str]:
-        for message in reversed(self._messages):
-            for status in message.status:
-                if status.name.endswith("calibration: calibration"):
-                    return {pair.key: pair.value for pair in status.values} | {"message": status.message}
-        return {}
-
-    def __getitem__(self, key: str) -> str:
-        return self.values.get(key, "")
-
-    def wait(self, key: str, text: str, timeout_s: float = 180.0) -> None:
-        try:
-            self._probe.wait(lambda: text in self[key], key, timeout_s)
-        except AssertionError:
-            raise AssertionError(f"'{text}' did not come as {key}: {self.values}") from None
-
-
-@contextmanager
-def calibrating(path: Path, folder: Path, **parameters: Any) -> Iterator[tuple[samples.Probe, samples.NodeProcess, Said]]:
-    environment = samples.ros_environment()
-    # where a machine has no idle moment, a trainer that waits for one would never get any
-    hurried = {"niceness": 0, "supervisor.niceness": 0}
-    given = {"map": str(path), "trigger.quiet": 0.0, "watch_period": 0.5} | hurried | parameters
-    with (
-        samples.probe(environment) as probe,
-        samples.node("calibration", given, folder, environment) as node,
-    ):
-        yield probe, node, Said(probe)
-
-
-def trainers(node: int) -> list[psutil.Process]:
-    """The trainers of a node, by their command line; those that wait to be buried are none."""
-    try:
-        found = psutil.Process(node).children(recursive=True)
-        return [child for child in found if child.status() != psutil.STATUS_ZOMBIE and CHILD in child.cmdline()]
-    except psutil.Error:
-        return []
-
-
 def odometry(lag_s: float) -> Odometry:
     return odometry_to_ros(time.time_ns() - int(1e9 * lag_s), "odom", "base_link", np.eye(4), UNSURE)
-
-
-def trigger(probe: samples.Probe, service: str) -> Any:
-    return probe.call(f"calibration/{service}", samples.Trigger.Request())
 
 
 def in_use(path: Path) -> int:

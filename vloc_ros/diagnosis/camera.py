@@ -6,7 +6,7 @@ from vloc_ros.diagnosis.calibration import check_calibration, check_distortion, 
 from vloc_ros.diagnosis.facts import CameraFacts
 from vloc_ros.diagnosis.finding import Check, Finding, Level, error, fine
 from vloc_ros.diagnosis.frames import check_tf
-from vloc_ros.diagnosis.images import check_emitter, check_rows
+from vloc_ros.diagnosis.images import check_emitter, check_moment, check_rows
 from vloc_ros.diagnosis.stamps import check_clock, check_rate, check_skew
 from vloc_ros.diagnosis.topics import check_domain, check_publisher, check_qos, check_silence
 
@@ -66,7 +66,7 @@ def examine_pixels(camera: CameraFacts) -> list[Finding]:
     left, right = camera.pixels
     found = [fine(Check.DECODING, "the images can be decoded"), check_emitter(camera.names[0], left)]
     if right is not None:
-        found.append(check_rows(left, right))
+        found += [check_rows(left, right), check_moment(left, right)]
     return [one for one in found if one is not None]
 
 

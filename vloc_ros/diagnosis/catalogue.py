@@ -109,6 +109,13 @@ CATALOGUE: dict[Check, Entry] = {
         "matched points of a pair lie in different rows (not rectified), or left and right are swapped",
         "rectify the images, or swap the topics",
     ),
+    Check.MOMENT: Entry(
+        _TOPICS,
+        _WARNING,
+        "points lie further from the middle row in one image than in the other: the images of a robot that moves are not of one "
+        "moment, though their stamps agree (the node looks every 3 s, also while it localises)",
+        "trigger both cameras together, and stamp the images by their exposure",
+    ),
     Check.EMITTER: Entry(
         _TOPICS,
         _WARNING,

@@ -49,6 +49,7 @@ class Check(Enum):
     TF = "tf"
     DECODING = "decoding"
     ROWS = "rows"
+    MOMENT = "moment"
     EMITTER = "emitter"
 
 

@@ -20,6 +20,9 @@ _WORST_ROWS_PX = 1.5
 _REACH = 0.1
 """Rows can disagree by this part of the height, and be measured."""
 _SWAPPED_PX = -1.0
+_CORNERS, _LARGEST_SPREAD_PX = 120, 0.8
+_FROM_MIDDLE = 1.0 / 6.0
+"""Points nearer to the middle row than this part of the height say nothing of a spread."""
 _SPOT_CONTRAST = 6.0
 _SMALLEST_SIDE, _LARGEST_SIDE = 100, 1000
 _TILE = 32
@@ -72,6 +75,41 @@ def check_rows(left: Pixels, right: Pixels) -> Finding | None:
             "swap the topics",
         )
     return fine(Check.ROWS, f"rows agree to {rows.row_px:.2f} px (median of {rows.points} points)")
+
+
+def measure_spread(left: Pixels, right: Pixels) -> float | None:
+    """How far points lie from the middle row in the right image, more than in the left one: median [px]; None: too few are seen.
+
+    A few corners are followed from one image to the other, which takes some milliseconds. Rows that are off by the same amount
+    everywhere, or turned, cancel out; what is left is that one image was taken nearer to the scene.
+    """
+    grey = [image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (left, right)]
+    corners = cv2.goodFeaturesToTrack(grey[0], _CORNERS, 0.01, left.shape[0] / 30.0)
+    if corners is None:
+        return None
+    there, found, _ = cv2.calcOpticalFlowPyrLK(grey[0], grey[1], corners, None, winSize=(15, 15), maxLevel=4)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(grey[1], grey[0], there, None, winSize=(15, 15), maxLevel=4)
+    same = (found.ravel() == 1) & (found_back.ravel() == 1) & (np.linalg.norm((back - corners).reshape(-1, 2), axis=1) < 0.5)
+    from_middle = corners[same, 0, 1] - (left.shape[0] - 1) / 2.0
+    down = there[same, 0, 1] - corners[same, 0, 1]
+    halves = [down[from_middle < -_FROM_MIDDLE * left.shape[0]], down[from_middle > _FROM_MIDDLE * left.shape[0]]]
+    if min(map(len, halves)) < _ENOUGH // 3:
+        return None
+    return float(np.median(halves[1]) - np.median(halves[0])) / 2.0
+
+
+def check_moment(left: Pixels, right: Pixels) -> Finding | None:
+    """Whether left and right are of one moment, as far as a robot that moves shows it; None when too little is seen."""
+    spread = None if left.shape[:2] != right.shape[:2] else measure_spread(left, right)
+    if spread is None:
+        return None
+    if abs(spread) <= _LARGEST_SPREAD_PX:
+        return fine(Check.MOMENT, "left and right are of one moment, or the robot stands")
+    return warning(
+        Check.MOMENT,
+        "left and right are not of one moment: one of them was taken further ahead, as if its stamp were that of another frame",
+        "let the driver trigger both together, and stamp them by their exposure",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,16 @@ from typing import Any
 import numpy as np
 
 from vloc_ros.errors import MapError
-from vloc_ros.mapping.opening import connect, connect_read_only, explained, publish, refuse_existing, reserve, side_files
+from vloc_ros.mapping.opening import (
+    connect,
+    connect_read_only,
+    explained,
+    identity,
+    publish,
+    refuse_existing,
+    reserve,
+    side_files,
+)
 from vloc_ros.mapping.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES, TABLES_OF, columns, statements
 
 _log = logging.getLogger(__name__)
@@ -70,6 +79,7 @@ class Database:
         self.path = path
         self.connection = connection
         self.read_only = read_only
+        self._identity = identity(path)
         self.tables = TABLES
         """The tables that the file has; an older file that is only read may lack some."""
 
@@ -161,9 +171,45 @@ class Database:
         with explained(self.path):
             return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the file still has its name; any thread may ask. One that was removed stays open, and ends with this object."""
+        return self._identity is not None and identity(self.path) == self._identity
+
+    def put_back(self) -> None:
+        """Write the file anew, whole, after it was removed while it was open.
+
+        Raises:
+            MapError: another file has its name, or it cannot be written; what was stored is still open then.
+        """
+        staging = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
+        if identity(self.path) is not None:
+            raise MapError(f"the map {self.path} was removed while it was open, and another file has its name: move that away")
+        reserve(staging, self.path)
+        try:
+            with explained(self.path), closing(sqlite3.connect(staging)) as copy:
+                self.connection.backup(copy)
+        except BaseException:
+            staging.unlink(missing_ok=True)
+            raise
+        # Closed before the new file has the name: SQLite deletes the log beside it by name.
+        self.close()
+        for leftover in side_files(self.path):
+            leftover.unlink(missing_ok=True)
+        try:
+            publish(staging, self.path)
+        except MapError as error:
+            raise MapError(f"{error}; what the removed map held is in {staging}") from error
+        staging.unlink(missing_ok=True)
+        self.connection, self._identity = connect(self.path), identity(self.path)
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing: commits at the end, rolls back when an exception (of any kind) passes."""
+        if not self.in_place:
+            raise MapError(
+                f"the map {self.path} was removed or replaced while it is open, so that nothing can be kept in it: put it back"
+            )
         with explained(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:

@@ -50,6 +50,15 @@ def side_files(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Device and number of the file that has a name now; None while none has it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def refuse_existing(path: Path) -> None:
     """Check that a new map would take nobody's place.
 

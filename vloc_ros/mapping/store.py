@@ -91,6 +91,19 @@ class MapStore:
         return self.database.path
 
     @property
+    def in_place(self) -> bool:
+        """Whether the file still has its name, and was neither removed nor replaced; any thread may ask."""
+        return self.database.in_place
+
+    def put_back(self) -> None:
+        """Write the file anew, whole, after it was removed while it was open.
+
+        Raises:
+            MapError: another file has its name, or it cannot be written; what was stored is still open then.
+        """
+        self.database.put_back()
+
+    @property
     def created(self) -> str:
         """ISO 8601 time (UTC) at which the map was made."""
         return str(self._created)

@@ -184,7 +184,7 @@ class LocalizationNode(ManagedNode):
         extra = {"mode": self._settings.mode.value, "map": self._settings.map}
         name = self.get_fully_qualified_name()
         counts, last = self._camera_input.counts, self._loop.last
-        self._diagnostics.publish(diagnostics(name, stamp_ns, self._statistics, self._problems.active, counts, last, extra))
+        self._diagnostics.publish(diagnostics(name, stamp_ns, self._statistics, self._problems.take(), counts, last, extra))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -182,7 +182,7 @@ class PathFollowerNode(ManagedNode):
 
     def _report(self) -> None:
         self._watch.look()
-        self._outputs.diagnostics(self._now_ns(), self._command, self._control.blind_distance, self._problems.active)
+        self._outputs.diagnostics(self._now_ns(), self._command, self._control.blind_distance, self._problems.take())
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -142,7 +142,7 @@ class PlaceRecognitionNode(ManagedNode):
         except VlocError as error:
             self._problems.report(Problem.MAP, str(error))
         values = report(self._recognizer)
-        self._diagnostics.publish(of_one_status(name, stamp_ns, values, self._problems.active, "searching"))
+        self._diagnostics.publish(of_one_status(name, stamp_ns, values, self._problems.take(), "searching"))
 
     def _reported(self, outcome: Future[None]) -> None:
         error = outcome.exception()

@@ -139,7 +139,7 @@ class SimulatorNode(ManagedNode):
     def _report(self) -> None:
         name, stamp_ns = self.get_fully_qualified_name(), self.get_clock().now().nanoseconds
         self._diagnostics.publish(
-            simulator_diagnostics(name, stamp_ns, self._stage, self._loop, self._course, self._problems.active)
+            simulator_diagnostics(name, stamp_ns, self._stage, self._loop, self._course, self._problems.take())
         )
 
 

@@ -98,6 +98,10 @@ class GrowingGraph:
         """Whether there are closures that the last solution did not know."""
         return self._changed
 
+    def failed(self) -> None:
+        """The last snapshot found no solution: what it knew is to be solved again."""
+        self._changed = True
+
     def add_keyframe(self, id: int, world_T_keyframe: Array, odometry: Candidate | None = None) -> Rejection | None:
         """Add a keyframe.
 

@@ -28,6 +28,8 @@ def _answer(body: bytes) -> Message:
         answer = solve_and_label(request.graph, request.settings, request.start, request.revision)
     except VlocError as error:
         return Message({"error": str(error)}, {})
+    except MemoryError:
+        raise  # another process may find more
     except Exception as error:  # gtsam raises RuntimeError for whatever it cannot do
         return Message({"error": f"the solver failed: {type(error).__name__}: {error}"}, {})
     return answer_to_message(answer)
@@ -42,7 +44,11 @@ def main() -> int:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         answers.write(encode(Message({"ready": True}, {})))
         answers.flush()
-        serve(sys.stdin.buffer, answers)
+        try:
+            serve(sys.stdin.buffer, answers)
+        except MemoryError:
+            sys.stderr.write("the solver's process gets no memory, and ends\n")
+            return 1
     return 0
 
 

@@ -127,6 +127,10 @@ class CalibrationKeeper:
             self._problems.clear(problem)
 
     def _ready(self) -> MapStore | None:
+        if self._store is not None and not self._store.in_place:  # removed or replaced: what has the name now is the map
+            self._store.close()
+            self._store = None
+            self._problems.report(Problem.MAP, f"the map {self.path} was removed or replaced; it is opened again when it is there")
         if self._store is None and self.path.exists():
             try:
                 self._store = MapStore.open(self.path)

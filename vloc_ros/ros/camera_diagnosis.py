@@ -15,6 +15,7 @@ from vloc_ros.diagnosis import Finding, check_disk, examine_messages, examine_pi
 from vloc_ros.diagnosis.frames import check_tf
 from vloc_ros.ros.camera_input import CameraInput
 from vloc_ros.ros.findings import FoundProblems
+from vloc_ros.ros.pairing_watch import PairingWatch
 from vloc_ros.ros.problems import Problems
 from vloc_ros.ros.tf_facts import TfListener
 
@@ -22,6 +23,8 @@ Array = NDArray[np.float64]
 Run = Callable[[Callable[[], list[Finding]]], "Future[list[Finding]]"]
 EVERY_S = 10.0
 """The checks that cost something, pixels and tf and disk, are made once in this time."""
+_MOMENT_S = 3.0
+"""Whether left and right are of one moment is looked at so often, also while all is well: it spoils poses without a sign."""
 
 
 class CameraDiagnosis:
@@ -44,14 +47,18 @@ class CameraDiagnosis:
         self._node, self._camera, self._base, self._mount = node, camera, base, mount
         self._map, self._run = map_path, run
         self._found, self._room = FoundProblems(problems), FoundProblems(problems)
+        self._pairing, self._moment = PairingWatch(problems), FoundProblems(problems)
+        self._of_moment: list[Finding] = []
         self._tf: TfListener | None = None
         self._of_pixels: list[Finding] = []
         self._of_tf: list[Finding] = []
-        self._looked_at = self._room_at = float("-inf")
+        self._looked_at = self._room_at = self._moment_at = float("-inf")
 
     def look(self, idle_s: float, patience_s: float) -> None:
         """Find the cause if there has been no output for so long; forget what was found when there is some again."""
         self._look_at_disk()
+        self._pairing.look(self._camera.counts)
+        self._look_at_moment()
         if idle_s <= patience_s:
             self._camera.watch()
             self._rest()
@@ -77,6 +84,20 @@ class CameraDiagnosis:
             self._room_at = now
             self._room.set([check_disk(self._map)])
 
+    def _look_at_moment(self) -> None:
+        self._moment.set(self._of_moment)
+        now = time.monotonic()
+        if now - self._moment_at > _MOMENT_S:
+            self._moment_at = now
+            self._run(lambda: [found for found in (self._camera.moment(),) if found is not None]).add_done_callback(
+                self._moment_seen
+            )
+
+    def _moment_seen(self, outcome: Future[list[Finding]]) -> None:
+        """What cannot be told now leaves it at what was told last."""
+        if not outcome.cancelled() and outcome.exception() is None:
+            self._of_moment = outcome.result() or self._of_moment
+
     def _pixels_seen(self, outcome: Future[list[Finding]]) -> None:
         if not outcome.cancelled() and outcome.exception() is None:
             self._of_pixels = outcome.result()
@@ -97,4 +118,7 @@ class CameraDiagnosis:
 
     def close(self) -> None:
         """Listen no more, and take back what was found of the input."""
+        self._pairing.close()
+        self._of_moment = []
+        self._moment.set([])
         self._rest()

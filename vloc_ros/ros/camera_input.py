@@ -13,7 +13,8 @@ import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from vloc_ros.diagnosis import CameraFacts, TopicFacts
+from vloc_ros.diagnosis import CameraFacts, Finding, TopicFacts
+from vloc_ros.diagnosis.images import check_moment
 from vloc_ros.diagnosis.stamps import ENOUGH_UNPAIRED
 from vloc_ros.errors import CalibrationError, DataError
 from vloc_ros.geometry.camera import StereoCamera
@@ -190,7 +191,7 @@ class CameraInput:
         messages = self._record.messages()
         if messages is None:
             return facts
-        stereo = self._settings.camera.type is CameraType.STEREO
+        stereo = self._is_stereo
         try:
             left = image_from_ros(messages[0])
             if not stereo and messages[1] is not None:
@@ -199,6 +200,20 @@ class CameraInput:
         except DataError as error:
             return replace(facts, damage=str(error))
         return replace(facts, pixels=(left, right))
+
+    def moment(self) -> Finding | None:
+        """Whether the newest pair is of one moment; decodes, so call it where that holds nothing up. None: nobody can tell."""
+        pair = self._record.pair
+        if pair is None or not self._is_stereo:
+            return None
+        try:
+            return check_moment(image_from_ros(pair[0]), image_from_ros(pair[1]))
+        except DataError:
+            return None  # whoever uses the pair says so
+
+    @property
+    def _is_stereo(self) -> bool:
+        return self._settings.camera.type is CameraType.STEREO
 
     def _is_paired(self) -> bool:
         return time.monotonic() - self._last_pair <= self._settings.timeout or min(self._unpaired) < ENOUGH_UNPAIRED

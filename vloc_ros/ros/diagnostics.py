@@ -50,7 +50,7 @@ def _input(
     values |= {f"dropped_{reason.name.lower()}": str(count) for reason, count in statistics.drops.items()}
     values |= {f"problem_{problem.name.lower()}": text for problem, text in problems.items()}
     level = DiagnosticStatus.WARN if problems else DiagnosticStatus.OK
-    if {Problem.BAD_CALIBRATION, Problem.CALIBRATION_CHANGED, Problem.OUTPUT} & problems.keys():
+    if {Problem.BAD_CALIBRATION, Problem.CALIBRATION_CHANGED, Problem.OUTPUT, Problem.MAP} & problems.keys():
         level = DiagnosticStatus.ERROR
     message = "; ".join(problem.value for problem in problems) or "receiving"
     return _status(f"{name}: input", level, message, values)

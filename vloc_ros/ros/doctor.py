@@ -64,7 +64,7 @@ def unseen(findings: list[Finding]) -> list[Check]:
         return []
     seen = {finding.check for finding in findings}
     live = (Check.CAMERA_INFO, Check.CALIBRATION, Check.IMAGE_SIZE, Check.SKEW, Check.CLOCK, Check.RATE, Check.TF, Check.DECODING)
-    hidden = [check for check in (*live, Check.ROWS, Check.EMITTER) if check not in seen]
+    hidden = [check for check in (*live, Check.ROWS, Check.MOMENT, Check.EMITTER) if check not in seen]
     return [] if Check.ROS not in seen else hidden
 
 

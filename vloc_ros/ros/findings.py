@@ -20,6 +20,7 @@ _PROBLEM = {
     Check.DECODING: Problem.BAD_FRAME,
     Check.DISTORTION: Problem.NOT_RECTIFIED,
     Check.ROWS: Problem.NOT_RECTIFIED,
+    Check.MOMENT: Problem.NOT_ONE_MOMENT,
     Check.SKEW: Problem.NOT_SYNCHRONISED,
     Check.CLOCK: Problem.BAD_STAMP,
     Check.RATE: Problem.RARE_IMAGES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from vloc_ros.data.frame import StereoFrame
-from vloc_ros.errors import CalibrationError
+from vloc_ros.errors import CalibrationError, MapError, VlocError
 from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.motion_buffer import MotionBuffer
 from vloc_ros.localization import FrameResult
@@ -16,6 +16,9 @@ from vloc_ros.ros.pipeline import Pipeline
 from vloc_ros.ros.problems import Problem, Problems
 from vloc_ros.ros.statistics import DropReason, Statistics
 from vloc_ros.ros.sync import JUMP_BACK_NS
+
+_JUMP_FORWARD_S = 10.0
+"""Stamps that go on by so much more than the time between two arrivals are not of a clock that runs."""
 
 
 class FrameLoop:
@@ -28,6 +31,8 @@ class FrameLoop:
         self._statistics, self._problems = statistics, problems
         self._camera: StereoCamera | None = None
         self._stamp_ns: int | None = None
+        self._arrived = 0.0
+        self._unstored = False
         self.wheel = MotionBuffer()
         self.output_at = float("-inf")
         """When a believed pose was published last, on the steady clock [s]."""
@@ -45,16 +50,17 @@ class FrameLoop:
         self._outputs.path(0, self._pipeline.route)
 
     def handle(self, pair: Pair) -> None:
-        """Process one pair and publish what came of it; ``processed`` is published in any case.
-
-        Raises:
-            VlocError: the map or the log cannot be written.
-        """
+        """Process one pair and publish what came of it; ``processed`` is published in any case."""
         try:
             self._handle(pair)
         except FrameRejectedError as error:
             self._statistics.dropped(error.reason)
             self._problems.report(Problem.BAD_FRAME, f"a frame was refused: {error}")
+        except MapError as error:
+            # A full disk or a map that was taken away is no reason to end: there may be room again, and nothing stored is lost.
+            self._unstored = self._pipeline.mode is Mode.TEACH
+            self._statistics.dropped(DropReason.MAP)
+            self._problems.report(Problem.MAP, str(error))
         finally:
             self._outputs.processed(pair.stamp_ns, pair.left.header.frame_id)
 
@@ -72,8 +78,11 @@ class FrameLoop:
         decoded = time.monotonic()
         self._problems.clear(Problem.BAD_FRAME)
         motion = None if self._stamp_ns is None else self.wheel.motion(self._stamp_ns, pair.stamp_ns)
+        trouble = self._pipeline.look_after_map()
         result = self._pipeline.process(frame, motion)
-        self._stamp_ns = pair.stamp_ns
+        self._map_used(result, trouble)
+        self._look_ahead(pair)
+        self._stamp_ns, self._arrived = pair.stamp_ns, pair.arrived
         processed = time.monotonic()
         self._publish(result, frame, pair.left.header.frame_id)
         done = time.monotonic()
@@ -86,6 +95,21 @@ class FrameLoop:
         }
         self._statistics.processed({stage: 1e3 * seconds for stage, seconds in stages.items()} | result.timings_ms)
 
+    def _map_used(self, result: FrameResult, trouble: str) -> None:
+        """What became of the map; after a failed write all is well only when a keyframe was stored again."""
+        if trouble or result.keyframe is not None:
+            self._unstored = False
+        if trouble:
+            self._problems.report(Problem.MAP, trouble)
+        elif not self._unstored:
+            self._problems.clear(Problem.MAP)
+        try:
+            self._pipeline.log(result)
+        except VlocError as error:
+            self._problems.report(Problem.OUTPUT, str(error))
+        else:
+            self._problems.clear(Problem.OUTPUT)
+
     def _publish(self, result: FrameResult, frame: StereoFrame, frame_id: str) -> None:
         self.last = result
         self._outputs.frame(result)
@@ -93,6 +117,15 @@ class FrameLoop:
             self.output_at = time.monotonic()
         if self._outputs.wants_matches:
             self._outputs.matches(result, frame.left, self._pipeline.image_of, frame_id)
+
+    def _look_ahead(self, pair: Pair) -> None:
+        """Whether the stamps jumped forward; the motion is that of the images, so localisation goes on."""
+        ahead = 0.0 if self._stamp_ns is None else (pair.stamp_ns - self._stamp_ns) * 1e-9 - (pair.arrived - self._arrived)
+        if ahead <= _JUMP_FORWARD_S:
+            self._problems.clear(Problem.TIME_JUMPED_FORWARD)
+            return
+        text = f"the stamps of the images jumped forward by {ahead:.0f} s: was a clock set, or does a recording have a gap?"
+        self._problems.report(Problem.TIME_JUMPED_FORWARD, text)
 
     def _jumped_back(self, stamp_ns: int) -> bool:
         """Whether time has started again (a bag in a loop): localisation starts afresh then, and teaching cannot go on."""

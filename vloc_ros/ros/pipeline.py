@@ -116,21 +116,45 @@ class Pipeline:
         if self._run_log is not None and changes:
             self._run_log.changed(dump_yaml(settings), changes)
 
+    def look_after_map(self) -> str:
+        """Whether the map's file was removed or replaced while it is open, in a sentence; empty when all is well.
+
+        While teaching, a file that was removed is written anew: nothing of what was taught is lost.
+
+        Raises:
+            MapError: that cannot be done; it can be tried again.
+        """
+        if self._store is None or self._store.in_place:
+            return ""
+        if self.mode is not Mode.TEACH:
+            return (
+                f"the map {self._store.path} was removed or replaced while it is in use: what was opened is used on; "
+                "put it back, or start the node again with the new one"
+            )
+        self._store.put_back()
+        return f"the map {self._store.path} was removed while it was taught; it was written anew, with all that was taught"
+
     def process(self, frame: StereoFrame, motion: Motion | None) -> FrameResult:
         """Process one frame.
 
         Raises:
-            VlocError: the map or the log cannot be written.
+            MapError: the map cannot be read or written; it holds what it held before, and the next frame may be tried.
         """
-        if self._teacher is not None:
-            force, self._force_keyframe = self._force_keyframe, False
-            result = self._teacher.process(frame, motion, force_keyframe=force)
-        else:
+        if self._teacher is None:
             assert self._localizer is not None
-            result = self._localizer.process(frame, motion)
+            return self._localizer.process(frame, motion)
+        result = self._teacher.process(frame, motion, force_keyframe=self._force_keyframe)
+        self._force_keyframe = False
+        return result
+
+    def log(self, result: FrameResult) -> None:
+        """Record the result of a frame, where that is asked for.
+
+        Raises:
+            VlocError: the log cannot be written.
+        """
         if self._run_log is not None:
             self._run_log.add(result)
-        return result
 
     def force_keyframe(self) -> str:
         """Make the next frame a keyframe.
@@ -196,6 +220,8 @@ class Pipeline:
         self._localizer = None
         closers = [part.close for part in (teacher, store, log) if part is not None]
         failures: list[VlocError] = []
+        if self.mode is Mode.TEACH and store is not None and not store.in_place:
+            closers.insert(0, store.put_back)
         for close in closers:
             try:
                 close()

@@ -29,6 +29,8 @@ from vloc_ros.ros.problems import Problem, Problems
 
 Array = NDArray[np.float64]
 
+_LONGEST_WAIT_S = 300.0
+
 
 @dataclass(frozen=True, slots=True)
 class SolveStatistics:
@@ -60,6 +62,7 @@ class GraphKeeper:
         self._last: dict[int, tuple[int, Array]] = {}
         self._in_flight: Snapshot | None = None
         self._started = self._keyframe_at = -np.inf
+        self._failures = 0
         self._forced = self._unwritten = False
         self._store: MapStore | None = None
         self._read: set[KeyframeId] = set()
@@ -100,6 +103,9 @@ class GraphKeeper:
         if self._path is None:
             return None
         try:
+            if self._store is not None and not self._store.in_place:  # removed or replaced: what has the name now is the map
+                self._store.close()
+                self._store = None
             if self._store is None and self._path.exists():
                 self._store = MapStore.open(self._path, read_only=True)
             edge = None if self._store is None else pose_graph_map.odometry_to(self._store, id)
@@ -153,7 +159,7 @@ class GraphKeeper:
         self.graph.drop_expired()
         outcome = self.solver.poll()
         changed = None if outcome is None else self._take(outcome)
-        wanted = self._forced or (self.graph.needs_solving and self._clock() - self._started >= self._settings.solver.period)
+        wanted = self._forced or (self.graph.needs_solving and self._clock() - self._started >= self._wait_s)
         if wanted and self.graph.closures and not self.solver.busy:
             self._forced, self._started = False, self._clock()
             self._in_flight = self.graph.snapshot()
@@ -161,14 +167,23 @@ class GraphKeeper:
             self.solver.submit(graph, settings, graph.poses, self._in_flight.revision)
         return changed
 
+    @property
+    def _wait_s(self) -> float:
+        """From the start of one solution to that of the next [s]; after failures ever longer, as they may fail again."""
+        period = self._settings.solver.period
+        return max(period, min(_LONGEST_WAIT_S, period * 2.0 ** min(self._failures, 30)))
+
     def _take(self, outcome: SolveOutcome) -> list[Closure] | None:
         snapshot, self._in_flight, old = self._in_flight, None, self.statistics
         if outcome.solution is None or snapshot is None:
+            self._failures += 1
+            self.graph.failed()
             self._problems.report(Problem.SOLVER, f"revision {outcome.revision} of the graph was not solved: {_cause(outcome)}")
             self.statistics = SolveStatistics(
                 old.solved, old.failed + 1, old.last_seconds, old.longest_seconds, old.poses, old.closures
             )
             return None
+        self._failures = 0
         self._problems.clear(Problem.SOLVER)
         numbers = self.graph.accept(snapshot, outcome.solution, outcome.verdicts)
         self.statistics = SolveStatistics(

@@ -24,6 +24,7 @@ class Problem(Enum):
     RARE_IMAGES = "images too rare"
     NOT_RECTIFIED = "images not rectified"
     EMITTER = "emitter seen"
+    NOT_ONE_MOMENT = "left and right of different moments"
     NO_TF = "tf of the camera"
     DISK = "disk nearly full"
     BAD_CALIBRATION = "bad calibration"
@@ -31,6 +32,7 @@ class Problem(Enum):
     NOT_SYNCHRONISED = "images not synchronised"
     BAD_FRAME = "bad frame"
     TIME_JUMPED_BACK = "time jumped back"
+    TIME_JUMPED_FORWARD = "time jumped forward"
     BAD_INPUT = "bad message"
     OUTPUT = "cannot write"
     NO_ODOMETRY = "no odometry"
@@ -41,6 +43,7 @@ class Problem(Enum):
     NO_COMMAND = "no command"
     NO_ACKNOWLEDGEMENT = "frame not processed"
     NOBODY_LISTENS = "nobody listens"
+    UNPAIRED = "images without a partner"
     SLOW = "slower than asked"
     MAP = "the map cannot be used"
     SOLVER = "the graph was not solved"
@@ -61,12 +64,13 @@ class Problems:
         self._lock = threading.Lock()
         self._active: dict[Problem, str] = {}
         self._logged: dict[Problem, dict[str, float]] = {}
+        self._untold: dict[Problem, str] = {}
 
     def report(self, problem: Problem, text: str) -> None:
         """Something is wrong: say so if that is news."""
         now = self._clock()
         with self._lock:
-            self._active[problem] = text
+            self._active[problem] = self._untold[problem] = text
             recent = {said: when for said, when in self._logged.get(problem, {}).items() if now - when < _REPEAT_S}
             news = text not in recent and len(recent) < _MOST
             self._logged[problem] = {**recent, text: now} if news else recent
@@ -83,3 +87,9 @@ class Problems:
         """What is wrong now."""
         with self._lock:
             return dict(self._active)
+
+    def take(self) -> dict[Problem, str]:
+        """What is wrong now, and what was wrong for a moment since the last call: one bad frame among good ones is told too."""
+        with self._lock:
+            untold, self._untold = self._untold, {}
+            return {**untold, **self._active}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vloc_ros.data.model_card import ModelCard
-from vloc_ros.errors import ConfigError, VlocError
+from vloc_ros.errors import ConfigError, MapError, VlocError
 from vloc_ros.loop_closure import Detection, LoopDetector
 from vloc_ros.loop_closure.claims import ClaimBook, JudgedClaims, labels_of
 from vloc_ros.loop_closure.model_swap import ModelSwap, SwapState
@@ -131,6 +131,7 @@ class Recognizer:
         """
         if not self._waiting:
             return None
+        self._follow_file()
         try:
             return self._step()
         except VlocError:
@@ -140,6 +141,14 @@ class Recognizer:
                 self.left_out["unreadable"] += 1
                 self._tries = 0
             raise
+
+    def _follow_file(self) -> None:
+        """Begin anew with the file that has the map's name now, when the one that is open was removed or replaced."""
+        if self._store is None or self._store.in_place:
+            return
+        if not self._path.exists():
+            raise MapError(f"the map {self._path} was removed; {self.waiting} keyframes wait until it is back")
+        self.close()
 
     def _step(self) -> Detection | None:
         detector = self._ready()

@@ -24,6 +24,7 @@ class DropReason(Enum):
     CALIBRATION_CHANGED = "camera_info no longer describes the camera this run began with"
     OLD = "it is older than what was taught already"
     FINISHED = "teaching was finished"
+    MAP = "the map could not be read or written"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,11 @@ def _texture(seed: int) -> np.ndarray:
 
 def render(world_T_camera: np.ndarray, place: int = 0, camera: StereoCamera = CAMERA) -> np.ndarray:
     """(H, W) uint8 view of the corridor number ``place`` from a camera pose."""
+    return render_with_depth(world_T_camera, place, camera)[0]
+
+
+def render_with_depth(world_T_camera: np.ndarray, place: int = 0, camera: StereoCamera = CAMERA) -> tuple[np.ndarray, np.ndarray]:
+    """The view, and its (H, W) float32 depth [m]."""
     v, u = np.mgrid[0 : camera.height, 0 : camera.width].astype(np.float64)
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u)], axis=-1)
     rays = rays @ world_T_camera[:3, :3].T
@@ -67,7 +72,7 @@ def render(world_T_camera: np.ndarray, place: int = 0, camera: StereoCamera = CA
         x, y = (np.asarray((points[..., axis] + 5.0) / _TEXEL_M % (_TEXELS - 1), dtype=np.float32) for axis in axes)
         image = np.where(seen, cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), image)
         nearest = np.where(seen, depth, nearest)
-    return image.astype(np.uint8)
+    return image.astype(np.uint8), nearest.astype(np.float32)
 
 
 def pair(world_T_camera: np.ndarray, place: int = 0) -> tuple[np.ndarray, np.ndarray]:

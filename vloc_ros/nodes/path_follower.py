@@ -175,7 +175,8 @@ class PathFollowerNode(ManagedNode):
 
     def _report(self) -> None:
         self._watch.look()
-        self._outputs.diagnostics(self._now_ns(), self._command, self._control.blind_distance, self._problems.active)
+        blind, active = self._control.blind_distance, self._problems.active
+        self._outputs.diagnostics(self._now_ns(), self._command, blind, active, self.reception.values)
 
 
 def main(arguments: list[str] | None = None) -> int:

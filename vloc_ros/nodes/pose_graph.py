@@ -133,7 +133,8 @@ class PoseGraphNode(ManagedNode):
         return f"{len(closures)} closures were published with their labels of revision {self._keeper.graph.revision}"
 
     def _report(self) -> None:
-        self._outputs.diagnostics(self._now_ns(), report(self._keeper), self._problems.active)
+        values = report(self._keeper) | self.reception.values
+        self._outputs.diagnostics(self._now_ns(), values, self._problems.active)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -32,7 +32,7 @@ TEXTS = [
     *("", " ", "\0", "a\0b", "\n", "line\nTraceback (most recent call last):\n", "\x1b[31m", "\u202e\U0001f916 pæth", "%s%n{0}"),
     *(
         "../../x",
-        "../../../../tmp/vloc_hostile",
+        "../../vloc_hostile",
         "/etc/passwd",
         "file:///etc/passwd",
         "~",

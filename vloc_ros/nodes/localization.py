@@ -113,12 +113,14 @@ class LocalizationNode(ManagedNode):
         closed.result()
 
     def _camera_known(self, camera: StereoCamera) -> None:
-        self._worker.call(lambda: self._loop.begin(camera)).add_done_callback(self._begun)
+        heard = time.monotonic()
+        self._worker.call(lambda: self._loop.begin(camera)).add_done_callback(lambda outcome: self._begun(outcome, heard))
 
-    def _begun(self, outcome: Future[None]) -> None:
+    def _begun(self, outcome: Future[None], heard: float) -> None:
         error = outcome.exception()
         if error is None:
             self._worker.open()
+            self.get_logger().info(f"the map {self._settings.map} is ready after {time.monotonic() - heard:.2f} s")
         else:
             self._broken(error)
 

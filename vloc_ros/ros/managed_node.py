@@ -19,7 +19,7 @@ from rclpy.timer import Timer
 from vloc_ros.config import keys
 from vloc_ros.errors import VlocError
 from vloc_ros.ros import params
-from vloc_ros.ros.reception import Reception
+from vloc_ros.ros.reception import Reception, guarded
 
 T = TypeVar("T")
 Entity: TypeAlias = "Subscription[Any] | Service[Any, Any] | Timer | Publisher[Any]"
@@ -70,6 +70,10 @@ class ManagedNode(LifecycleNode):
     def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **options: Any) -> Subscription[Any]:
         """As rclpy's, and counted."""
         return super().create_subscription(msg_type, topic, self.reception.watched(msg_type, topic, callback), *args, **options)
+
+    def create_service(self, srv_type: Any, srv_name: str, callback: Any, **options: Any) -> Service[Any, Any]:
+        """As rclpy's, which makes those for the parameters by it too."""
+        return super().create_service(srv_type, srv_name, guarded(srv_type, callback), **options)
 
     def settings(self, default: T) -> T:
         """The configuration that the parameters now make."""

@@ -6,16 +6,16 @@
     python benchmarks/load.py --out load --chart docs/load.png
 
 A robot with four stereo cameras runs a localization for each, in a namespace of its own, on one map; in the first namespace
-place_recognition and pose_graph run too, on that map, and are told of its keyframes, one a second, again and again. Each camera shows
-a drive along the taught route and back. That is more than two cores can process, which is the point: frames must be dropped, and
-those that are processed must be new. The pictures come from this program, which takes its share of the cores: each pair crosses the
-wire as two messages of 300 kB.
+place_recognition and pose_graph run too, on that map, and are told of its keyframes, one a second, again and again. Each camera
+shows a drive along the taught route and back. That is more than two cores can process, which is the point: frames must be dropped,
+and those that are processed must be new. The pictures come from this program, which takes its share of the cores: each pair
+crosses the wire as two messages of 300 kB.
 
 Once a second it notes the resident memory of each process, how old the frames were when they were finished (their stamp to the
-arrival of `processed` here), and what waits and was dropped by `/diagnostics`. The exit code is 1 when one process grew by more than
-`--growth` MiB from the middle of the run to its end (medians of a twentieth of the run), when frames at the end are older than they
-were before (medians of the second and the last quarter, with half a second and a half for other work on the machine), when more
-images wait than a queue may hold, or when a robot was never localised.
+arrival of `processed` here), and what waits and was dropped by `/diagnostics`. The exit code is 1 when one process grew by more
+than `--growth` MiB from the middle of the run to its end (medians of a twentieth of the run), when frames at the end are older
+than they were before (medians of the second and the last quarter, with half a second and a half for other work on the machine),
+when more images wait than a queue may hold, or when a robot was never localised.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import argparse
 import contextlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -124,10 +125,8 @@ class Cameras:
 def specs(cameras: int, path: Path, out: Path) -> list[NodeSpec]:
     """What runs."""
     of_map = {"map": str(path)}
-    nodes = [
-        NodeSpec(f"localization{n}", "localization", {**of_map, "mode": "localize"}, {"__node": "localization"}, f"camera{n}")
-        for n in range(cameras)
-    ]
+    localizing = {**of_map, "mode": "localize"}
+    nodes = [NodeSpec(f"localization{n}", "localization", localizing, namespace=f"camera{n}") for n in range(cameras)]
     others = ("place_recognition", "pose_graph")
     return [*nodes, *(NodeSpec(name, name, of_map, namespace="camera0") for name in others)]
 
@@ -149,8 +148,7 @@ def drive(args: argparse.Namespace, cameras: Cameras, processes: dict[str, psuti
             if ahead > 0.0:
                 time.sleep(ahead)
             elif ahead < -1.0:  # this program is late: it shows less, and says so
-                begun_late = -ahead
-                record.late_s += begun_late
+                record.late_s -= ahead
                 shown = round((time.monotonic() - begun) * args.rate)
 
 
@@ -167,7 +165,7 @@ def run(args: argparse.Namespace, path: Path, pictures: Any, record: Record) -> 
         for spec in specs(args.cameras, copy, folder):
             output = ends.enter_context((folder / f"{spec.name}.log").open("wb"))
             process = psutil.Popen(
-                command_of(spec, folder), env=child_environment(variables), stdout=output, stderr=output, stdin=-3
+                command_of(spec, folder), env=child_environment(variables), stdout=output, stderr=output, stdin=subprocess.DEVNULL
             )
             ends.callback(end, process)
             processes[spec.name] = process
@@ -217,12 +215,11 @@ def main() -> int:
     record = Record()
     published = run(args, path, pictures, record)
     figures = record.figures()
+    late = f", {record.late_s:.0f} s of pictures left out because this program came too late" if record.late_s else ""
+    size = f"{pictures.shape[3]} x {pictures.shape[2]}"
     sys.stdout.write(
-        f"{args.cameras} stereo cameras of {pictures.shape[3]} x {pictures.shape[2]} at {args.rate:g} Hz for {args.minutes:g} minutes on "
-        f"{len(os.sched_getaffinity(0))} cores: {published} pairs published"
-        + (f", {record.late_s:.0f} s of pictures left out because this program came too late" if record.late_s else "")
-        + "\n"
-        + record.table()
+        f"{args.cameras} stereo cameras of {size} at {args.rate:g} Hz for {args.minutes:g} minutes on "
+        f"{len(os.sched_getaffinity(0))} cores: {published} pairs published{late}\n{record.table()}"
     )
     if args.json:
         sys.stdout.write(json.dumps({"published": published, **figures}) + "\n")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 MIB = 2**20
-DEPTH = {"images_waiting": 20, "candidates_waiting": 5000, "keyframes_waiting": 1000}
+DEPTH = {"images_waiting": 10, "candidates_waiting": 5000, "keyframes_waiting": 1000}
 """How much may wait: two queues of the synchroniser, and the bounds of the nodes."""
 _SHARE = 0.05
 _OLDER, _OLDER_S = 1.5, 0.5
@@ -17,7 +17,7 @@ _OLDER, _OLDER_S = 1.5, 0.5
 
 @dataclass(frozen=True)
 class Second:
-    """One second of the run: memory by process [bytes], ages of the frames that were finished in it by camera [s], and what waits."""
+    """One second of the run: memory by process [bytes], ages of the frames finished in it by camera [s], and what waits."""
 
     at: float
     memory: dict[str, int]

@@ -31,7 +31,7 @@ from startup_map import Place
 
 SETTINGS = replace(Settings(), {"keyframes.distance": 0.25, "features.max_features": 500, "localization.descriptor": "hog"})
 POSES = samples.walk(12, step=0.15)
-IMAGE_BYTES = 2_000_000
+IMAGE_BYTES = 10_000_000
 
 
 @pytest.fixture

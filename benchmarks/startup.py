@@ -4,12 +4,15 @@
     python benchmarks/startup.py --out startup                    the map (made once: some 20 minutes), then five starts
     python benchmarks/startup.py --out startup --runs 9 --json
     python benchmarks/startup.py --out startup --keyframes 200    a smaller map
+    python benchmarks/startup.py --out startup --plain-camera     a camera that knows nothing of this package
 
 A robot stands somewhere on the route, lost, and its camera publishes at `--rate` all the while. The node is started as a process
 and finds itself in the whole map. All is timed from the exec of that process; the phases are those that the node itself tells of in
 its log, by the wall clock, and "imports" is another process, just before, which only imports what the node does. The images of the
 map are not needed for that: the bytes that the process read from files are beside their size (`rchar` of /proc/PID/io; a page that
 the system holds in memory counts too). Between the runs the map is dropped from that memory with `--cold`.
+The camera's process uses the Fast DDS profile of this package, as the player does, unless `--plain-camera` is given: with Fast DDS
+as it is, an image does not fit its shared memory, and while they cross the wire in pieces the processes may find each other late.
 
 The pose is judged by the truth of the keyframes at the end: within half a metre of the frame that was shown.
 """
@@ -40,7 +43,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from startup_map import Place, places, taught
 
 from vloc_ros.mapping import MapStore
-from vloc_ros.processes import NodeSpec, child_environment, command_of, free_domain_id
+from vloc_ros.processes import NodeSpec, child_environment, command_of, dds_profile, free_domain_id
 from vloc_ros.ros.camera_info import camera_info
 from vloc_ros.ros.conversions import header, pose_from_ros
 from vloc_ros.ros.images import image_to_ros
@@ -187,9 +190,12 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5, help="starts, each at another place (default: 5)")
     parser.add_argument("--rate", type=float, default=10.0, help="of the camera [Hz] (default: 10)")
     parser.add_argument("--cold", action="store_true", help="the system forgets the map before each start")
+    parser.add_argument("--plain-camera", action="store_true", help="the camera's process uses Fast DDS without a profile")
     parser.add_argument("--json", action="store_true", help="one JSON object per start, too")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    if not args.plain_camera:
+        os.environ.update(dds_profile())
     path = taught(args.out / f"startup_{args.keyframes}.vloc", args.keyframes)
     rows = []
     for place in places(path, args.out, args.keyframes, args.runs):

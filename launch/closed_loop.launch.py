@@ -18,6 +18,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from vloc_ros.closed_loop import ClosedLoopSettings
 from vloc_ros.config import from_dict, load_yaml
 from vloc_ros.config import replace as changed
+from vloc_ros.interfaces.policy import enclave_arguments
 from vloc_ros.processes import dds_profile
 from vloc_ros.ros.closed_loop_nodes import MODES, ClosedLoopNodes
 from vloc_ros.simulation import sites
@@ -49,6 +50,19 @@ ARGUMENTS = [
     DeclareLaunchArgument("features", default_value="", description="Feature extractor; empty: as the configuration says."),
     DeclareLaunchArgument("config", default_value="", description="YAML file of settings, as `vloc config` prints them."),
     DeclareLaunchArgument("out", default_value="", description="Folder for the record of the drive; empty: none."),
+    DeclareLaunchArgument(
+        "autostart",
+        default_value="true",
+        choices=["true", "false"],
+        description="The nodes start by themselves; false leaves that to a lifecycle manager. The order does not matter. "
+        "The simulator always begins by itself.",
+    ),
+    DeclareLaunchArgument(
+        "enclaves",
+        default_value="auto",
+        choices=["auto", "true", "false"],
+        description="Start each node in its SROS 2 enclave /vloc_ros/<node>, as `vloc policy` has them; auto: with security on.",
+    ),
     DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="Start RViz 2."),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes."),
 ]
@@ -67,8 +81,12 @@ def setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 executable=name,
                 name=name,
                 namespace=argument("namespace"),
-                parameters=[{key: value for key, value in values.items() if value is not None}],
+                parameters=[
+                    {key: value for key, value in values.items() if value is not None},
+                    {"autostart": name == "simulator" or argument("autostart") == "true"},
+                ],
                 remappings=list(nodes.remappings(name).items()),
+                ros_arguments=enclave_arguments(name, argument("enclaves")),
                 output="screen",
                 on_exit=Shutdown(reason=f"the {name} ended"),
             )

@@ -21,6 +21,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from vloc_ros.data import open_recording
 from vloc_ros.errors import VlocError
 from vloc_ros.geometry.se3 import BASE_T_OPTICAL
+from vloc_ros.interfaces.policy import enclave_arguments
 from vloc_ros.processes import dds_profile
 from vloc_ros.ros.node_settings import numbers_of_base_T_camera
 
@@ -168,6 +169,19 @@ ARGUMENTS = [
         default_value="",
         description="With calibrate: YAML file that counts more than config/calibration.yaml.",
     ),
+    DeclareLaunchArgument(
+        "autostart",
+        default_value="true",
+        choices=["true", "false"],
+        description="The nodes start by themselves; false leaves that to a lifecycle manager. The order does not matter. "
+        "The player always begins by itself.",
+    ),
+    DeclareLaunchArgument(
+        "enclaves",
+        default_value="auto",
+        choices=["auto", "true", "false"],
+        description="Start each node in its SROS 2 enclave /vloc_ros/<node>, as `vloc policy` has them; auto: with security on.",
+    ),
     DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"], description="Start RViz 2."),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes, for several robots."),
     DeclareLaunchArgument(
@@ -226,6 +240,7 @@ def localization(argument, share: Path, sim_time: bool) -> Node:
         "map": argument("map"),
         "append": argument("append") == "true",
         "out": argument("out"),
+        "autostart": argument("autostart") == "true",
         "use_sim_time": sim_time,
     }
     if argument("features"):
@@ -248,6 +263,7 @@ def localization(argument, share: Path, sim_time: bool) -> Node:
         namespace=argument("namespace"),
         parameters=[*parameters, values],
         remappings=remappings,
+        ros_arguments=enclave_arguments("localization", argument("enclaves")),
         output="screen",
         on_exit=Shutdown(reason="the localization ended"),
     )
@@ -265,8 +281,9 @@ def path_follower(argument, share: Path, sim_time: bool) -> Node:
         executable="path_follower",
         name="path_follower",
         namespace=argument("namespace"),
-        parameters=[*parameters, {"use_sim_time": sim_time}],
+        parameters=[*parameters, {"use_sim_time": sim_time, "autostart": argument("autostart") == "true"}],
         remappings=remappings,
+        ros_arguments=enclave_arguments("path_follower", argument("enclaves")),
         output="screen",
         on_exit=Shutdown(reason="the path follower ended"),
     )
@@ -286,8 +303,9 @@ def loop_closures(argument, share: Path, sim_time: bool) -> list[Node]:
             parameters=[
                 str(share / "config" / f"{name}.yaml"),
                 *([config] if config else []),
-                {"map": argument("map"), "use_sim_time": sim_time},
+                {"map": argument("map"), "use_sim_time": sim_time, "autostart": argument("autostart") == "true"},
             ],
+            ros_arguments=enclave_arguments(name, argument("enclaves")),
             output="screen",
         )
         for name, config in own.items()
@@ -312,6 +330,7 @@ def player(argument) -> Node:
         name="player",
         namespace=argument("namespace"),
         parameters=[values],
+        ros_arguments=enclave_arguments("player", argument("enclaves")),
         output="screen",
         on_exit=Shutdown(reason="the recording is over"),
     )

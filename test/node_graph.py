@@ -18,6 +18,7 @@ _STEPS = {
     "activate": Transition.TRANSITION_ACTIVATE,
     "deactivate": Transition.TRANSITION_DEACTIVATE,
     "cleanup": Transition.TRANSITION_CLEANUP,
+    "shutdown": Transition.TRANSITION_ACTIVE_SHUTDOWN,
 }
 
 
@@ -48,7 +49,7 @@ class NodeGraph:
         while (self.name, self.namespace) not in self.probe.node.get_node_names_and_namespaces():
             assert time.monotonic() < deadline, f"{self.name} does not start"
             time.sleep(0.1)
-        while self.probe.call(f"{self.full_name}/get_state", GetState.Request(), GetState).current_state.label != "active":
+        while self.state != "active":
             assert time.monotonic() < deadline, f"{self.name} does not become active"
             time.sleep(0.05)
 
@@ -62,18 +63,36 @@ class NodeGraph:
                 seen, since = now, time.monotonic()
         return seen
 
+    def change(self, step: str) -> bool:
+        """Whether it took a transition."""
+        request = ChangeState.Request(transition=Transition(id=_STEPS[step]))
+        return bool(self.probe.call(f"{self.full_name}/change_state", request, ChangeState).success)
+
     def lead(self, *steps: str) -> None:
         """Take it through transitions, as a lifecycle manager does."""
         for step in steps:
-            request = ChangeState.Request(transition=Transition(id=_STEPS[step]))
-            assert self.probe.call(f"{self.full_name}/change_state", request, ChangeState).success, f"{self.name}: {step}"
+            assert self.change(step), f"{self.name}: {step}"
+
+    @property
+    def state(self) -> str:
+        """Which it is in."""
+        return str(self.probe.call(f"{self.full_name}/get_state", GetState.Request(), GetState).current_state.label)
+
+    def _set(self, values: Mapping[str, Any]) -> Any:
+        messages = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        request = SetParametersAtomically.Request(parameters=messages)
+        return self.probe.call(f"{self.full_name}/set_parameters_atomically", request, SetParametersAtomically).result
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Set parameters, all or none."""
-        messages = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
-        request = SetParametersAtomically.Request(parameters=messages)
-        answer = self.probe.call(f"{self.full_name}/set_parameters_atomically", request, SetParametersAtomically).result
+        answer = self._set(values)
         assert answer.successful, answer.reason
+
+    def refused(self, values: Mapping[str, Any]) -> str:
+        """Try to; the reason why the node did not take them."""
+        answer = self._set(values)
+        assert not answer.successful
+        return str(answer.reason)
 
     def reconfigure(self, values: Mapping[str, Any]) -> None:
         """Set what can be set only while it is unconfigured, and begin again."""

@@ -20,14 +20,19 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
+from vloc_ros.config import replace
+from vloc_ros.data import StereoFrame
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
+from vloc_ros.mapping import MapStore, Teacher
 from vloc_ros.processes import NodeSpec, child_environment, command_of, free_domain_id
 from vloc_ros.ros import qos
 from vloc_ros.ros.camera_info import camera_info
 from vloc_ros.ros.conversions import header
 from vloc_ros.ros.images import image_to_ros
+from vloc_ros.settings import Settings
 
+MAP_SETTINGS = {"keyframes.distance": 0.25, "features.max_features": 500}
 CAMERA = StereoCamera(320, 240, 200.0, 200.0, 159.5, 119.5, 0.2)
 _TEXEL_M, _TEXELS = 0.02, 1024
 # Planes of a corridor: (normal, offset, axes of the texture), n . p = d in the frame of the first camera (z forward, y down).
@@ -106,6 +111,18 @@ def write_recording(folder: Path, poses: list[np.ndarray], place: int = 0, camer
     np.savetxt(folder / "poses.txt", [pose[:3].ravel() for pose in poses])
     np.savetxt(folder / "times.txt", 100.0 + 0.1 * np.arange(len(poses)))
     return folder
+
+
+def teach_corridor(file: Path, poses: list[np.ndarray], place: int = 0) -> Path:
+    """A map of the corridor, taught by the library."""
+    settings = replace(Settings(), MAP_SETTINGS)
+    extractor = settings.features.create()
+    with MapStore.create(file, CAMERA, se3.BASE_T_OPTICAL, extractor.name, extractor.fingerprint) as store:
+        teacher = Teacher(CAMERA, store, settings)
+        for index, pose in enumerate(poses):
+            teacher.process(StereoFrame(index * 100_000_000, *pair(pose, place)))
+        teacher.close()
+    return file
 
 
 class NodeProcess:
@@ -216,15 +233,15 @@ class Probe:
             time.sleep(0.3)
         self._publishers[topic].publish(message)
 
-    def calibrate(self, camera: StereoCamera = CAMERA) -> None:
+    def calibrate(self, camera: StereoCamera = CAMERA, space: str = "") -> None:
         for side, info in zip(("left", "right"), camera_info(camera, 0, "camera"), strict=True):
-            self.publish(f"{side}/camera_info", info)
+            self.publish(_within(space, f"{side}/camera_info"), info)
 
-    def show(self, stamp_ns: int, left: Any, right: Any) -> None:
-        """Publish a pair of arrays or of messages."""
+    def show(self, stamp_ns: int, left: Any, right: Any, space: str = "") -> None:
+        """Publish a pair of arrays or of messages, in a namespace."""
         for side, image in (("left", left), ("right", right)):
             message = image if not isinstance(image, np.ndarray) else image_to_ros(image, header(stamp_ns, "camera"))
-            self.publish(f"{side}/image_rect", message)
+            self.publish(_within(space, f"{side}/image_rect"), message)
 
     def call(self, service: str, request: Any, kind: Any = Trigger) -> Any:
         client = self.node.create_client(kind, service)
@@ -240,6 +257,10 @@ class Probe:
         self._executor.shutdown()
         self.node.destroy_node()
         self._context.try_shutdown()
+
+
+def _within(space: str, topic: str) -> str:
+    return f"{space}/{topic}" if space else topic
 
 
 @contextmanager

@@ -138,6 +138,11 @@ def test_its_time_for_an_hour_is_used_up(tmp_path: Path) -> None:
         until(lambda: supervisor.status.restraint is Restraint.HOUR, "the limit")
         until(lambda: supervisor.status.state is TrainerState.PAUSED, "the pause")
         assert child.status() == psutil.STATUS_STOPPED and 0.5 <= supervisor.status.cpu_last_hour < 1.5
+        # Another limit counts at once, for the child that stands still, too.
+        supervisor.tune(BudgetSettings(share=1.0))
+        until(lambda: supervisor.status.state is TrainerState.RUNNING, "going on")
+        supervisor.tune(BudgetSettings(share=1.0, seconds_per_hour=0.5))
+        until(lambda: supervisor.status.state is TrainerState.PAUSED, "the pause again")
 
 
 def test_a_trainer_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:

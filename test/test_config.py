@@ -1,9 +1,12 @@
 """Configuration: documentation, ranges, strict keys, YAML."""
 
+from dataclasses import dataclass
+from enum import Enum
+
 import pytest
 import yaml
 
-from vloc_ros.config import dump_yaml, from_dict, keys, load_yaml, parse_assignments, replace, to_dict, to_flat_dict
+from vloc_ros.config import dump_yaml, from_dict, keys, load_yaml, param, parse_assignments, replace, to_dict, to_flat_dict
 from vloc_ros.errors import ConfigError
 from vloc_ros.features import StereoMethod
 from vloc_ros.settings import Settings
@@ -38,6 +41,22 @@ def test_ros_parameter_files_are_understood(tmp_path):
     (tmp_path / "ros.yaml").write_text("/**:\n  ros__parameters:\n    odometry:\n      window_px: 33\n    features.name: orb\n")
     settings = from_dict(Settings, load_yaml(tmp_path / "ros.yaml"))
     assert settings.odometry.window_px == 33 and settings.features.name == "orb"
+
+
+def test_an_unquoted_off_is_the_choice_of_that_name():
+    """YAML 1.1, which ROS reads too, takes it for false: ``-p rectification:=off``."""
+
+    class Correction(Enum):
+        AUTO = "auto"
+        OFF = "off"
+
+    @dataclass(frozen=True)
+    class Own:
+        correction: Correction = param(Correction.AUTO, "how")
+
+    assert from_dict(Own, yaml.safe_load("correction: off")).correction is Correction.OFF
+    with pytest.raises(ConfigError, match="'correction' = True is not one of: auto, off"):
+        from_dict(Own, {"correction": True})
 
 
 @pytest.mark.parametrize(

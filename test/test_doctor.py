@@ -186,7 +186,7 @@ def test_place_recognition_says_why_no_keyframe_comes(tmp_path):
     parameters = {"map": str(tmp_path / "none.vloc")}
     with samples.node("place_recognition", parameters, tmp_path, environment) as node, samples.probe(environment) as probe:
         heard = probe.listen(DiagnosticArray, "/diagnostics")
-        node.wait_for_output("nothing has come on /keyframes for 3 s: nobody publishes it")
+        node.wait_for_output("nothing has come on /keyframes for 3 s: nobody publishes it; start the node that does")
         publisher = probe.node.create_publisher(Odometry, "keyframes", QoSProfile(depth=5))
         probe.wait(lambda: "volatile, but it is asked for as transient local" in problems_of(heard), "the QoS")
         probe.node.destroy_publisher(publisher)

@@ -151,7 +151,7 @@ def test_the_reference_has_every_parameter_of_every_node():
         rows_of = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
         expected = [key.name for key in parameters_of(name)]
         assert [row[0].strip("|` ") for row in rows_of][: len(expected)] == expected
-        assert all(line.replace("\\|", "").count("|") == 6 for line in section.splitlines() if line.startswith("|"))
+        assert all(line.replace("\\|", "").count("|") == 7 for line in section.splitlines() if line.startswith("|"))
 
 
 def test_every_parameter_is_described():

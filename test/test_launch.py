@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+import ros_samples as samples
 
 from vloc_ros.closed_loop import DriveSettings
 from vloc_ros.config import from_dict, load_yaml
 from vloc_ros.errors import ConfigError, MapError
+from vloc_ros.interfaces import NODES
+from vloc_ros.interfaces.policy import enclave_arguments, policy_xml
 from vloc_ros.path_following import FollowerSettings
+from vloc_ros.processes import NodeSpec, command_of
 from vloc_ros.ros import params
 from vloc_ros.ros.camera_input import topics
 from vloc_ros.ros.closed_loop_nodes import ClosedLoopNodes
@@ -68,6 +73,48 @@ def test_what_is_asked_of_the_arguments_is_declared(file):
         return {call.args[0].value for call in of_function if isinstance(call.args[0], ast.Constant)}
 
     assert named("argument") == named("DeclareLaunchArgument") - IN_A_LOOP
+
+
+@pytest.mark.parametrize("file", [LAUNCH, CLOSED_LOOP], ids=lambda file: file.stem)
+def test_each_node_of_ours_can_be_left_to_a_manager_and_runs_in_its_enclave(file):
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    nodes = [{word.arg: word.value for word in call.keywords} for call in calls if ast.unparse(call.func) == "Node"]
+    ours = [words for words in nodes if ast.unparse(words["package"]) == "PACKAGE"]
+    assert len(ours) == {LAUNCH: 4, CLOSED_LOOP: 1}[file]
+    for words in ours:
+        name = ast.unparse(words["executable"])
+        assert ast.unparse(words["name"]) == name
+        assert ast.unparse(words["ros_arguments"]) == f"enclave_arguments({name}, argument('enclaves'))"
+    functions = {node.name: node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)}
+    led = {"localization", "path_follower", "loop_closures"} if file == LAUNCH else {"setup"}
+    for name in led:
+        constants = {node.value for node in ast.walk(functions[name]) if isinstance(node, ast.Constant)}
+        assert "autostart" in constants, name
+
+
+def test_an_enclave_is_asked_for_as_ros_asks_for_security(monkeypatch, tmp_path):
+    monkeypatch.delenv("ROS_SECURITY_ENABLE", raising=False)
+    spec = NodeSpec("here", "path_follower")
+    assert enclave_arguments("player") == enclave_arguments("player", "false") == []
+    assert "--enclave" not in command_of(spec, tmp_path)
+    in_its_own = ["--enclave", "/vloc_ros/path_follower"]
+    assert enclave_arguments("path_follower", "true") == in_its_own
+    monkeypatch.setenv("ROS_SECURITY_ENABLE", "true")
+    assert command_of(spec, tmp_path)[-2:] == enclave_arguments("path_follower") == in_its_own
+    assert enclave_arguments("path_follower", "false") == []
+    enclaves = {enclave.attrib["path"] for enclave in ElementTree.fromstring(policy_xml()).iter("enclave")}
+    assert enclaves == {enclave_arguments(name)[1] for name in NODES}
+
+
+def test_a_node_looks_for_its_keys_in_its_enclave(monkeypatch, tmp_path):
+    """A keystore without keys: the node does not start, and says where they should be."""
+    security = {"ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce", "ROS_SECURITY_KEYSTORE": str(tmp_path)}
+    for name, value in security.items():
+        monkeypatch.setenv(name, value)
+    with samples.node("path_follower", {}, tmp_path, samples.ros_environment()) as node:
+        assert node.wait(60.0) == 1
+        assert "ROS cannot be started" in node.output
+        assert f"{tmp_path}/enclaves/vloc_ros/path_follower" in node.output
 
 
 def test_the_nodes_of_the_closed_loop_know_all_their_parameters(tmp_path):

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from live_samples import nobody_holds_the_old, with_all_live_changed
 from loop_samples import REGISTRAR, Scene, circle, drive, new_map
 
 from vloc_ros.config import replace
@@ -15,6 +16,7 @@ from vloc_ros.loop_closure import Candidate, LoopDetector, LoopSettings, LoopVer
 from vloc_ros.mapping import KeyframeId, MapStore
 from vloc_ros.mapping.assets import model_asset
 from vloc_ros.mapping.integrity import check_map
+from vloc_ros.retrieval.gates import GateReason
 from vloc_ros.retrieval.of_map import MapDescriptor
 
 LAP = 24
@@ -71,6 +73,27 @@ def test_counts_say_what_became_of_everything(path):
     expected.update(refusal.reason.value for r in results for refusal in r.refusals)
     assert finder.counts == expected
     assert expected["too_dissimilar"] > 0
+
+
+def test_other_gates_and_thresholds_count_from_the_next_keyframe_on(path):
+    with MapStore.open(path) as store:
+        finder = detector(store, live=True)
+        keyframes = store.keyframes()
+        assert sum(finder.process(keyframe).candidate is not None for keyframe in keyframes[:32]) >= 6
+        finder.tune(REGISTRAR, replace(SETTINGS, {"verification.min_inliers": 10000}))
+        found = [finder.process(keyframe) for keyframe in keyframes[32:36]]
+        assert not any(detection.candidate for detection in found)
+        assert RejectReason.TOO_FEW_INLIERS in {rejection.reason for detection in found for rejection in detection.rejections}
+        refused, candidates = finder.counts["too_dissimilar"], finder.counts["candidates"]
+        finder.tune(REGISTRAR, replace(SETTINGS, {"gates.similarity.min_score": 1.0}))
+        detection = finder.process(keyframes[38])
+        assert {refusal.reason for refusal in detection.refusals} == {GateReason.TOO_DISSIMILAR}
+        assert finder.counts["too_dissimilar"] == refused + len(detection.refusals), "the counts go on"
+        assert finder.counts["candidates"] == candidates >= 6
+        after = with_all_live_changed(SETTINGS)
+        finder.tune(REGISTRAR, after)
+        assert finder.process(keyframes[40]).candidate is not None
+        nobody_holds_the_old(finder, SETTINGS, after)
 
 
 def test_it_goes_on_where_it_stopped_and_reads_no_features_to_describe_again(path, monkeypatch):

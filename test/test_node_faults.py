@@ -11,12 +11,8 @@ import pytest
 import ros_samples as samples
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, SetParameters
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -233,45 +229,6 @@ def test_silence_is_explained_and_an_empty_calibration_is_refused(site, tmp_path
             if "no two stamps within" in node.output:
                 break
         node.wait_for_output("no two stamps within sync.slop = 0.01 s (their newest stamps differ by ")
-        assert node.end() == 0
-
-
-def test_a_lifecycle_manager_can_drive_it(site, tmp_path):
-    environment = samples.ros_environment()
-    parameters = {"map": str(site), **SETTINGS, "autostart": False}
-    with samples.node("localization", parameters, tmp_path, environment) as node, samples.probe(environment) as probe:
-
-        def change(transition: int) -> bool:
-            request = ChangeState.Request(transition=Transition(id=transition))
-            return probe.call("localization/change_state", request, ChangeState).success
-
-        def state() -> str:
-            return probe.call("localization/get_state", GetState.Request(), GetState).current_state.label
-
-        def set_mode(mode: str):
-            text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=mode)
-            request = SetParameters.Request(parameters=[Parameter(name="mode", value=text)])
-            return probe.call("localization/set_parameters", request, SetParameters).results[0]
-
-        assert state() == "unconfigured"
-        described = probe.call(
-            "localization/describe_parameters", DescribeParameters.Request(names=["sync.slop"]), DescribeParameters
-        )
-        assert described.descriptors[0].floating_point_range[0].to_value == 1.0
-        assert described.descriptors[0].description.endswith("[s]")
-        assert "is not one of" in set_mode("dance").reason
-        assert set_mode("localize").successful
-        for _ in range(2):
-            assert change(Transition.TRANSITION_CONFIGURE)
-            assert "only while the node is unconfigured" in set_mode("repeat").reason
-            assert change(Transition.TRANSITION_ACTIVATE)
-            assert state() == "active"
-            assert change(Transition.TRANSITION_DEACTIVATE)
-            assert change(Transition.TRANSITION_CLEANUP)
-        assert set_mode("teach").successful
-        assert not change(Transition.TRANSITION_CONFIGURE)
-        assert "exists already" in node.output
-        assert state() == "unconfigured"
         assert node.end() == 0
 
 

@@ -39,11 +39,11 @@ SIMULATOR = (SimulatorNodeSettings(), DriveSettings())
 def make_node():
     nodes: list[ManagedNode] = []
 
-    def make(*assignments: str) -> ManagedNode:
+    def make(*assignments: str, kind: type[ManagedNode] | None = None) -> ManagedNode:
         arguments = [part for assignment in assignments for part in ("-p", assignment)]
         domain = int(samples.ros_environment()["ROS_DOMAIN_ID"])
         rclpy.init(args=["--ros-args", *arguments], domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
-        nodes.append(ManagedNode("test", DEFAULTS, {"numbers": ([1.0], "some numbers")}))
+        nodes.append(kind() if kind else ManagedNode("test", DEFAULTS, {"numbers": ([1.0], "some numbers")}))
         return nodes[-1]
 
     yield make
@@ -91,6 +91,59 @@ def test_changes_of_one_request_are_taken_all_or_not_at_all(make_node):
     assert node.settings(LocalizationNodeSettings()).mode is Mode.REPEAT
     assert node.set_parameters_atomically([Parameter("mode", value="teach"), Parameter("sync.queue", value=9)]).successful
     assert node.settings(LocalizationNodeSettings()).sync.queue == 9
+
+
+class Tuned(ManagedNode):
+    """Notes what it is told to take over."""
+
+    def __init__(self) -> None:
+        super().__init__("tuned", DEFAULTS, {"numbers": ([1.0], "some numbers")})
+        self.taken: list[tuple[float, int]] = []
+
+    def changed(self) -> None:
+        self.taken.append((self.settings(LocalizationNodeSettings()).timeout, self.settings(Settings()).localization.min_inliers))
+
+
+def test_live_parameters_are_taken_over_together_and_mixed_requests_are_refused_whole(make_node):
+    node = make_node(kind=Tuned)
+
+    def change(**values) -> str:
+        parameters = [rclpy.parameter.Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+        return node.set_parameters_atomically(parameters).reason
+
+    assert change(localization__min_inliers=20, mode="teach") == "" and node.taken == [], "unconfigured: read when it is configured"
+    assert "read-only" in change(autostart=False)
+    assert node.describe_parameter("autostart").read_only
+    later = "can be changed: while unconfigured"
+    for name, constraint in (
+        ("timeout", "can be changed: while running"),
+        ("sync.slop", later),
+        ("numbers", later),
+        ("mode", f"one of: teach, repeat, localize; {later}"),
+        ("autostart", "can be changed: never"),
+    ):
+        assert node.describe_parameter(name).additional_constraints == constraint
+    node.trigger_configure()
+    assert change(localization__min_inliers=30, timeout=5.0) == "" and node.taken == [(5.0, 30)]
+    for refused, text in (
+        (
+            {"timeout": 6.0, "sync__queue": 9},
+            "'sync.queue' can be changed only while the node is unconfigured, so nothing",
+        ),
+        ({"timeout": 6.0, "numbers": [2.0]}, "'numbers' can be changed only while"),
+        ({"timeout": 6.0, "localization__min_inliers": 5}, "localization.min_inliers"),
+        ({"timeout": 6.0, "localization__min_inliers": 20.5}, ""),
+        ({"timeout": 6.0, "autostart": False}, "read-only"),
+        ({"timeout": 6.0, "use_sim_time": "perhaps"}, ""),
+    ):
+        reason = change(**refused)
+        assert reason and text in reason
+        assert (node.get_parameter("timeout").value, node.taken) == (5.0, [(5.0, 30)]), "nothing of it is taken"
+    node.trigger_activate()
+    assert change(timeout=7.0) == "" and node.taken[-1] == (7.0, 30)
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert change(timeout=8.0, sync__queue=9) == "" and len(node.taken) == 2
 
 
 def test_no_parameter_belongs_to_two_components():

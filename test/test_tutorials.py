@@ -16,9 +16,9 @@ from ros_samples import walk, write_recording
 from vloc_ros.cli import build_parser
 from vloc_ros.config import from_dict, keys
 from vloc_ros.config import replace as changed
-from vloc_ros.interfaces import SERVICES, TOPICS
+from vloc_ros.interfaces import NODES, SERVICES, TOPICS
 from vloc_ros.interfaces.parameters import parameters_of
-from vloc_ros.ros.node_settings import base_T_camera_from_numbers
+from vloc_ros.ros.node_settings import FrameSettings, LocalizationNodeSettings, base_T_camera_from_numbers
 from vloc_ros.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +34,8 @@ def commands(*beginning: str) -> list[list[str]]:
 
 
 def test_every_command_is_of_a_kind_that_is_checked():
-    kinds = [("vloc",), ("ros2", "launch"), ("ros2", "service", "call"), ("ros2", "topic", "echo"), ("ros2", "param", "describe")]
+    param = [("ros2", "param", "describe"), ("ros2", "param", "set")]
+    kinds = [("vloc",), ("ros2", "launch"), ("ros2", "service", "call"), ("ros2", "topic", "echo"), *param]
     assert len(COMMANDS) > 20
     assert sum(len(commands(*kind)) for kind in kinds) == len(COMMANDS)
     assert all(commands(*kind) for kind in kinds)
@@ -97,6 +98,9 @@ def test_the_topics_and_parameters_are_there():
         assert words[3].removeprefix("/") in TOPICS
     for words in commands("ros2", "param", "describe"):
         assert words[4] in {key.name for key in parameters_of(words[3].removeprefix("/"))}
+    for words in commands("ros2", "param", "set"):
+        (key,) = [key for key in parameters_of(words[3].removeprefix("/")) if key.name == words[4]]
+        assert key.live and key.min <= float(words[5]) <= key.max
 
 
 def blocks(language: str) -> list[str]:
@@ -104,11 +108,19 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_mount_is_as_it_is_described():
-    (text,) = blocks("yaml")
+    text = blocks("yaml")[0]
     base_T_camera = base_T_camera_from_numbers(yaml.safe_load(text)["/**"]["ros__parameters"]["base_T_camera"])
     assert base_T_camera[:3, 3].tolist() == [0.3, 0.0, 0.5]
     assert base_T_camera[:3, 2].round(9).tolist() == [1.0, 0.0, 0.0], "the optical axis looks forward"
     assert base_T_camera[:3, 1].round(9).tolist() == [0.0, 0.0, -1.0], "down in the image is down"
+
+
+def test_the_manager_and_the_frames_of_a_robot_are_as_the_nodes_know_them():
+    _, manager, frames = (yaml.safe_load(text) for text in blocks("yaml"))
+    values = manager["lifecycle_manager"]["ros__parameters"]
+    assert set(values["node_names"]) <= set(NODES) and values["bond_timeout"] == 0.0
+    settings = from_dict(LocalizationNodeSettings, frames["/**"]["ros__parameters"])
+    assert settings.frames == FrameSettings("robot1/map", "robot1/odom", "robot1/base_link")
 
 
 def test_the_files_it_names_are_there():

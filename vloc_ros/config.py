@@ -24,6 +24,8 @@ T = TypeVar("T")
 Scalar = bool | int | float | str
 _SCIENTIFIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 """What YAML 1.1 takes for text unless it has both a point and the sign of the exponent: 1e-4."""
+UNCONFIGURED = "while unconfigured"
+"""When what is not live can be changed in a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +39,65 @@ class Key:
     unit: str | None
     min: float | None
     max: float | None
+    live: bool = False
+    fixed: bool = False
+
+    @property
+    def changeable(self) -> str:
+        """When a node that was started takes another value: "while running", "while unconfigured" or "never"."""
+        return "never" if self.fixed else "while running" if self.live else UNCONFIGURED
 
 
-def param(default: Any, doc: str, *, unit: str | None = None, min: float | None = None, max: float | None = None) -> Any:
-    """A configuration field: its default, one line of documentation, its unit and its inclusive range."""
-    return dataclasses.field(default=default, metadata={"doc": doc, "unit": unit, "min": min, "max": max})
+def param(
+    default: Any,
+    doc: str,
+    *,
+    unit: str | None = None,
+    min: float | None = None,
+    max: float | None = None,
+    live: bool = False,
+    fixed: bool = False,
+) -> Any:
+    """A configuration field.
+
+    Args:
+        default: its value when none is given.
+        doc: one line of documentation.
+        unit: of a number.
+        min: of its inclusive range.
+        max: of its inclusive range.
+        live: whoever has it takes another value while it runs, and nothing that was computed before contradicts that value.
+        fixed: it counts at the start only.
+    """
+    metadata = {"doc": doc, "unit": unit, "min": min, "max": max, "live": live, "fixed": fixed}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
-def section(cls: type[T]) -> T:
-    """A field that holds the configuration of another component."""
-    return dataclasses.field(default_factory=cls)
+def section(cls: type[T], *, live: bool = True) -> T:
+    """A field that holds the configuration of another component; ``live=False``: here nothing of it changes while running."""
+    return dataclasses.field(default_factory=cls, metadata={"live": live})
 
 
-def keys(config: Any, prefix: str = "") -> Iterator[Key]:
-    """All leaves of a configuration, in the order of their declaration."""
+def keys(config: Any, prefix: str = "", *, live: bool = True) -> Iterator[Key]:
+    """All leaves of a configuration, in the order of their declaration; ``live=False`` says that none of them is live here."""
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), prefix + field.name
         if dataclasses.is_dataclass(value):
-            yield from keys(value, name + ".")
+            yield from keys(value, name + ".", live=live and field.metadata.get("live", True))
         else:
             meta = field.metadata
-            yield Key(name, hints[field.name], value, meta.get("doc", ""), meta.get("unit"), meta.get("min"), meta.get("max"))
+            yield Key(
+                name,
+                hints[field.name],
+                value,
+                meta.get("doc", ""),
+                meta.get("unit"),
+                meta.get("min"),
+                meta.get("max"),
+                live and meta.get("live", False),
+                meta.get("fixed", False),
+            )
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -200,8 +239,9 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, Enum):
         if isinstance(value, hint):
             return value
+        word = ("on" if value else "off") if isinstance(value, bool) else value  # YAML 1.1 reads an unquoted off as false
         try:
-            return hint(value)
+            return hint(word)
         except ValueError:
             choices = ", ".join(str(member.value) for member in hint)
             raise ConfigError(f"'{name}' = {value!r} is not one of: {choices}") from None

@@ -22,6 +22,7 @@ from typing import IO, Any
 import yaml
 
 from vloc_ros import parent_death
+from vloc_ros.interfaces.policy import enclave_arguments
 
 _log = logging.getLogger(__name__)
 PARENT_VARIABLE = "VLOC_PARENT_PID"
@@ -114,7 +115,7 @@ def run_nodes(
 
 
 def command_of(spec: NodeSpec, folder: Path) -> list[str]:
-    """Command line of a node; its parameters are written to a file in ``folder``."""
+    """Command line of a node; its parameters are written to a file in ``folder``. With security it runs in its enclave."""
     arguments = ["--ros-args", "-r", f"__node:={spec.name}"]
     if spec.namespace:
         arguments += ["-r", f"__ns:=/{spec.namespace.strip('/')}"]
@@ -127,7 +128,7 @@ def command_of(spec: NodeSpec, folder: Path) -> list[str]:
         file = folder / f"{spec.name}.yaml"
         file.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}), encoding="utf-8")
         arguments += ["--params-file", str(file)]
-    return [sys.executable, "-m", f"vloc_ros.nodes.{spec.executable}", *arguments]
+    return [sys.executable, "-m", f"vloc_ros.nodes.{spec.executable}", *arguments, *enclave_arguments(spec.executable)]
 
 
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:

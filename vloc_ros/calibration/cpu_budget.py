@@ -16,8 +16,10 @@ _AT_ONCE_S = 1.0
 class BudgetSettings:
     """What the trainer may take of the processor."""
 
-    share: float = param(0.5, "share of one processor core", min=0.01, max=64.0)
-    seconds_per_hour: float = param(0.0, "time of one core in any 60 minutes; 0: no limit", unit="s", min=0.0, max=3600.0 * 64)
+    share: float = param(0.5, "share of one processor core", min=0.01, max=64.0, live=True)
+    seconds_per_hour: float = param(
+        0.0, "time of one core in any 60 minutes; 0: no limit", unit="s", min=0.0, max=3600.0 * 64, live=True
+    )
 
 
 @unique
@@ -43,6 +45,12 @@ class CpuBudget:
         self._left = self._most
         self._minutes: deque[tuple[float, float]] = deque()
         self._in_debt = False
+
+    def tune(self, settings: BudgetSettings) -> None:
+        """Another budget from now on; what was taken in the last hour counts against it."""
+        self._settings = settings
+        self._most = _AT_ONCE_S * settings.share
+        self._left = min(self._left, self._most)
 
     def spend(self, now: float, seconds: float) -> None:
         """So much processor time was taken since the last time this was called [s]."""

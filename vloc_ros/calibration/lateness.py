@@ -15,9 +15,16 @@ class LatenessSettings:
     """When the training makes room."""
 
     limit: float = param(
-        0.3, "the localisation is late when its odometry comes so long after its frame; 0: never", unit="s", min=0.0, max=60.0
+        0.3,
+        "the localisation is late when its odometry comes so long after its frame; 0: never",
+        unit="s",
+        min=0.0,
+        max=60.0,
+        live=True,
     )
-    pause: float = param(10.0, "the trainer stands still until it has been in time for so long", unit="s", min=0.0, max=3600.0)
+    pause: float = param(
+        10.0, "the trainer stands still until it has been in time for so long", unit="s", min=0.0, max=3600.0, live=True
+    )
 
 
 class Lateness:
@@ -30,6 +37,10 @@ class Lateness:
         """Of the newest message; None before the first."""
         self.times_late = 0
         """Messages that came late."""
+
+    def tune(self, settings: LatenessSettings) -> None:
+        """Other limits count from now on."""
+        self._settings = settings
 
     def heard(self, stamp_ns: int, now_ns: int, steady_s: float) -> None:
         """A message with this stamp came at this time [ns, same clock]."""

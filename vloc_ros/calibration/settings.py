@@ -49,10 +49,10 @@ class CalibrationSettings:
     """See the module."""
 
     descriptor: str = param("auto", "what a new version must be better than; auto is what the map uses now")
-    mining: MiningSettings = section(MiningSettings)
+    mining: MiningSettings = section(MiningSettings, live=False)
     stretches: StretchSettings = section(StretchSettings)
-    gnc: GncSettings = section(GncSettings)
-    labels: LabelSettings = section(LabelSettings)
+    gnc: GncSettings = section(GncSettings, live=False)
+    labels: LabelSettings = section(LabelSettings, live=False)
     max_misfit: float = param(
         0.05, "labels are not believed when more of them contradict the odometry, or the graph solved anew", min=0.0, max=1.0
     )

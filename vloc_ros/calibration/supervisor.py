@@ -130,6 +130,7 @@ class Supervisor:
         self._settings = settings or SupervisorSettings()
         self._lock = threading.Condition()
         self._budget = CpuBudget(self._settings.budget, time.monotonic())
+        self._allowed = self._settings.budget
         self._pauses: set[Pause] = set()
         self._job: tuple[list[str], Path] | None = None
         self._outcome: JobOutcome | None = None
@@ -195,6 +196,12 @@ class Supervisor:
         """One reason to stand still is gone."""
         with self._lock:
             self._pauses.discard(why)
+            self._lock.notify_all()
+
+    def tune(self, budget: BudgetSettings) -> None:
+        """Allow more or less of the processor from now on."""
+        with self._lock:
+            self._allowed = budget
             self._lock.notify_all()
 
     def close(self) -> None:
@@ -274,6 +281,7 @@ class Supervisor:
         return bool(self._pauses) or restraint is not None
 
     def _spend(self, seconds: float) -> None:
+        self._budget.tune(self._allowed)
         self._budget.spend(time.monotonic(), seconds)
         self._say(cpu_seconds=self._status.cpu_seconds + seconds, cpu_last_hour=self._budget.last_hour)
 

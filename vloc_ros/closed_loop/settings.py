@@ -28,7 +28,7 @@ class DriveSettings:
     operator_distance: float = param(
         3.0, "an operator drives at least so far before the robot may go on by itself", unit="m", min=0.1, max=100.0
     )
-    follower: FollowerSettings = section(FollowerSettings)
+    follower: FollowerSettings = section(FollowerSettings, live=False)
     robot: RobotSettings = section(RobotSettings)
 
 

@@ -35,7 +35,12 @@ def register(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "doctor", "look for what is wrong with the installation and the camera", _EXAMPLES, run)
     parser.add_argument("--map", type=Path, help="map file, *.vloc: can it be opened, is there room for it")
     parser.add_argument("--live", action=argparse.BooleanOptionalAction, default=True, help="listen to the topics (default: yes)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long to listen, 0.5 to 600 (default: 3)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=3.0,
+        help="how long to listen, 0.5 to 600 (default: 3); three times as long where nobody seems to publish",
+    )
     parser.add_argument(
         "--remap", action="append", default=[], metavar="TOPIC:=NAME", help="a topic by another name, as for the nodes; repeatable"
     )

@@ -30,7 +30,8 @@ def check_publisher(topic: TopicFacts) -> Finding | None:
         return fine(Check.PUBLISHER, f"{topic.name} is published by {by}", topic.name)
     if not topic.silent:
         return None
-    hint = f"is it {' or '.join(topic.alike[:3])}?" if topic.alike else "start the camera, or check the remapping"
+    source = "the camera" if _of_camera(topic) else "the node that does"
+    hint = f"is it {' or '.join(topic.alike[:3])}?" if topic.alike else f"start {source}, or check the remapping"
     return error(Check.PUBLISHER, f"{_nothing(topic)}: nobody publishes it", hint, topic.name)
 
 
@@ -54,8 +55,11 @@ def check_silence(topic: TopicFacts) -> Finding | None:
     if not topic.silent:
         return fine(Check.SILENCE, f"{topic.name}: {topic.heard} messages", topic.name) if topic.heard else None
     sentence = f"{_nothing(topic)}, although {len(topic.publishers)} node(s) publish it"
-    of_camera = topic.type.startswith("sensor_msgs/")
-    return error(Check.SILENCE, sentence, "does the camera work?" if of_camera else "are they active?", topic.name)
+    return error(Check.SILENCE, sentence, "does the camera work?" if _of_camera(topic) else "are they active?", topic.name)
+
+
+def _of_camera(topic: TopicFacts) -> bool:
+    return topic.type.startswith("sensor_msgs/")
 
 
 def describe(qos: Qos) -> str:

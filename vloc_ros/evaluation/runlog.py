@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -69,8 +69,9 @@ class RunLog:
     """Writes a run into a folder, replacing the run that was there.
 
     ``frames.jsonl`` gets one line per frame, handed to the operating system at once, so that a killed process loses at most
-    the line in flight. ``run.json`` and ``config.yaml`` are written first, ``trajectory.tum`` and ``odometry.tum`` by
-    :meth:`close`; :func:`write_trajectories` makes these two from ``frames.jsonl`` when the process was killed before.
+    the line in flight. ``run.json`` and ``config.yaml`` are written first (the latter again by :meth:`changed`), ``trajectory.tum``
+    and ``odometry.tum`` by :meth:`close`; :func:`write_trajectories` makes these two from ``frames.jsonl`` when the process was
+    killed before.
     Not thread-safe: one writer.
 
     Args:
@@ -87,7 +88,7 @@ class RunLog:
     def __init__(self, out: Path, config_yaml: str, source: str, *, match_every: int = 0, match_limit: int = 200) -> None:
         self.folder = make_folder(Path(out))
         self._match_every, self._match_limit = match_every, match_limit
-        self._count = 0
+        self._count, self._changes = 0, ""
         # On disk and not in memory: a robot may drive for days.
         self._map, self._odometry = _TumFile(self.folder / TRAJECTORY), _TumFile(self.folder / ODOMETRY)
         header = {"format": FORMAT, "vloc_ros": __version__, "source": source}
@@ -116,6 +117,20 @@ class RunLog:
         self._count += 1
         self._map.add(result.stamp_ns, result.map_T_base)
         self._odometry.add(result.stamp_ns, result.odom_T_base)
+
+    def changed(self, config_yaml: str, changes: Mapping[str, tuple[object, object]]) -> None:
+        """The configuration was changed in the run: ``config.yaml`` is now this one, and says what it was before.
+
+        Args:
+            config_yaml: text of the effective configuration.
+            changes: value before and value now, by key.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        said = ", ".join(f"{key} from {before} to {now}" for key, (before, now) in changes.items())
+        self._changes += f"# changed before frame {self._count + 1}: {said}\n"
+        write_whole(self.folder / CONFIG, config_yaml + self._changes)
 
     def close(self) -> None:
         """Write the trajectories and close; closing again does nothing.

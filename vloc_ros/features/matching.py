@@ -29,9 +29,13 @@ class MatchSettings:
 
     matcher: Matcher = param(Matcher.NEAREST, "nearest (mutual nearest neighbours, then PnP) or soft (as published for U)")
     temperature: float = param(0.01, "of the softmax over all similarities (soft)", min=0.0001, max=10.0)
-    ratio: float = param(0.9, "largest ratio of the best to the second-best descriptor distance (nearest)", min=0.1, max=1.0)
-    window_ratio: float = param(0.97, "the same where only a window around a predicted position is searched", min=0.1, max=1.0)
-    min_similarity: float = param(0.5, "smallest similarity of two descriptors, 1 = equal (nearest)", min=0.0, max=1.0)
+    ratio: float = param(
+        0.9, "largest ratio of the best to the second-best descriptor distance (nearest)", min=0.1, max=1.0, live=True
+    )
+    window_ratio: float = param(
+        0.97, "the same where only a window around a predicted position is searched", min=0.1, max=1.0, live=True
+    )
+    min_similarity: float = param(0.5, "smallest similarity of two descriptors, 1 = equal (nearest)", min=0.0, max=1.0, live=True)
 
 
 def similarity(a: NDArray[Any], b: NDArray[Any], metric: Metric) -> NDArray[np.float32]:

@@ -30,14 +30,16 @@ _CHI2_99_3DOF = 11.34
 class PnpSettings:
     """Robust pose estimation."""
 
-    ransac_px: float = param(3.0, "inlier threshold of RANSAC", unit="px", min=0.1, max=50.0)
-    ransac_iterations: int = param(2000, "at most so many RANSAC iterations", min=10, max=100000)
+    ransac_px: float = param(3.0, "inlier threshold of RANSAC", unit="px", min=0.1, max=50.0, live=True)
+    ransac_iterations: int = param(2000, "at most so many RANSAC iterations", min=10, max=100000, live=True)
     pixel_sigma: float = param(0.7, "standard deviation of a key point", unit="px", min=0.01, max=10.0)
     disparity_sigma: float = param(0.5, "standard deviation of a disparity", unit="px", min=0.01, max=10.0)
-    iterations: int = param(10, "at most so many Gauss-Newton iterations", min=1, max=100)
-    min_inliers: int = param(12, "fewer inliers are no pose", min=6, max=1000)
-    max_sigma_m: float = param(1.0, "larger position uncertainty (one sigma) is no pose", unit="m", min=0.001, max=100.0)
-    max_sigma_rad: float = param(0.1, "larger heading uncertainty (one sigma) is no pose", unit="rad", min=0.0001, max=3.0)
+    iterations: int = param(10, "at most so many Gauss-Newton iterations", min=1, max=100, live=True)
+    min_inliers: int = param(12, "fewer inliers are no pose", min=6, max=1000, live=True)
+    max_sigma_m: float = param(1.0, "larger position uncertainty (one sigma) is no pose", unit="m", min=0.001, max=100.0, live=True)
+    max_sigma_rad: float = param(
+        0.1, "larger heading uncertainty (one sigma) is no pose", unit="rad", min=0.0001, max=3.0, live=True
+    )
     alignment: AlignmentSettings = section(AlignmentSettings)
 
 

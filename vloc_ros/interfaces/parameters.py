@@ -8,7 +8,7 @@ from typing import Any
 
 from vloc_ros.calibration.settings import default_settings
 from vloc_ros.closed_loop.settings import DriveSettings
-from vloc_ros.config import Key, keys
+from vloc_ros.config import UNCONFIGURED, Key, keys
 from vloc_ros.path_following import FollowerSettings
 from vloc_ros.ros.calibration_settings import CalibrationNodeSettings
 from vloc_ros.ros.node_settings import FollowerNodeSettings, LocalizationNodeSettings, PlayerNodeSettings
@@ -33,12 +33,17 @@ _HEAD = """# Parameters of the nodes
 
 Made by `make docs` from the dataclasses that the nodes declare their parameters from; `ros2 param describe` says the same.
 
-A parameter is given to a node at its start (a YAML file, `-p name:=value`, the launch file), or while the node is unconfigured
-(`ros2 lifecycle set /NODE deactivate`, then `cleanup`; `ros2 param set /NODE NAME VALUE`; then `configure` and `activate`). A
-configured node refuses a change and says so. Several changes in one request are taken together or not at all; a value of the
-wrong type or outside its range is refused. `autostart` counts at the start only. `use_sim_time` is rclpy's own.
+A parameter is given to a node at its start (a YAML file, `-p name:=value`, the launch file), or changed later with
+`ros2 param set /NODE NAME VALUE`:
+- *running*: at any time. The node takes it over between two frames (keyframes, commands), and all that one request changes at once.
+- *unconfigured*: after `ros2 lifecycle set /NODE deactivate`, then `cleanup`; then `configure` and `activate`.
+- *never*: it counts at the start only (read-only).
+
+Several changes in one request (the service `set_parameters_atomically`) are taken together or not at all; a value of the wrong type
+or outside its range, and one that cannot be changed now, are refused with the reason. `ros2 param get` says what is effective, and
+where the localization writes a record (`out`), its `config.yaml` notes each change. `use_sim_time` is rclpy's own.
 """
-_COLUMNS = "| parameter | default | range | unit | meaning |\n|---|---|---|---|---|"
+_COLUMNS = "| parameter | default | range | unit | change | meaning |\n|---|---|---|---|---|---|"
 
 
 def parameters_of(node: str) -> Iterator[Key]:
@@ -54,12 +59,20 @@ def reference() -> str:
 
 def _section(node: str) -> str:
     rows = [_row(key) for key in parameters_of(node)]
-    rows += [f"| `{name}` | | 7 or 16 numbers | m | {_cell(doc)} |" for name, doc in ARRAYS.get(node, {}).items()]
+    rows += [
+        f"| `{name}` | | 7 or 16 numbers | m | {_changeable(UNCONFIGURED)} | {_cell(doc)} |"
+        for name, doc in ARRAYS.get(node, {}).items()
+    ]
     return "\n".join([f"## {node}", "", _COLUMNS, *rows, ""])
 
 
 def _row(key: Key) -> str:
-    return f"| `{key.name}` | {_value(key.value)} | {_range(key)} | {key.unit or ''} | {_cell(key.doc)} |"
+    cells = (f"`{key.name}`", _value(key.value), _range(key), key.unit or "", _changeable(key.changeable), _cell(key.doc))
+    return f"| {' | '.join(cells)} |"
+
+
+def _changeable(when: str) -> str:
+    return when.removeprefix("while ")
 
 
 def _value(value: Any) -> str:

@@ -6,6 +6,7 @@ with the namespace and the name of the node by ``ros2 security create_permission
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from xml.sax.saxutils import escape, quoteattr
 
@@ -21,6 +22,17 @@ _KINDS = (
     ("services", "service", "reply", "serves"),
     ("services", "service", "request", "calls"),
 )
+
+
+def enclave_arguments(node: str, wanted: str = "auto") -> list[str]:
+    """Arguments of ROS that put a node into its enclave.
+
+    Args:
+        node: its name.
+        wanted: true, false, or auto: where security is on, as ROS itself asks for it (``ROS_SECURITY_ENABLE`` is "true").
+    """
+    on = os.environ.get("ROS_SECURITY_ENABLE") == "true" if wanted == "auto" else wanted == "true"
+    return ["--enclave", f"{ENCLAVES}/{node}"] if on else []
 
 
 def policy_xml(namespace: str = "/", remappings: Mapping[str, str] | None = None, nodes: Iterable[str] = NODES) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,6 +94,13 @@ class Localizer:
         self._belief = Belief(map_T_base, covariance + self._fix_floor)
         self._hypothesis = None
         self._state = State.DEAD_RECKONING
+
+    def tune(self, settings: Settings) -> None:
+        """Take over the live ones of other settings, from the next frame on; what is known of the robot stays."""
+        self._settings = settings.localization
+        self._solver = replace(self._solver, matching=settings.matching, pnp=settings.pnp)
+        self._relocalizer.tune(self._solver, self._settings)
+        self._tracker.tune(settings)
 
     def reset(self) -> None:
         """Forget where the robot is: the next frame relocalises."""

@@ -31,6 +31,10 @@ class Relocalizer:
         self._settings = settings
         self._next = 0
 
+    def tune(self, solver: FixSolver, settings: LocalizationSettings) -> None:
+        """Search with other thresholds from now on; the round through the map goes on."""
+        self._solver, self._settings = solver, settings
+
     def search(self, image: Image, live: Features) -> Fix:
         """The best-supported pose in the map of a (H, W) grey image with its features, or why none is good enough."""
         best = Fix.failure(RejectReason.NO_CANDIDATE)

@@ -77,14 +77,23 @@ class LoopDetector:
             MapError: the map is damaged, or holds descriptors of another model of that name.
         """
         self._store = store
-        self._settings = settings
-        self._gates = Gates(settings.gates if live else replace(settings.gates, budget=_NO_LIMIT))
+        self._settings, self._live = settings, live
+        self._gates = Gates(self._of_gates(settings))
         self._moments = {keyframe.id: Moment(keyframe.id, keyframe.stamp_ns) for keyframe in store.keyframes()}
         self._proposer = Proposer(store, describer)
         self._searched: set[KeyframeId] = set()
         self.verifier = LoopVerifier(store, registrar, settings.verification)
         self.counts: Counter[str] = Counter()
         """How many keyframes were searched for, candidates found, and pairs refused or rejected, by reason."""
+
+    def tune(self, registrar: Registrar, settings: LoopSettings) -> None:
+        """Take over other thresholds from the next keyframe on; the descriptor stays that of the beginning."""
+        self._settings = settings
+        self._gates.tune(self._of_gates(settings))
+        self.verifier.tune(registrar, settings.verification)
+
+    def _of_gates(self, settings: LoopSettings) -> GateSettings:
+        return settings.gates if self._live else replace(settings.gates, budget=_NO_LIMIT)
 
     @property
     def proposer(self) -> Proposer:

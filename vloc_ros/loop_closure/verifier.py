@@ -25,21 +25,27 @@ _KEPT = 64
 class VerificationSettings:
     """When two keyframes are taken for one place."""
 
-    min_inliers: int = param(20, "fewest matches that agree on the relative pose", min=6, max=10000)
-    min_ratio: float = param(0.25, "smallest share of the matches that agree", min=0.0, max=1.0)
+    min_inliers: int = param(20, "fewest matches that agree on the relative pose", min=6, max=10000, live=True)
+    min_ratio: float = param(0.25, "smallest share of the matches that agree", min=0.0, max=1.0, live=True)
     window_px: float = param(
         80.0,
         "search window for a second try, around the position in the other keyframe, where matching without one fails",
         unit="px",
         min=2.0,
         max=1000.0,
+        live=True,
     )
-    attempts: int = param(5, "so many of the most similar keyframes are tried until one is verified", min=1, max=1000)
-    max_distance: float = param(30.0, "a relative pose longer than this is not believed", unit="m", min=0.1, max=1000.0)
+    attempts: int = param(5, "so many of the most similar keyframes are tried until one is verified", min=1, max=1000, live=True)
+    max_distance: float = param(30.0, "a relative pose longer than this is not believed", unit="m", min=0.1, max=1000.0, live=True)
     sigma_m: float = param(
-        0.02, "position uncertainty of a verified pose, at least (landmarks and calibration)", unit="m", min=0.0, max=10.0
+        0.02,
+        "position uncertainty of a verified pose, at least (landmarks and calibration)",
+        unit="m",
+        min=0.0,
+        max=10.0,
+        live=True,
     )
-    sigma_rad: float = param(0.003, "rotation uncertainty of a verified pose, at least", unit="rad", min=0.0, max=1.0)
+    sigma_rad: float = param(0.003, "rotation uncertainty of a verified pose, at least", unit="rad", min=0.0, max=1.0, live=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,10 @@ class LoopVerifier:
         self._settings = settings
         self._base_T_camera = store.base_T_camera
         self._features: OrderedDict[KeyframeId, Features] = OrderedDict()
+
+    def tune(self, registrar: Registrar, settings: VerificationSettings) -> None:
+        """Verify with other thresholds from now on."""
+        self._registrar, self._settings = registrar, settings
 
     def first_verified(self, b: KeyframeId, found: Iterable[tuple[KeyframeId, float]]) -> Verified:
         """Try keyframes that resemble b, the most similar first: when one fails, the next best is tried, up to the budget.

@@ -98,6 +98,10 @@ class StereoOdometry:
         self._previous: Observation | None = None
         self._velocity: Array | None = None  # twist of the last motion per second
 
+    def tune(self, matching: MatchSettings, pnp: PnpSettings) -> None:
+        """Match and solve with other thresholds from the next frame on."""
+        self._matching, self._pnp = matching, pnp
+
     def update(self, observation: Observation) -> OdometryStep:
         """Motion since the last usable frame; the first frame has none."""
         previous = self._previous

@@ -16,12 +16,16 @@ from vloc_ros.geometry.camera import StereoCamera
 class KeyframeSettings:
     """A frame becomes a keyframe as soon as one of these says so."""
 
-    distance: float = param(1.0, "distance driven since the last keyframe", unit="m", min=0.01, max=100.0)
-    angle: float = param(10.0, "rotation since the last keyframe", unit="deg", min=0.1, max=180.0)
+    distance: float = param(1.0, "distance driven since the last keyframe", unit="m", min=0.01, max=100.0, live=True)
+    angle: float = param(10.0, "rotation since the last keyframe", unit="deg", min=0.1, max=180.0, live=True)
     min_overlap: float = param(
-        0.5, "smallest share of the last keyframe's landmarks that is still in view and of similar size", min=0.0, max=1.0
+        0.5,
+        "smallest share of the last keyframe's landmarks that is still in view and of similar size",
+        min=0.0,
+        max=1.0,
+        live=True,
     )
-    min_inliers: int = param(30, "fewest odometry inliers, once the robot has moved", min=0, max=10000)
+    min_inliers: int = param(30, "fewest odometry inliers, once the robot has moved", min=0, max=10000, live=True)
     image_quality: int = param(90, "JPEG quality of the stored image; 0 stores none", min=0, max=100)
 
 

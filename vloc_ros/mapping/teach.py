@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,6 +96,12 @@ class Teacher:
                 if reason is None:
                     added = self._add_keyframe(frame, tracked)
         return self._result(tracked, reason, added)
+
+    def tune(self, settings: Settings) -> None:
+        """Take over the live ones of other settings, from the next frame on; the session goes on."""
+        self._settings = settings
+        self._registrar = replace(self._registrar, matching=settings.matching, pnp=settings.pnp)
+        self._tracker.tune(settings)
 
     def close(self) -> None:
         """End the session; the map stays open."""

@@ -89,6 +89,10 @@ class MotionTracker:
         self._odom_T_base = np.eye(4)
         self._last_ns: int | None = None
 
+    def tune(self, settings: Settings) -> None:
+        """Take over the thresholds of matching and solving, from the next frame on."""
+        self._odometry.tune(settings.matching, settings.pnp)
+
     def reset(self) -> None:
         """Forget the previous frame; the odometry frame goes on."""
         self._odometry.reset()

@@ -91,6 +91,11 @@ class CalibrationNode(ManagedNode):
             raise VlocError(f"the calibration was not closed within {_STOP_S:g} s")
         closed.result()
 
+    def changed(self) -> None:
+        """Hand the new values to the thread of the calibration; they count for a trainer that runs, too."""
+        self._settings = settings = self.settings(CalibrationNodeSettings())
+        self._do(lambda: self._keeper.tune(settings))
+
     def _odometry(self, heard: Odometry) -> None:
         stamp_ns, now_ns = stamp_to_ns(heard.header.stamp), self.get_clock().now().nanoseconds
         self._do(lambda: self._keeper.odometry(stamp_ns, now_ns))

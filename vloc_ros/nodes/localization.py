@@ -112,6 +112,26 @@ class LocalizationNode(ManagedNode):
             raise VlocError(f"a frame was not finished within {_STOP_S:g} s; the map holds what was stored before it")
         closed.result()
 
+    def changed(self) -> None:
+        """Hand the new values to the thread of the frames, which takes them over between two frames."""
+        node, settings = self.settings(LocalizationNodeSettings()), self.settings(Settings())
+        self._settings = node
+        if self._active:
+            self._camera_input.tune(node)
+        self._worker.call(lambda: self._tune(node, settings)).add_done_callback(self._tuned)
+
+    def _tune(self, node: LocalizationNodeSettings, settings: Settings) -> None:
+        self._outputs.tune(node)
+        self._pipeline.tune(node, settings)
+
+    def _tuned(self, outcome: Future[None]) -> None:
+        """All was taken over, whatever comes of the record."""
+        error = outcome.exception()
+        if isinstance(error, VlocError):
+            self._problems.report(Problem.OUTPUT, f"the change of parameters was not recorded: {error}")
+        elif error is not None:
+            self._broken(error)
+
     def _camera_known(self, camera: StereoCamera) -> None:
         heard = time.monotonic()
         self._worker.call(lambda: self._loop.begin(camera)).add_done_callback(lambda outcome: self._begun(outcome, heard))

@@ -74,6 +74,13 @@ class PathFollowerNode(ManagedNode):
         """Take the topics away."""
         self._outputs.close()
 
+    def changed(self) -> None:
+        """The next command, which is that of the next odometry, is by the new values."""
+        self._settings = self.settings(FollowerNodeSettings())
+        if self._active:
+            self._switch.tune(self._settings.dead_man_timeout)
+            self._control.tune(self.settings(FollowerSettings()))
+
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 

@@ -75,6 +75,11 @@ class PlaceRecognitionNode(ManagedNode):
             raise VlocError(f"a keyframe was not finished within {_STOP_S:g} s; what was found before it is published")
         closed.result()
 
+    def changed(self) -> None:
+        """Hand the new values to the thread of the search, which takes them over between two keyframes."""
+        self._settings = settings = self.settings(RecognitionNodeSettings())
+        self._worker.call(lambda: self._recognizer.tune(settings)).add_done_callback(self._reported)
+
     def _keyframe(self, message: Odometry) -> None:
         try:
             id = KeyframeId.parse(message.child_frame_id)

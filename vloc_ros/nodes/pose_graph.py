@@ -92,6 +92,11 @@ class PoseGraphNode(ManagedNode):
             raise VlocError(f"the graph was not closed within {_STOP_S:g} s")
         closed.result()
 
+    def changed(self) -> None:
+        """Hand the new values to the thread of the graph; a solution that is being computed is taken first as it was asked for."""
+        self._settings = settings = self.settings(GraphNodeSettings())
+        self._do(lambda: self._keeper.tune(settings))
+
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 

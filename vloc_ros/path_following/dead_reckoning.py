@@ -52,6 +52,10 @@ class DeadReckoning:
             return None
         return np.asarray(self._map_T_odom @ self._odometry[-1][1])
 
+    def tune(self, settings: FollowerSettings) -> None:
+        """Another limit counts for the poses that come from now on."""
+        self._settings = settings
+
     def age(self, now_ns: int) -> Age:
         """Ages at a time; negative when a stamp lies in the future."""
         return Age(

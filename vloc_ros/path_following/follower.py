@@ -90,6 +90,11 @@ class PathFollower:
         """What is followed."""
         return self._path
 
+    def tune(self, settings: FollowerSettings) -> None:
+        """Drive by other settings from the next command on; where the robot is stays known."""
+        self.settings = settings
+        self._reckoning.tune(settings)
+
     def set_path(self, path: TaughtPath) -> None:
         """Follow another path, from wherever the robot is on it."""
         self._path, self._station, self._arrived = path, None, False

@@ -33,15 +33,21 @@ class GncSettings:
     """Settings of graduated non-convexity."""
 
     probability: float = param(
-        0.99, "a true closure stays below the chi-square threshold with this probability", min=0.5, max=0.999999
+        0.99, "a true closure stays below the chi-square threshold with this probability", min=0.5, max=0.999999, live=True
     )
     method: GncMethod = param(GncMethod.REDUCED, "how the rounds are done")
     optimizer: Optimizer = param(Optimizer.GAUSS_NEWTON, "what solves the least squares; falls back to levenberg_marquardt")
     gate: float = param(
-        4.0, "closures so many chi-square thresholds from the odometry wait until the others are solved; 0: none does", min=0.0
+        4.0,
+        "closures so many chi-square thresholds from the odometry wait until the others are solved; 0: none does",
+        min=0.0,
+        live=True,
     )
     drift: float = param(
-        0.3, "beyond one threshold, those wait too that need odometry to err by more than this share of its path", min=0.0
+        0.3,
+        "beyond one threshold, those wait too that need odometry to err by more than this share of its path",
+        min=0.0,
+        live=True,
     )
     mu_step: float = param(1.4, "factor of the control parameter from round to round", min=1.01, max=10.0)
     max_iterations: int = param(100, "most rounds of the weights", min=1, max=10000)

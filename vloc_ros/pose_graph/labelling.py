@@ -21,10 +21,10 @@ class LabelSettings:
     """When a closure is an inlier, an outlier, or neither."""
 
     probability: float = param(
-        0.99, "an inlier's residual stays below the chi-square threshold of this probability", min=0.5, max=0.999999
+        0.99, "an inlier's residual stays below the chi-square threshold of this probability", min=0.5, max=0.999999, live=True
     )
-    inlier_weight: float = param(0.95, "least weight of an inlier", min=0.5, max=1.0)
-    outlier_weight: float = param(0.05, "largest weight of an outlier", min=0.0, max=0.5)
+    inlier_weight: float = param(0.95, "least weight of an inlier", min=0.5, max=1.0, live=True)
+    outlier_weight: float = param(0.05, "largest weight of an outlier", min=0.0, max=0.5, live=True)
 
 
 def label_closures(graph: PoseGraph, solution: GncSolution, settings: LabelSettings, revision: int) -> list[Verdict | None]:

@@ -36,17 +36,19 @@ class GateReason(Enum):
 class TemporalGapSettings:
     """What is too near in time to be a loop."""
 
-    keyframes: int = param(20, "keyframes of one session this many or fewer apart are no loop", min=0)
-    seconds: float = param(10.0, "keyframes of one session this much or less apart in time are no loop", unit="s", min=0.0)
+    keyframes: int = param(20, "keyframes of one session this many or fewer apart are no loop", min=0, live=True)
+    seconds: float = param(
+        10.0, "keyframes of one session this much or less apart in time are no loop", unit="s", min=0.0, live=True
+    )
 
 
 @dataclass(frozen=True)
 class SimilarityGateSettings:
     """How similar a keyframe must be."""
 
-    min_score: float = param(0.0, "smallest similarity; what is good depends on the descriptor", min=-1.0, max=1.0)
+    min_score: float = param(0.0, "smallest similarity; what is good depends on the descriptor", min=-1.0, max=1.0, live=True)
     min_deviations: float = param(
-        0.0, "how many robust standard deviations above the median score of the query; 0: not asked", min=0.0
+        0.0, "how many robust standard deviations above the median score of the query; 0: not asked", min=0.0, live=True
     )
 
 
@@ -54,8 +56,8 @@ class SimilarityGateSettings:
 class BudgetSettings:
     """How much geometry may be asked of the computer."""
 
-    per_second: float = param(10.0, "verifications per second on average", unit="1/s", min=0.01)
-    burst: int = param(5, "verifications at once after a pause", min=1)
+    per_second: float = param(10.0, "verifications per second on average", unit="1/s", min=0.01, live=True)
+    burst: int = param(5, "verifications at once after a pause", min=1, live=True)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class GateSettings:
         "smallest probability of being one place, by the model version in use; 0: not asked, nor where the probability is unknown",
         min=0.0,
         max=1.0,
+        live=True,
     )
     budget: BudgetSettings = section(BudgetSettings)
 
@@ -152,6 +155,11 @@ class Budget:
         self._left = float(self._settings.burst)
         self._filled_ns: int | None = None
 
+    def tune(self, settings: BudgetSettings) -> None:
+        """Another rate from now on; a smaller bucket loses what does not fit into it."""
+        self._settings = settings
+        self._left = min(self._left, float(settings.burst))
+
     def spend(self, now_ns: int) -> GateReason | None:
         """Take one verification at a time [ns]; None when there was one. A clock that goes back fills nothing."""
         if self._filled_ns is not None and now_ns > self._filled_ns:
@@ -181,12 +189,17 @@ class Gates:
 
     def __init__(self, settings: GateSettings | None = None) -> None:
         settings = settings or GateSettings()
-        self._gap = TemporalGap(settings.gap)
-        self._similarity = SimilarityGate(settings.similarity)
-        self._probability = ProbabilityGate(settings.min_match_probability)
         self._budget = Budget(settings.budget)
         self.refused: Counter[GateReason] = Counter()
         self.passed = 0
+        self.tune(settings)
+
+    def tune(self, settings: GateSettings) -> None:
+        """Take over other settings; the counts, and what is left of the budget, go on."""
+        self._gap = TemporalGap(settings.gap)
+        self._similarity = SimilarityGate(settings.similarity)
+        self._probability = ProbabilityGate(settings.min_match_probability)
+        self._budget.tune(settings.budget)
 
     def is_near_in_time(self, query: Moment, other: Moment) -> bool:
         """Whether the temporal gap refuses a pair. Not counted: for ``where`` of a search, so that neighbours take no place."""

@@ -66,6 +66,12 @@ class CalibrationKeeper:
         if self.memory.paused:
             self.supervisor.pause(Pause.USER)
 
+    def tune(self, settings: CalibrationNodeSettings) -> None:
+        """Take over the live ones of other settings; a calibration that runs goes on under them."""
+        self.settings = settings
+        self.lateness.tune(settings.late)
+        self.supervisor.tune(settings.supervisor.budget)
+
     def program(self) -> list[str]:
         """The trainer's executable and arguments for the job at hand."""
         folder = self.memory.job_folder

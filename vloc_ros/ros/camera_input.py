@@ -72,6 +72,10 @@ class CameraInput:
         self._profile = sensor(node, self._all_topics, settings.qos)
         self._subscriptions = self._subscribe()
 
+    def tune(self, settings: LocalizationNodeSettings) -> None:
+        """Take over the live ones of other settings: after which time without a pair a cause is looked for."""
+        self._settings = settings
+
     @property
     def _all_topics(self) -> tuple[str, ...]:
         return (*self._image_topics, *self._info_topics)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.diagnosis import CameraFacts, Check, Finding, Level, examine
 from vloc_ros.diagnosis.finding import error, fine, warning
+from vloc_ros.diagnosis.stamps import ENOUGH_UNPAIRED
 from vloc_ros.errors import VlocError
 from vloc_ros.ros.node_settings import LocalizationNodeSettings
 from vloc_ros.ros.runtime import RosUnavailableError, require_rclpy
@@ -35,7 +36,8 @@ def examine_live(
     Args:
         settings: of the node whose input it would be: camera, QoS, slop, frames.
         mount: (4, 4) ``base_T_camera`` as configured; None when that was left at its default.
-        seconds: how long to listen [s]; up to three times as long while publishers are still being discovered.
+        seconds: how long to listen [s]; up to three times as long while no publisher is to be
+            seen, or too little has come to judge.
         remappings: topics by other names.
         namespace: of the node.
         use_sim_time: whether the node follows ``/clock``.
@@ -132,5 +134,12 @@ def _collect(node: Any, executor: Any, settings: LocalizationNodeSettings, mount
 
 
 def _decided(facts: CameraFacts) -> bool:
-    """Whether each topic has either been heard or been silent for long enough."""
-    return all(topic.heard > 0 or topic.silent for topic in (*facts.images, *facts.infos))
+    """Whether each topic has either been heard well enough or been silent for long enough.
+
+    As long as no publisher of any is to be seen, it may be that none has been discovered yet: on a busy machine that takes
+    seconds, and then "nobody publishes it" would be wrong.
+    """
+    heard = [topic.heard > ENOUGH_UNPAIRED for topic in facts.images] + [topic.heard > 0 for topic in facts.infos]
+    topics = (*facts.images, *facts.infos)
+    known = any(topic.publishers for topic in topics)
+    return known and all(enough or topic.silent for enough, topic in zip(heard, topics, strict=True))

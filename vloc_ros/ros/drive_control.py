@@ -39,6 +39,11 @@ class DriveControl:
         self._round_ns: int | None = None
         self._interrupted = False
 
+    def tune(self, settings: FollowerSettings) -> None:
+        """Drive by other settings from the next command on."""
+        self._settings = settings
+        self._follower.tune(settings)
+
     @property
     def blind_distance(self) -> float:
         """Driven since the last sure pose [m]."""

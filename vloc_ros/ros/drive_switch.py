@@ -31,6 +31,10 @@ class DriveSwitch:
         """Whether the dead man's switch must be held too."""
         return self._dead_man_s is not None
 
+    def tune(self, dead_man_s: float) -> None:
+        """The next call of :meth:`hold` allows to drive for so long [s], where the dead man's switch counts at all."""
+        self._dead_man_s = dead_man_s if self.has_dead_man else None
+
     def enable(self, on: bool) -> None:
         """Allow driving, or forbid it."""
         self._enabled = on

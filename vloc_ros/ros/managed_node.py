@@ -16,7 +16,7 @@ from rclpy.service import Service
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
-from vloc_ros.config import keys
+from vloc_ros.config import UNCONFIGURED, keys
 from vloc_ros.errors import VlocError
 from vloc_ros.ros import params
 from vloc_ros.ros.reception import Reception, guarded
@@ -34,7 +34,8 @@ class ManagedNode(LifecycleNode):
     """Base of the nodes.
 
     A subclass implements :meth:`configure`, :meth:`activate`, :meth:`deactivate` and :meth:`cleanup`, which may raise
-    VlocError. Parameters can be changed while the node is unconfigured, and are read when it is configured.
+    VlocError. Parameters can be changed while the node is unconfigured, and are read when it is configured. Those that are live
+    (:func:`vloc_ros.config.param`) can be changed at any time: :meth:`changed` takes them over.
 
     Attributes:
         done: set when the process should end.
@@ -58,13 +59,14 @@ class ManagedNode(LifecycleNode):
         self.done = threading.Event()
         self.failure: str | None = None
         self._defaults, self._arrays = defaults, arrays or {}
-        self._configured = self._active = False
+        self._configured = self._active = self._led = False
+        self._live = {key.name for default in defaults for key in keys(default) if key.live}
         overrides = params.take_overrides(self)
         for default, values in zip(defaults, params.split(overrides, defaults, self._arrays), strict=True):
             params.declare(self, default, values)
         for array, (usual, description) in self._arrays.items():
             numbers = params.numbers(array, overrides.get(array, usual))
-            self.declare_parameter(array, numbers, ParameterDescriptor(description=description), ignore_override=True)
+            self.declare_parameter(array, numbers, _of_array(description), ignore_override=True)
         self.add_on_set_parameters_callback(self._check_parameters)
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **options: Any) -> Subscription[Any]:
@@ -84,17 +86,23 @@ class ManagedNode(LifecycleNode):
         if not self.get_parameter("autostart").value:
             self.get_logger().info("waiting for a lifecycle manager to configure and activate this node (autostart is false)")
             return
-        for trigger in (self.trigger_configure, self.trigger_activate):
-            if trigger() != SUCCESS:
-                self.fail(self._refusal)
-                return
+        self._lead(self.trigger_configure, self.trigger_activate)
 
     def stop(self) -> None:
         """Go back to unconfigured, closing whatever is open."""
-        if self._active and self.trigger_deactivate() != SUCCESS:
-            self.fail(self._refusal)
-        if self._configured and self.trigger_cleanup() != SUCCESS:
-            self.fail(self._refusal)
+        if self._active:
+            self._lead(self.trigger_deactivate)
+        if self._configured:
+            self._lead(self.trigger_cleanup)
+
+    def _lead(self, *triggers: Callable[[], TransitionCallbackReturn]) -> None:
+        """Transitions that nobody outside asked for: the first that fails ends the process."""
+        self._led = True
+        for trigger in triggers:
+            if trigger() != SUCCESS:
+                self.fail(self._refusal)
+                break
+        self._led = False
 
     def fail(self, reason: str) -> None:
         """End the process with an error; may be called from any thread."""
@@ -136,6 +144,29 @@ class ManagedNode(LifecycleNode):
 
     def cleanup(self) -> None:
         """Close what :meth:`configure` opened."""
+
+    def changed(self) -> None:
+        """Take over live parameters that were changed, all of them at once: :meth:`settings` has them.
+
+        It is called once for each request, in the thread of the executor, while the node is configured. All values are within their
+        ranges; there is nothing to refuse any more.
+        """
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
+        """As rclpy's, which every service that sets parameters comes to; then the node takes over what is live.
+
+        Not by a callback: what rclpy calls before the change may still be overruled, and Humble calls nothing after it.
+        """
+        result = super().set_parameters_atomically(parameter_list)
+        live = [change for change in parameter_list if change.name in self._live]
+        if result.successful and live and self._configured:
+            said = ", ".join(f"{change.name} = {change.value}" for change in live)
+            self.get_logger().info(f"changed while running: {said}")
+            try:
+                self.changed()
+            except Exception as error:
+                self.broken(error)
+        return result
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Lifecycle transition."""
@@ -184,7 +215,7 @@ class ManagedNode(LifecycleNode):
 
     def _refuse(self, reason: str) -> None:
         self._refusal = reason
-        if not self.get_parameter("autostart").value:
+        if not self._led:  # whoever asked for the transition is told no more than that it failed
             self.get_logger().error(reason)
 
     def _check_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
@@ -193,19 +224,24 @@ class ManagedNode(LifecycleNode):
         try:
             for default in self._defaults:
                 own = {name: value for name, value in values.items() if name in {key.name for key in keys(default)}}
+                self._require_changeable(own)
                 if own:
-                    self._require_unconfigured(next(iter(own)))
                     params.read(self, default, own)
             for name in self._arrays.keys() & values.keys():
-                self._require_unconfigured(name)
+                self._require_changeable([name])
                 params.numbers(name, values[name])
         except VlocError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _require_unconfigured(self, name: str) -> None:
-        if self._configured:
+    def _require_changeable(self, names: Iterable[str]) -> None:
+        name = next((name for name in names if name not in self._live), None)
+        if name is not None and self._configured:
             raise VlocError(
-                f"'{name}' can be changed only while the node is unconfigured: "
+                f"'{name}' can be changed only while the node is unconfigured, so nothing was changed: "
                 f"ros2 lifecycle set {self.get_fully_qualified_name()} deactivate, cleanup, then configure and activate"
             )
+
+
+def _of_array(description: str) -> ParameterDescriptor:
+    return ParameterDescriptor(description=description, additional_constraints=params.constraint(UNCONFIGURED))

@@ -111,10 +111,12 @@ class LocalizationNodeSettings:
     publish_tf: bool = param(True, "broadcast map->odom->base")
     use_wheel_odometry: bool = param(False, "subscribe to wheel odometry on the topic odom")
     match_rate: float = param(
-        4.0, "pictures of matches/image while somebody looks; 0: one for each frame", unit="Hz", min=0.0, max=100.0
+        4.0, "pictures of matches/image while somebody looks; 0: one for each frame", unit="Hz", min=0.0, max=100.0, live=True
     )
-    timeout: float = param(3.0, "look for the cause after this long without a believed pose", unit="s", min=0.1, max=3600.0)
-    autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager")
+    timeout: float = param(
+        3.0, "look for the cause after this long without a believed pose", unit="s", min=0.1, max=3600.0, live=True
+    )
+    autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager", fixed=True)
     camera: CameraSettings = section(CameraSettings)
     frames: FrameSettings = section(FrameSettings)
     qos: QosSettings = section(QosSettings)
@@ -151,7 +153,7 @@ class PlayerNodeSettings:
     frame_id: str = param("camera_left_optical_frame", "frame named in the headers of the images")
     truth_frame: str = param("world", "frame of the ground truth")
     truth_child_frame: str = param("base_link_truth", "child frame of the ground truth")
-    autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager")
+    autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager", fixed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +163,10 @@ class FollowerNodeSettings:
     stamped: bool = param(True, "publish cmd_vel as geometry_msgs/TwistStamped; false: as Twist")
     enabled_at_start: bool = param(True, "drive as soon as there is a pose; false waits for the service enable")
     dead_man: bool = param(False, "drive only while the service dead_man is called with true, again and again")
-    dead_man_timeout: float = param(0.5, "how long one call of dead_man allows to drive", unit="s", min=0.05, max=5.0)
+    dead_man_timeout: float = param(0.5, "how long one call of dead_man allows to drive", unit="s", min=0.05, max=5.0, live=True)
     watchdog: float = param(0.3, "tell the robot to stand when no command was computed for so long", unit="s", min=0.05, max=60.0)
     base_frame: str = param("base_link", "frame named in the header of cmd_vel")
-    autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager")
+    autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager", fixed=True)
 
 
 def base_T_camera_from_numbers(numbers: list[float]) -> NDArray[np.float64]:

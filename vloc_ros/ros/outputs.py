@@ -50,12 +50,16 @@ class Outputs:
         self._state = node.create_publisher(DiagnosticStatus, "state", latched())
         self._processed = node.create_publisher(Header, "processed", reliable(100))
         self._matches = node.create_publisher(Image, "matches/image", reliable(1))
-        self._match_period_s = 1.0 / settings.match_rate if settings.match_rate > 0.0 else 0.0
+        self.tune(settings)
         self._pictured = -math.inf
         self._tf = FrameBroadcaster(node, self._frames) if settings.publish_tf else None
         self._track = OdometryTrack()
         self._said: tuple[State, str] | None = None
         self._keyframe: KeyframeId | None = None
+
+    def tune(self, settings: LocalizationNodeSettings) -> None:
+        """Take over another rate of the pictures."""
+        self._match_period_s = 1.0 / settings.match_rate if settings.match_rate > 0.0 else 0.0
 
     @property
     def wants_matches(self) -> bool:

@@ -20,12 +20,13 @@ _OF_ROS_PREFIX = "qos_overrides."
 
 
 def descriptor(key: Key) -> ParameterDescriptor:
-    """Description (with the unit and the choices) and range of a configuration key."""
+    """Description (with the unit), choices, range, and when it can be changed, of a configuration key."""
     text = key.doc + (f" [{key.unit}]" if key.unit else "")
-    result = ParameterDescriptor(name=key.name, description=text)
+    result = ParameterDescriptor(name=key.name, description=text, read_only=key.fixed)
+    result.additional_constraints = when = constraint(key.changeable)
     if isinstance(key.value, Enum):
         choices = ", ".join(str(member.value) for member in type(key.value))
-        result.additional_constraints = f"one of: {choices}"
+        result.additional_constraints = f"one of: {choices}; {when}"
     elif key.min is not None or key.max is not None:
         if isinstance(key.value, bool) or not isinstance(key.value, int | float):
             return result
@@ -40,6 +41,11 @@ def descriptor(key: Key) -> ParameterDescriptor:
     if key.value is None:
         result.dynamic_typing = True
     return result
+
+
+def constraint(when: str) -> str:
+    """What ``ros2 param describe`` shows of when a parameter can be changed (:attr:`~vloc_ros.config.Key.changeable`)."""
+    return f"can be changed: {when}"
 
 
 def take_overrides(node: Node) -> dict[str, Any]:

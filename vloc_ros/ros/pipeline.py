@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.config import dump_yaml
+from vloc_ros.config import dump_yaml, to_flat_dict
 from vloc_ros.data.frame import Image, StereoFrame
 from vloc_ros.errors import ConfigError, MapError, VlocError
 from vloc_ros.evaluation import RunLog
@@ -100,6 +100,21 @@ class Pipeline:
             path = Path(self._node.map).expanduser()
             self._store = MapStore.create(path, camera, self._base_T_camera, extractor.name, extractor.fingerprint)
         self._teacher = Teacher(camera, self._store, self._settings, self._node.source)
+
+    def tune(self, node: LocalizationNodeSettings, settings: Settings) -> None:
+        """Take over the live ones of other settings, from the next frame on; the record of the run says so.
+
+        Raises:
+            VlocError: the record cannot be written; they are taken over all the same.
+        """
+        before, now = to_flat_dict(self._settings), to_flat_dict(settings)
+        self._node, self._settings = node, settings
+        for part in (self._teacher, self._localizer):
+            if part is not None:
+                part.tune(settings)
+        changes = {name: (before[name], value) for name, value in now.items() if before[name] != value}
+        if self._run_log is not None and changes:
+            self._run_log.changed(dump_yaml(settings), changes)
 
     def process(self, frame: StereoFrame, motion: Motion | None) -> FrameResult:
         """Process one frame.

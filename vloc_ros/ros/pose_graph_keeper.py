@@ -70,6 +70,11 @@ class GraphKeeper:
             self.close()
             raise
 
+    def tune(self, settings: GraphNodeSettings) -> None:
+        """Take over the live ones of other settings; closures are judged anew where that may come out otherwise now."""
+        judged = (settings.gnc, settings.labels) != (self._settings.gnc, self._settings.labels)
+        self._forced, self._settings = self._forced or judged, settings
+
     def _read_map(self) -> None:
         if self._path is None or not self._path.exists():
             return

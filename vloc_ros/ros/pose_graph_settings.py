@@ -16,7 +16,7 @@ class SolverSettings:
     """When the graph is solved, and how long that may take."""
 
     deadline: float = param(60.0, "longest time for one attempt; the solver is restarted then", unit="s", min=0.1, max=3600.0)
-    period: float = param(1.0, "shortest time between the starts of two solutions", unit="s", min=0.0, max=3600.0)
+    period: float = param(1.0, "shortest time between the starts of two solutions", unit="s", min=0.0, max=3600.0, live=True)
     niceness: int = param(5, "how far the solver's process gives way to others, 0 to 19", min=0, max=19)
 
 
@@ -31,10 +31,15 @@ class GraphNodeSettings:
     max_markers: int = param(5000, "most lines of one colour in the markers; odometry is thinned, closures are the newest", min=2)
     latched_closures: int = param(2000, "how many labelled closures a subscriber that comes later is given at once", min=1)
     apply_quiet: float = param(
-        10.0, "the map is not moved while it is taught: so long after the last new keyframe", unit="s", min=0.0, max=3600.0
+        10.0,
+        "the map is not moved while it is taught: so long after the last new keyframe",
+        unit="s",
+        min=0.0,
+        max=3600.0,
+        live=True,
     )
     heartbeat_rate: float = param(0.0, "rate of ~/heartbeat; 0: none", unit="Hz", min=0.0, max=1000.0)
-    autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager")
+    autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager", fixed=True)
     solver: SolverSettings = section(SolverSettings)
     growth: GrowthSettings = section(GrowthSettings)
     gnc: GncSettings = section(GncSettings)

@@ -17,6 +17,7 @@ from vloc_ros.loop_closure.settings import LoopClosureSettings
 from vloc_ros.mapping import Keyframe, KeyframeId, MapStore
 from vloc_ros.mapping.closures import closures_of, graph_revision
 from vloc_ros.mapping.model_versions import versions
+from vloc_ros.mapping.registration import Registrar
 from vloc_ros.mapping.searches import searched_keyframes
 from vloc_ros.pose_graph import Label
 from vloc_ros.retrieval.automatic import PLACE
@@ -59,6 +60,13 @@ class Recognizer:
         """Keyframes that were never searched for, by reason."""
         self.last: Detection | None = None
         """What came of the newest keyframe that resembled any other."""
+
+    def tune(self, settings: RecognitionNodeSettings) -> None:
+        """Take over the live ones of other settings, from the next keyframe on."""
+        self._settings = settings
+        if self._detector is not None and self._store is not None:
+            registrar = Registrar(self._store.camera, None, settings.matching, settings.pnp)
+            self._detector.tune(registrar, settings.loops)
 
     @property
     def waiting(self) -> int:

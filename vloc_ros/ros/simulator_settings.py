@@ -62,7 +62,7 @@ class SimulatorNodeSettings:
     base_frame: str = param("base_link", "frame of the robot")
     truth_frame: str = param("world", "frame of the ground truth")
     truth_child_frame: str = param("base_link_truth", "child frame of the ground truth")
-    autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager")
+    autostart: bool = param(True, "configure and activate at start; false leaves it to a lifecycle manager", fixed=True)
 
 
 def check(settings: SimulatorNodeSettings, drive: DriveSettings) -> None:

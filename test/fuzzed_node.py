@@ -139,7 +139,7 @@ class FuzzedNode:
     def attack_services(self, count: int) -> None:
         """Parameters with hostile names and values, and transitions that there are not."""
         values = hostile_messages.messages(ParameterValue, count, ParameterValue(), 7)
-        known = ["map", "autostart", "mode", "sync.slop", "speed"]
+        known = ["map", "autostart", "mode", "sync.slop"]
         names = [*hostile_messages.TEXTS, *known]
         for index, value in enumerate(values):
             asked = [Parameter(name=names[index % len(names)], value=value)]

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
@@ -196,6 +197,44 @@ def test_a_pose_of_zeros_or_nan_is_refused():
     message.pose.covariance[3] = np.nan
     with pytest.raises(DataError, match="covariance"):
         pose_with_covariance_from_ros(message)
+
+
+@pytest.mark.parametrize(
+    ("where", "number", "text"),
+    [("position", 1e300, "beyond 1e\\+09 m"), ("orientation", 1e308, "far from length one"), ("position", -np.inf, "not numbers")],
+)
+def test_a_pose_that_would_overflow_is_refused(where, number, text):
+    message = PoseWithCovarianceStamped()
+    getattr(message.pose.pose, where).x = number
+    with pytest.raises(DataError, match=text):
+        pose_with_covariance_from_ros(message)
+
+
+@pytest.mark.parametrize(
+    ("covariance", "text"),
+    [
+        (-np.eye(6), "negative variance"),
+        (np.diag([1.0, 1.0, 1.0, 1.0, 1.0, -0.1]), "negative variance"),
+        (np.eye(6) + 0.5 * np.eye(6, k=1), "not symmetric"),
+        (np.eye(6) + 2.0 * (np.eye(6, k=1) + np.eye(6, k=-1)), "negative variance"),
+        (1e300 * np.eye(6), "far too large"),
+    ],
+)
+def test_numbers_that_are_no_covariance_are_refused(covariance, text):
+    with pytest.raises(DataError, match=text):
+        covariance_from_ros(POSE, covariance.ravel())
+
+
+def test_a_covariance_without_extent_is_one():
+    planar = np.diag([0.25, 0.25, 0.0, 0.0, 0.0, 0.07])
+    np.testing.assert_allclose(covariance_from_ros(np.eye(4), planar.ravel()), planar)
+    assert not covariance_from_ros(POSE, np.zeros(36)).any()
+
+
+def test_a_stamp_beyond_what_a_message_holds_becomes_the_last_or_the_first():
+    late = Time(sec=2**31 - 1, nanosec=2**32 - 1)
+    assert stamp_from_ns(stamp_to_ns(late)) == Time(sec=2**31 - 1, nanosec=999_999_999)
+    assert stamp_from_ns(-(10**30)) == Time(sec=-(2**31), nanosec=0)
 
 
 def test_the_covariance_is_that_of_position_and_fixed_axis_rotation_in_the_header_frame():

@@ -13,7 +13,7 @@ from vloc_ros.geometry import se3
 from vloc_ros.geometry.motion_buffer import MotionBuffer
 from vloc_ros.ros.errands import Errands
 from vloc_ros.ros.node_settings import base_T_camera_from_numbers, numbers_of_base_T_camera
-from vloc_ros.ros.problems import Problem, Problems
+from vloc_ros.ros.problems import Problem, Problems, printable
 from vloc_ros.ros.statistics import DropReason, Statistics
 from vloc_ros.ros.worker import Worker
 
@@ -195,3 +195,23 @@ def test_the_pose_of_the_camera_in_numbers(count):
 def test_numbers_that_are_no_pose(numbers, text):
     with pytest.raises(ConfigError, match=text):
         base_T_camera_from_numbers(numbers)
+
+
+def test_wheels_that_jump_are_not_believed():
+    buffer = MotionBuffer()
+    for stamp_ns, metres in ((0, 0.0), (100_000_000, 0.2), (200_000_000, 1e8)):
+        pose = np.eye(4)
+        pose[0, 3] = metres
+        buffer.add(stamp_ns, pose)
+    assert buffer.motion(0, 100_000_000) is not None
+    assert buffer.motion(100_000_000, 200_000_000) is None
+
+
+def test_a_text_from_the_network_stays_on_one_line_and_is_cut():
+    told = []
+    problems = Problems(told.append)
+    problems.report(Problem.BAD_INPUT, "frame 'a\nTraceback\0\x1b[31m' " + "x" * 1_000_000)
+    assert told == [problems.active[Problem.BAD_INPUT]]
+    assert told[0].startswith("frame 'a\\nTraceback\\x00\\x1b[31m' xxx") and told[0].endswith("characters)")
+    assert len(told[0]) < 1000 and "\n" not in told[0]
+    assert printable("größer als 3 µm") == "größer als 3 µm"

@@ -10,7 +10,7 @@ from ros_samples import CAMERA, pair, walk
 
 from vloc_ros.config import replace
 from vloc_ros.data import StereoFrame
-from vloc_ros.errors import CalibrationError, ConfigError, MapError
+from vloc_ros.errors import CalibrationError, ConfigError, DataError, MapError
 from vloc_ros.features import extractors
 from vloc_ros.features.frontend import FrontEnd
 from vloc_ros.geometry import se3
@@ -280,3 +280,15 @@ def test_a_map_of_features_that_are_not_here_says_what_to_do(tmp_path: Path, fra
         pytest.raises(ConfigError, match=r"made with features 'yard'.*--features FILE"),
     ):
         Teacher(CAMERA, store, replace(SETTINGS, {"features.name": "auto"}))
+
+
+def test_an_operator_who_points_beside_the_map_is_not_believed(localizer: Localizer, frames: list[StereoFrame]) -> None:
+    with pytest.raises(DataError, match="m from the nearest keyframe"):
+        localizer.set_pose(true_base(8) @ se3.exp(np.array([300.0, 0, 0, 0, 0, 0])), isotropic(0.2, 0.05))
+    assert localizer.state is State.UNINITIALISED
+
+
+def test_an_operator_who_is_certain_and_wrong_is_corrected(localizer: Localizer, frames: list[StereoFrame]) -> None:
+    localizer.set_pose(true_base(8) @ se3.exp(np.array([0.5, -0.3, 0, 0, 0, 0.1])), np.zeros((6, 6)))
+    results = [localizer.process(f) for f in frames[8:13]]
+    assert results[-1].state is State.LOCALISED and position_error(results[-1].map_T_base, 12) < 0.05

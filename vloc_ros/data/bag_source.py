@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
 
 from vloc_ros.errors import DataError, VlocError
+
+if TYPE_CHECKING:
+    from rosbags.highlevel import AnyReader
 
 SUFFIXES = (".bag", ".db3", ".mcap")
 _AHEAD = 64
@@ -55,7 +56,7 @@ class BagSource:
         self._lock = threading.RLock()
         with self._errors():
             # Bags of ROS 2 before Iron carry no message definitions; those of Humble fit the messages used here.
-            self._reader = AnyReader(_bag_files(path), default_typestore=get_typestore(Stores.ROS2_HUMBLE))
+            self._reader = _reader(_bag_files(path))
             self._reader.open()
         self._types = {connection.topic: connection.msgtype for connection in self._reader.connections}
         self._entries: list[Entry] = []
@@ -185,6 +186,14 @@ def is_bag(path: Path) -> bool:
             return False
     children = list(path.iterdir())
     return any(child.suffix in SUFFIXES for child in children) and not any(child.is_dir() for child in children)
+
+
+def _reader(files: Sequence[Path]) -> AnyReader:
+    # Imported with the first bag: it takes long, and the nodes, which import all formats, would start later for it.
+    from rosbags.highlevel import AnyReader
+    from rosbags.typesys import Stores, get_typestore
+
+    return AnyReader(files, default_typestore=get_typestore(Stores.ROS2_HUMBLE))
 
 
 def _close(reader: AnyReader, query: _Query) -> None:

@@ -15,6 +15,7 @@ from vloc_ros.geometry.motion import Drift, Motion
 Array = NDArray[np.float64]
 EXTRAPOLATION_NS = 100_000_000
 """How far beyond the last sample a pose is extrapolated [ns]."""
+_FASTEST_MPS = 100.0
 WHEEL_DRIFT = Drift(0.03, 0.03)
 """Of wheels on loose ground: radii that are 1 % wrong, and slip that lasts, turn a robot of a metre's width by so much."""
 
@@ -63,12 +64,14 @@ class MotionBuffer:
                 self._samples.pop(0)
 
     def motion(self, from_ns: int, to_ns: int) -> Motion | None:
-        """Motion of the base between two stamps; None when the buffer does not cover them."""
+        """Motion of the base between two stamps; None when the buffer does not cover them, or nothing on wheels moves so fast."""
         with self._lock:
             start, end = self._at(from_ns), self._at(to_ns)
         if start is None or end is None or to_ns <= from_ns:
             return None
         a_T_b = se3.between(start[0], end[0])
+        if se3.translation_norm(a_T_b) > _FASTEST_MPS * (to_ns - from_ns) * 1e-9:
+            return None
         return Motion(a_T_b, self._covariance(a_T_b, end[1], (to_ns - from_ns) * 1e-9), WHEEL_DRIFT)
 
     def _at(self, stamp_ns: int) -> tuple[Array, Array | None] | None:

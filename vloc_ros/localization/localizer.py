@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.frame import StereoFrame
-from vloc_ros.errors import MapError
+from vloc_ros.errors import DataError, MapError
 from vloc_ros.features.frontend import FrontEnd, Observation
 from vloc_ros.geometry import se3
 from vloc_ros.geometry.camera import StereoCamera
@@ -78,8 +78,20 @@ class Localizer:
         return self._state
 
     def set_pose(self, map_T_base: Array, covariance: Array) -> None:
-        """Believe an operator's pose of the base (4, 4) with its (6, 6) covariance until a fix says otherwise."""
-        self._belief = Belief(map_T_base, covariance)
+        """Believe an operator's pose of the base (4, 4) with its (6, 6) covariance until a fix says otherwise.
+
+        Raises:
+            DataError: no keyframe lies near enough to be matched there.
+        """
+        sigma = 3.0 * float(np.sqrt(np.max(np.diag(covariance)[:3])))
+        farthest, distance = self._settings.max_keyframe_distance + sigma, self._submap.distance(map_T_base)
+        if distance > farthest:
+            raise DataError(
+                f"an initial pose was ignored: it lies {distance:.0f} m from the nearest keyframe, and those beyond "
+                f"{farthest:.0f} m are not matched"
+            )
+        # An operator who is certain is less certain than a fix.
+        self._belief = Belief(map_T_base, covariance + self._fix_floor)
         self._hypothesis = None
         self._state = State.DEAD_RECKONING
 
@@ -199,8 +211,11 @@ class Localizer:
         """(4, 4) pose of the base in the map and its covariance, which includes what the matches cannot know of."""
         assert fix.map_T_camera is not None and fix.covariance is not None
         map_T_base = fix.map_T_camera @ se3.inverse(self._base_T_camera)
-        floor = isotropic(self._settings.fix_sigma_m, self._settings.fix_sigma_rad)
-        return map_T_base, change_body(self._base_T_camera, fix.covariance) + floor
+        return map_T_base, change_body(self._base_T_camera, fix.covariance) + self._fix_floor
+
+    @property
+    def _fix_floor(self) -> Array:
+        return isotropic(self._settings.fix_sigma_m, self._settings.fix_sigma_rad)
 
     def _settle(self, fix: Fix) -> None:
         """The state after this frame."""

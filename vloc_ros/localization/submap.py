@@ -54,6 +54,10 @@ class Submap:
         order = np.argsort(cost, kind="stable")[:count]
         return [self.keyframes[i] for i in order if np.isfinite(cost[i])]
 
+    def distance(self, map_T_base: Array) -> float:
+        """Distance of a pose from the nearest keyframe [m]; infinite in an empty map."""
+        return float(np.min(np.linalg.norm(self._positions - map_T_base[:3, 3], axis=1), initial=np.inf))
+
     def view(self, keyframe: Keyframe) -> MappedView:
         """Landmarks of a keyframe."""
         if keyframe.id in self._views:

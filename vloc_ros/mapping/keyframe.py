@@ -29,7 +29,7 @@ class KeyframeId(NamedTuple):
         Raises:
             MapError: the text is not a keyframe name.
         """
-        match = re.fullmatch(r"s(\d{1,9})/k(\d{1,9})", text)
+        match = re.fullmatch(r"s([0-9]{1,9})/k([0-9]{1,9})", text)
         if match is None:
             raise MapError(f"'{text}' is not a keyframe name like s1/k42")
         return cls(int(match[1]), int(match[2]))

@@ -299,6 +299,14 @@ class MapStore:
         """
         return keyframe_of_row(self._row("keyframe", id))
 
+    def holds(self, id: KeyframeId) -> bool:
+        """Whether a keyframe is in the map.
+
+        Raises:
+            MapError: the map cannot be read.
+        """
+        return bool(self.database.rows("keyframe", _OF, id))
+
     def features(self, id: KeyframeId) -> Features:
         """Features of a keyframe.
 

@@ -107,7 +107,7 @@ class CalibrationNode(ManagedNode):
 
     def _report(self) -> None:
         name, stamp_ns = f"{self.get_fully_qualified_name()}: calibration", self.get_clock().now().nanoseconds
-        values, said = report(self._keeper), message(self._keeper)
+        values, said = report(self._keeper) | self.reception.values, message(self._keeper)
         self._diagnostics.publish(of_one_status(name, stamp_ns, values, self._problems.take(), said))
 
 

@@ -17,7 +17,7 @@ from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.geometry.se3 import BASE_T_OPTICAL
 from vloc_ros.ros.camera_diagnosis import CameraDiagnosis
 from vloc_ros.ros.camera_input import CameraInput
-from vloc_ros.ros.conversions import pose_from_ros, pose_with_covariance_from_ros, stamp_to_ns
+from vloc_ros.ros.conversions import checked_covariance, pose_from_ros, pose_with_covariance_from_ros, stamp_to_ns
 from vloc_ros.ros.decoding import Pair
 from vloc_ros.ros.diagnostics import diagnostics
 from vloc_ros.ros.frame_loop import FrameLoop
@@ -133,12 +133,14 @@ class LocalizationNode(ManagedNode):
             self._broken(error)
 
     def _camera_known(self, camera: StereoCamera) -> None:
-        self._worker.call(lambda: self._loop.begin(camera)).add_done_callback(self._begun)
+        heard = time.monotonic()
+        self._worker.call(lambda: self._loop.begin(camera)).add_done_callback(lambda outcome: self._begun(outcome, heard))
 
-    def _begun(self, outcome: Future[None]) -> None:
+    def _begun(self, outcome: Future[None], heard: float) -> None:
         error = outcome.exception()
         if error is None:
             self._worker.open()
+            self.get_logger().info(f"the map {self._settings.map} is ready after {time.monotonic() - heard:.2f} s")
         else:
             self._broken(error)
 
@@ -175,13 +177,17 @@ class LocalizationNode(ManagedNode):
         except VlocError as error:
             self._problems.report(Problem.BAD_INPUT, str(error))
             return
-        self._loop.wheel.add(stamp_to_ns(message.header.stamp), pose, message.twist.covariance.reshape(6, 6))
+        try:
+            covariance = checked_covariance(message.twist.covariance)
+        except VlocError:
+            covariance = None  # drivers that know none say -1, or fill it with anything
+        self._loop.wheel.add(stamp_to_ns(message.header.stamp), pose, covariance)
 
     def _report(self) -> None:
         idle = 0.0 if self._pipeline.finished else time.monotonic() - max(self._activated, self._loop.output_at)
         self._diagnosis.look(idle, self._settings.timeout)
         stamp_ns = self.get_clock().now().nanoseconds
-        extra = {"mode": self._settings.mode.value, "map": self._settings.map}
+        extra = {"mode": self._settings.mode.value, "map": self._settings.map, **self.reception.values}
         name = self.get_fully_qualified_name()
         counts, last = self._camera_input.counts, self._loop.last
         self._diagnostics.publish(diagnostics(name, stamp_ns, self._statistics, self._problems.take(), counts, last, extra))

@@ -182,7 +182,8 @@ class PathFollowerNode(ManagedNode):
 
     def _report(self) -> None:
         self._watch.look()
-        self._outputs.diagnostics(self._now_ns(), self._command, self._control.blind_distance, self._problems.take())
+        blind, problems = self._control.blind_distance, self._problems.take()
+        self._outputs.diagnostics(self._now_ns(), self._command, blind, problems, self.reception.values)
 
 
 def main(arguments: list[str] | None = None) -> int:

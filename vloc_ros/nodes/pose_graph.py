@@ -138,7 +138,8 @@ class PoseGraphNode(ManagedNode):
         return f"{len(closures)} closures were published with their labels of revision {self._keeper.graph.revision}"
 
     def _report(self) -> None:
-        self._outputs.diagnostics(self._now_ns(), report(self._keeper), self._problems.take())
+        values = report(self._keeper) | self.reception.values
+        self._outputs.diagnostics(self._now_ns(), values, self._problems.take())
 
 
 def main(arguments: list[str] | None = None) -> int:

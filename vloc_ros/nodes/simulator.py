@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from typing import Any
@@ -18,7 +19,7 @@ from vloc_ros.ros.acknowledgement import Acknowledgements
 from vloc_ros.ros.command_inbox import CommandInbox
 from vloc_ros.ros.conversions import stamp_to_ns
 from vloc_ros.ros.managed_node import Entity, ManagedNode
-from vloc_ros.ros.problems import Problems
+from vloc_ros.ros.problems import Problem, Problems
 from vloc_ros.ros.qos import latched, reliable
 from vloc_ros.ros.runtime import run_node
 from vloc_ros.ros.simulated_drive import TeachingDrive, TopicDrive
@@ -123,8 +124,12 @@ class SimulatorNode(ManagedNode):
         """Note what the path follower says: for the record."""
         values = {pair.key: pair.value for pair in message.values}
         reason = values.get("reason", "")
-        if isinstance(self._course, TopicDrive) and "state" in values:
+        if not isinstance(self._course, TopicDrive) or "state" not in values:
+            return
+        try:
             self._course.follower = (DriveState(values["state"]), StopReason[reason] if reason else None)
+        except (ValueError, KeyError) as error:
+            self._problems.report(Problem.BAD_INPUT, f"a state of the path follower is none that this release knows: {error}")
 
     def _cover(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         covered = bool(request.data)
@@ -134,12 +139,19 @@ class SimulatorNode(ManagedNode):
 
     def _kidnap(self, message: Float64) -> None:
         station = float(message.data)
+        if not math.isfinite(station):
+            self._problems.report(
+                Problem.BAD_INPUT, f"the robot was not carried to station {station}, which is no place on a route"
+            )
+            return
         self._loop.requests.put(lambda simulator: simulator.place(station))
 
     def _report(self) -> None:
         name, stamp_ns = self.get_fully_qualified_name(), self.get_clock().now().nanoseconds
         self._diagnostics.publish(
-            simulator_diagnostics(name, stamp_ns, self._stage, self._loop, self._course, self._problems.take())
+            simulator_diagnostics(
+                name, stamp_ns, self._stage, self._loop, self._course, self._problems.take(), self.reception.values
+            )
         )
 
 

@@ -33,6 +33,12 @@ from vloc_ros.geometry import se3
 
 Array = NDArray[np.float64]
 _NS = 1_000_000_000
+_FIRST_NS, _LAST_NS = -(2**31) * _NS, 2**31 * _NS - 1
+_FARTHEST_M, _LARGEST_QUATERNION = 1e9, 1e6
+"""No robot is so far from its origin; and what is larger would overflow where it is squared."""
+_MOST_VARIANCE = _FARTHEST_M**2
+_ROUNDING = 1e-6
+"""Of the largest element of a covariance: so far it may be from symmetric, and an eigenvalue below zero."""
 
 
 def stamp_to_ns(stamp: Any) -> int:
@@ -41,8 +47,8 @@ def stamp_to_ns(stamp: Any) -> int:
 
 
 def stamp_from_ns(stamp_ns: int) -> Time:
-    """Integer nanoseconds to builtin_interfaces/Time (32-bit seconds: until 2038)."""
-    seconds, nanoseconds = divmod(int(stamp_ns), _NS)
+    """Integer nanoseconds to builtin_interfaces/Time: 32-bit seconds, so what lies beyond 1901 or 2038 becomes that."""
+    seconds, nanoseconds = divmod(min(max(int(stamp_ns), _FIRST_NS), _LAST_NS), _NS)
     return Time(sec=seconds, nanosec=nanoseconds)
 
 
@@ -64,9 +70,28 @@ def covariance_to_ros(a_T_b: Array, covariance: Array) -> Array:
 
 
 def covariance_from_ros(a_T_b: Array, values: Any) -> Array:
-    """Our (6, 6) covariance from the 36 numbers of a ROS message."""
+    """Our (6, 6) covariance from the 36 numbers of a ROS message; a variance may be zero.
+
+    Raises:
+        DataError: the numbers are no covariance.
+    """
     both = _rotation_twice(a_T_b)
-    return np.asarray(both.T @ np.asarray(values, dtype=np.float64).reshape(6, 6) @ both)
+    return np.asarray(both.T @ checked_covariance(values) @ both)
+
+
+def checked_covariance(values: Any) -> Array:
+    """(6, 6) covariance of 36 numbers, as they are.
+
+    Raises:
+        DataError: they are not finite, far too large, not symmetric, or have a negative variance.
+    """
+    given = np.asarray(values, dtype=np.float64).reshape(6, 6)
+    if not np.all(np.isfinite(given)) or np.max(np.abs(given)) > _MOST_VARIANCE:
+        raise DataError("the covariance of a pose message holds values that are not numbers, or are far too large")
+    scale = _ROUNDING * np.max(np.abs(given))
+    if np.max(np.abs(given - given.T)) > scale or np.linalg.eigvalsh(given)[0] < -scale:
+        raise DataError("the covariance of a pose message is not symmetric, or has a negative variance")
+    return given
 
 
 def pose_to_ros(a_T_b: Array) -> Pose:
@@ -80,11 +105,15 @@ def pose_from_ros(pose: Pose) -> Array:
     """Pose to (4, 4) transform.
 
     Raises:
-        DataError: a number is not finite or the quaternion has no length.
+        DataError: a number is not finite or far too large, or the quaternion has no length.
     """
     position = np.array([pose.position.x, pose.position.y, pose.position.z])
     rotation = np.array([pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w])
-    if not (np.all(np.isfinite(position)) and np.all(np.isfinite(rotation))) or np.linalg.norm(rotation) < 1e-6:
+    if not (np.all(np.isfinite(position)) and np.all(np.isfinite(rotation))):
+        raise DataError("a pose message holds values that are not numbers, or a quaternion of zeros")
+    if np.max(np.abs(position)) > _FARTHEST_M or np.max(np.abs(rotation)) > _LARGEST_QUATERNION:
+        raise DataError(f"a pose message holds a position beyond {_FARTHEST_M:g} m, or a quaternion far from length one")
+    if np.linalg.norm(rotation) < 1e-6:
         raise DataError("a pose message holds values that are not numbers, or a quaternion of zeros")
     return se3.from_quaternion(position, rotation)
 
@@ -130,13 +159,10 @@ def pose_with_covariance_from_ros(message: PoseWithCovarianceStamped) -> tuple[A
     """(4, 4) pose and our (6, 6) covariance.
 
     Raises:
-        DataError: a number is not finite or the quaternion has no length.
+        DataError: a number is not finite or far too large, the quaternion has no length, or the covariance is none.
     """
     a_T_b = pose_from_ros(message.pose.pose)
-    covariance = covariance_from_ros(a_T_b, message.pose.covariance)
-    if not np.all(np.isfinite(covariance)):
-        raise DataError("the covariance of a pose message holds values that are not numbers")
-    return a_T_b, covariance
+    return a_T_b, covariance_from_ros(a_T_b, message.pose.covariance)
 
 
 def path_to_ros(stamp_ns: int, frame: str, stamps_ns: list[int], poses: list[Array]) -> Path:

@@ -44,6 +44,7 @@ def _input(
         values |= {
             "images_received": str(sync.received),
             "images_unpaired": str(sync.unpaired),
+            "images_waiting": str(sync.pending),
             "pairs": str(sync.pairs),
             "time_restarts": str(sync.restarts),
         }

@@ -61,9 +61,12 @@ class DriveOutputs:
         """Tell localisation where the robot is."""
         self._initial_pose.publish(pose_with_covariance_to_ros(stamp_ns, frame, map_T_base, covariance))
 
-    def diagnostics(self, stamp_ns: int, command: DriveCommand, blind_m: float, problems: dict[Problem, str]) -> None:
-        """Publish the state together with what is wrong."""
-        status = self._status(stamp_ns, command, blind_m, {f"problem_{kind.name.lower()}": text for kind, text in problems.items()})
+    def diagnostics(
+        self, stamp_ns: int, command: DriveCommand, blind_m: float, problems: dict[Problem, str], more: dict[str, str]
+    ) -> None:
+        """Publish the state together with what is wrong, and more keys and values."""
+        wrong = {f"problem_{kind.name.lower()}": text for kind, text in problems.items()}
+        status = self._status(stamp_ns, command, blind_m, more | wrong)
         if problems:
             status.level = max(status.level, DiagnosticStatus.WARN)
             status.message = "; ".join([status.message, *(kind.value for kind in problems)])

@@ -19,6 +19,7 @@ from rclpy.timer import Timer
 from vloc_ros.config import UNCONFIGURED, keys
 from vloc_ros.errors import VlocError
 from vloc_ros.ros import params
+from vloc_ros.ros.reception import Reception, guarded
 
 T = TypeVar("T")
 Entity: TypeAlias = "Subscription[Any] | Service[Any, Any] | Timer | Publisher[Any]"
@@ -39,6 +40,7 @@ class ManagedNode(LifecycleNode):
     Attributes:
         done: set when the process should end.
         failure: why it ends with an error; None when it does not.
+        reception: what has come on the topics.
     """
 
     def __init__(self, name: str, defaults: tuple[Any, ...], arrays: Mapping[str, tuple[list[float], str]] | None = None) -> None:
@@ -52,6 +54,7 @@ class ManagedNode(LifecycleNode):
         Raises:
             ConfigError: the node was started with an unknown parameter, or one with a value that does not fit.
         """
+        self.reception = Reception()  # first, as rclpy subscribes to a clock while the node is made
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self.done = threading.Event()
         self.failure: str | None = None
@@ -65,6 +68,14 @@ class ManagedNode(LifecycleNode):
             numbers = params.numbers(array, overrides.get(array, usual))
             self.declare_parameter(array, numbers, _of_array(description), ignore_override=True)
         self.add_on_set_parameters_callback(self._check_parameters)
+
+    def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **options: Any) -> Subscription[Any]:
+        """As rclpy's, and counted."""
+        return super().create_subscription(msg_type, topic, self.reception.watched(msg_type, topic, callback), *args, **options)
+
+    def create_service(self, srv_type: Any, srv_name: str, callback: Any, **options: Any) -> Service[Any, Any]:
+        """As rclpy's, which makes those for the parameters by it too."""
+        return super().create_service(srv_type, srv_name, guarded(srv_type, callback), **options)
 
     def settings(self, default: T) -> T:
         """The configuration that the parameters now make."""

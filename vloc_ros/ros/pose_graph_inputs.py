@@ -43,7 +43,14 @@ def to_candidate(message: Odometry, rejections: Rejections) -> tuple[KeyframeId,
     except DataError:
         rejections.add(Rejection.NOT_FINITE, number_of(a), number_of(b))
         return None
-    return a, b, a_T_b, covariance_from_ros(a_T_b, message.pose.covariance)
+    if not np.all(np.isfinite(message.pose.covariance)):
+        rejections.add(Rejection.NOT_FINITE, number_of(a), number_of(b))
+        return None
+    try:
+        return a, b, a_T_b, covariance_from_ros(a_T_b, message.pose.covariance)
+    except DataError:
+        rejections.add(Rejection.INDEFINITE_COVARIANCE, number_of(a), number_of(b))
+        return None
 
 
 def teaches(state: DiagnosticStatus) -> bool:

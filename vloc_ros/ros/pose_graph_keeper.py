@@ -203,12 +203,16 @@ class GraphKeeper:
         if not self._unwritten or self._path is None or not self._settings.write_closures or not self._path.exists():
             return
         try:
-            pose_graph_map.write_verdicts(self._path, self.graph.closures)
+            strange = pose_graph_map.write_verdicts(self._path, self.graph.closures)
         except MapError as error:
             self._problems.report(Problem.MAP, f"the verdicts were not written: {error}")
             return
-        self._problems.clear(Problem.MAP)
         self._unwritten = False
+        if strange:
+            text = f"{strange} closures were not written: the map {self._path} does not hold their keyframes"
+            self._problems.report(Problem.MAP, text)
+        else:
+            self._problems.clear(Problem.MAP)
 
     def apply(self, teaching: bool) -> str:
         """Write the optimised poses into the map; how many, in a sentence.

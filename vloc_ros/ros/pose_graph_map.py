@@ -43,11 +43,14 @@ def odometry_to(store: MapStore, id: KeyframeId) -> Edge | None:
     return edge_of_row(rows[0]) if rows else None
 
 
-def write_verdicts(path: Path, closures: Sequence[Closure]) -> None:
+def write_verdicts(path: Path, closures: Sequence[Closure]) -> int:
     """Put measurements and verdicts of all closures into the map; of a pair with several, the one believed most.
 
+    Returns:
+        How many were left out because the map does not hold their keyframes.
+
     Raises:
-        MapError: a keyframe is not in the map, or it cannot be written.
+        MapError: it cannot be written.
     """
     best: dict[frozenset[int], Closure] = {}
     for closure in closures:
@@ -56,8 +59,11 @@ def write_verdicts(path: Path, closures: Sequence[Closure]) -> None:
         if known is None or _rank(closure) < _rank(known):
             best[pair] = closure
     with MapStore.open(path) as store:
-        put_spatial_edges(store, [_edge(closure.measured) for closure in best.values()])
-        replace_closures(store, [_verdict(closure) for closure in best.values()])
+        held = {number_of(keyframe.id) for keyframe in store.keyframes()}
+        kept = [closure for pair, closure in best.items() if pair <= held]
+        put_spatial_edges(store, [_edge(closure.measured) for closure in kept])
+        replace_closures(store, [_verdict(closure) for closure in kept])
+    return len(best) - len(kept)
 
 
 def write_poses(path: Path, poses: Mapping[KeyframeId, Array]) -> None:

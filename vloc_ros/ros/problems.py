@@ -11,6 +11,7 @@ from enum import Enum, unique
 _log = logging.getLogger(__name__)
 _REPEAT_S = 30.0
 _MOST = 5
+_LONGEST = 600
 
 
 @unique
@@ -53,6 +54,12 @@ class Problem(Enum):
     MODEL = "the model was not swapped"
 
 
+def printable(text: str) -> str:
+    """A text on one line, without control characters, and not longer than a reader bears."""
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in cut)
+
+
 class Problems:
     """Thread-safe set of what is wrong, with one sentence each.
 
@@ -67,8 +74,11 @@ class Problems:
         self._untold: dict[Problem, str] = {}
 
     def report(self, problem: Problem, text: str) -> None:
-        """Something is wrong: say so if that is news."""
-        now = self._clock()
+        """Something is wrong: say so if that is news.
+
+        The text may quote what came over the network: what cannot be shown on one line is escaped, and what is very long is cut.
+        """
+        now, text = self._clock(), printable(text)
         with self._lock:
             self._active[problem] = self._untold[problem] = text
             recent = {said: when for said, when in self._logged.get(problem, {}).items() if now - when < _REPEAT_S}

@@ -46,7 +46,7 @@ class Recognizer:
         self._path = Path(settings.map).expanduser()
         self._waiting: deque[KeyframeId] = deque()
         self._announced: set[KeyframeId] = set()
-        self._tries = 0
+        self._tries: Counter[KeyframeId] = Counter()
         self._store: MapStore | None = None
         self._detector: LoopDetector | None = None
         self._card: ModelCard | None = None
@@ -120,26 +120,26 @@ class Recognizer:
         self._announced.add(id)
         self._waiting.append(id)
         if len(self._waiting) > self._settings.backlog:
-            self._waiting.popleft()
-            self.left_out["backlog"] += 1
+            self._leave_out("backlog")
 
     def step(self) -> Detection | None:
         """Search for the keyframe that waits longest; None when there is none, or too few for a beginning.
 
         Raises:
             VlocError: it cannot be read, or its descriptor not be written; it stays the next, until it has been tried often enough.
+                One that the map does not hold lets the others pass.
         """
         if not self._waiting:
             return None
         self._follow_file()
+        detector = self._ready()
+        if detector is None:
+            return None
+        self._let_known_pass()
         try:
-            return self._step()
+            return self._search(detector)
         except VlocError:
-            self._tries += 1
-            if self._tries >= self._settings.attempts and self._detector is not None:
-                self._waiting.popleft()
-                self.left_out["unreadable"] += 1
-                self._tries = 0
+            self._failed()
             raise
 
     def _follow_file(self) -> None:
@@ -150,17 +150,40 @@ class Recognizer:
             raise MapError(f"the map {self._path} was removed; {self.waiting} keyframes wait until it is back")
         self.close()
 
-    def _step(self) -> Detection | None:
-        detector = self._ready()
-        if detector is None:
-            return None
+    def _let_known_pass(self) -> None:
+        """Whoever announces keyframes that do not exist holds nobody up."""
+        assert self._store is not None
+        unknown = self._waiting[0]
+        for _ in range(len(self._waiting)):
+            unknown = self._waiting[0]
+            if self._store.holds(unknown):
+                return
+            if not self._failed():
+                self._waiting.rotate(-1)
+        raise MapError(f"the map {self._path} does not hold the keyframe {unknown}")
+
+    def _failed(self) -> bool:
+        """The keyframe at the front could not be searched for; whether it is given up."""
+        self._tries[self._waiting[0]] += 1
+        given_up = self._tries[self._waiting[0]] >= self._settings.attempts
+        if given_up:
+            self._leave_out("unreadable")
+        return given_up
+
+    def _leave_out(self, reason: str) -> None:
+        """Give the keyframe at the front up; it may be announced again."""
+        id = self._waiting.popleft()
+        del self._tries[id]
+        self._announced.discard(id)
+        self.left_out[reason] += 1
+
+    def _search(self, detector: LoopDetector) -> Detection:
         assert self._store is not None
         keyframe = self._store.keyframe(self._waiting[0])
         begun = time.perf_counter()
         detection = detector.process(keyframe)
         self.statistics.processed({"search": 1e3 * (time.perf_counter() - begun)})
-        self._waiting.popleft()
-        self._tries = 0
+        del self._tries[self._waiting.popleft()]
         self._claims.add(detection)
         if detection.candidate is not None or detection.rejections:
             self.last = detection

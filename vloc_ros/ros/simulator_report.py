@@ -11,10 +11,16 @@ from vloc_ros.ros.simulation_loop import SimulationLoop
 
 
 def simulator_diagnostics(
-    name: str, stamp_ns: int, stage: str, loop: SimulationLoop, course: SimulatedDrive, problems: dict[Problem, str]
+    name: str,
+    stamp_ns: int,
+    stage: str,
+    loop: SimulationLoop,
+    course: SimulatedDrive,
+    problems: dict[Problem, str],
+    more: dict[str, str],
 ) -> DiagnosticArray:
-    """How fast simulated time runs, how far the drive has come, and what is wrong."""
-    values = {"stage": stage, **_numbers(loop, course)}
+    """How fast simulated time runs, how far the drive has come, and what is wrong; and more keys and values."""
+    values = {"stage": stage, **_numbers(loop, course), **more}
     values |= {f"problem_{problem.name.lower()}": text for problem, text in problems.items()}
     status = DiagnosticStatus(
         level=DiagnosticStatus.WARN if problems else DiagnosticStatus.OK,

@@ -8,18 +8,27 @@ from pathlib import Path
 
 from vloc_ros.data.output import output_folder
 from vloc_ros.data.reader import DatasetReader
-from vloc_ros.data.writers import euroc, image_folder, kitti, mcap, tum, utias
+from vloc_ros.data.writers import euroc, image_folder, kitti, tum, utias
 from vloc_ros.data.writers.selection import Progress, Selection
 from vloc_ros.errors import DataError
 
 _log = logging.getLogger(__name__)
+
+
+def _write_mcap(selection: Selection, folder: Path) -> None:
+    # What reads and writes bags takes a tenth of the time in which a node starts, and hardly a node needs it.
+    from vloc_ros.data.writers import mcap
+
+    mcap.write(selection, folder)
+
+
 _WRITERS: dict[str, Callable[[Selection, Path], None]] = {
     "kitti": kitti.write,
     "utias": utias.write,
     "euroc": euroc.write,
     "tum": tum.write,
     "images": image_folder.write,
-    "mcap": mcap.write,
+    "mcap": _write_mcap,
 }
 
 

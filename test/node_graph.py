@@ -32,6 +32,11 @@ class NodeGraph:
     def full_name(self) -> str:
         return f"{self.namespace.rstrip('/')}/{self.name}"
 
+    @property
+    def known(self) -> bool:
+        """Whether the graph has a node of this name."""
+        return (self.name, self.namespace) in self.probe.node.get_node_names_and_namespaces()
+
     def observe(self) -> dict[str, Names]:
         """Types by name, of what it publishes, subscribes, serves and calls."""
         node = self.probe.node
@@ -46,7 +51,7 @@ class NodeGraph:
     def wait_active(self) -> None:
         """Wait until the node has begun its work."""
         deadline = time.monotonic() + 90.0
-        while (self.name, self.namespace) not in self.probe.node.get_node_names_and_namespaces():
+        while not self.known:
             assert time.monotonic() < deadline, f"{self.name} does not start"
             time.sleep(0.1)
         while self.state != "active":

@@ -154,6 +154,8 @@ def test_a_node_uses_what_the_policy_grants_and_nothing_else_and_gives_it_back(r
             refuses_what_cannot_be(graph, process)
         graph.lead("configure", "activate", "shutdown")
         assert process.wait(60.0) == 0
+        # It says good-bye: else it haunts the graph until its lease of 20 s runs out.
+        probe.wait(lambda: not graph.known, f"the end of {name} in the graph", 10.0)
         assert "Traceback" not in process.output
     used, granted = node_graph.merged(seen), rights(policy_xml(SPACE))[name]
     for kind, right in RIGHTS.items():

@@ -144,6 +144,11 @@ def test_bad_frames_are_refused_with_a_reason_and_the_node_goes_on(site, tmp_pat
         assert value(diagnostics, "dropped_wrong_size") == "2"
         assert value(diagnostics, "dropped_bad_image") == "1"
         assert float(value(diagnostics, "latency_ms_p50")) > 0.0
+        assert int(value(diagnostics, "rejected_blank_image")) >= 1 and ": " in value(diagnostics, "last_rejection")
+        with MapStore.open(site, read_only=True) as store:
+            assert value(diagnostics, "map_keyframes") == str(len(store.keyframes()))
+            assert value(diagnostics, "features") == f"{store.feature_name} ({store.feature_fingerprint})"
+        assert value(diagnostics, "descriptor")
         reset = probe.call("localization/reset", Trigger.Request())
         assert (reset.success, reset.message) == (True, "searching the whole map")
         refused = probe.call("localization/finish", Trigger.Request())

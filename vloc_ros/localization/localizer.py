@@ -62,6 +62,8 @@ class Localizer:
         self._solver = FixSolver(camera, metric, settings.matching, settings.pnp)
         describer = MapDescriptor.of(store, self._settings.descriptor)
         index = describer.index(store, (keyframe.id for keyframe in self._submap.keyframes))
+        self.descriptor = describer.descriptor.name if describer.version is None else describer.version.name
+        """Which global descriptor, or version of the map's own model, names the places where a lost robot may be."""
         self._relocalizer = Relocalizer(self._submap, describer.descriptor, index, self._solver, self._settings)
         self._state = State.UNINITIALISED
         self._belief: Belief | None = None

@@ -17,7 +17,7 @@ from vloc_ros.errors import CalibrationError, MapError
 from vloc_ros.features.contract import Features
 from vloc_ros.geometry.camera import Array, StereoCamera
 from vloc_ros.mapping import codec
-from vloc_ros.mapping.compatibility import camera_differences
+from vloc_ros.mapping.compatibility import require_same_camera, require_same_features
 from vloc_ros.mapping.database import Database, checksum, row_name
 from vloc_ros.mapping.keyframe import Edge, Keyframe, KeyframeId
 from vloc_ros.mapping.rows import edge_of_row, edge_row, keyframe_of_row, session_of_row
@@ -135,17 +135,8 @@ class MapStore:
             MapError: they cannot; the text says what differs (focal lengths and principal point by more than 0.5 px, baseline
                 by more than 0.5 %, size at all) and what to do.
         """
-        differences = camera_differences(self._camera, camera)
-        if differences:
-            raise MapError(
-                f"the map {self.path} was made with another camera ({'; '.join(differences)}): "
-                "use the camera the map was made with, or teach a new map"
-            )
-        if feature_fingerprint != self._feature_fingerprint:
-            raise MapError(
-                f"the map {self.path} was made with other features (map: '{self._feature_name}', {self._feature_fingerprint}; "
-                f"given: {feature_fingerprint}): use features '{self._feature_name}' with the same settings, or teach a new map"
-            )
+        require_same_camera(self.path, self._camera, camera)
+        require_same_features(self.path, self._feature_name, self._feature_fingerprint, feature_fingerprint)
 
     def begin_session(self, kind: SessionKind, source: str) -> int:
         """Start a drive; ``source`` says what it is made from. Sessions count from 1."""

@@ -187,7 +187,7 @@ class LocalizationNode(ManagedNode):
         idle = 0.0 if self._pipeline.finished else time.monotonic() - max(self._activated, self._loop.output_at)
         self._diagnosis.look(idle, self._settings.timeout)
         stamp_ns = self.get_clock().now().nanoseconds
-        extra = {"mode": self._settings.mode.value, "map": self._settings.map, **self.reception.values}
+        extra = {"mode": self._settings.mode.value, **self._pipeline.map_report, **self.reception.values}
         name = self.get_fully_qualified_name()
         counts, last = self._camera_input.counts, self._loop.last
         self._diagnostics.publish(diagnostics(name, stamp_ns, self._statistics, self._problems.take(), counts, last, extra))

@@ -88,6 +88,7 @@ class PoseGraphNode(ManagedNode):
         closed: Future[None] = self._worker.call(self._keeper.close)
         ended = self._worker.stop(_STOP_S)
         self._outputs.close()
+        gc.unfreeze()  # else this node, frozen too, outlives its end, and others see it until its lease runs out
         if not ended:
             raise VlocError(f"the graph was not closed within {_STOP_S:g} s")
         closed.result()

@@ -62,6 +62,9 @@ def _localisation(name: str, statistics: Statistics, result: FrameResult | None)
     for stage, of_stage in statistics.percentiles().items():
         values[f"{stage}_ms_p50"] = f"{of_stage.p50:.1f}"
         values[f"{stage}_ms_p99"] = f"{of_stage.p99:.1f}"
+    values |= {f"rejected_{reason.name.lower()}": str(count) for reason, count in statistics.rejections.items()}
+    if statistics.last_rejection:
+        values["last_rejection"] = statistics.last_rejection
     if result is None:
         return _status(f"{name}: localisation", DiagnosticStatus.STALE, "no frame has been processed", values)
     values |= {

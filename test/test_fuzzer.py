@@ -358,7 +358,7 @@ def test_calibration(site: Path, tmp_path: Path, count: int) -> None:
     assert check_map(site) == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # it takes messages between two images only: a minute even for 60
 @pytest.mark.parametrize("count", COUNTS)
 def test_simulator(tmp_path: Path, count: int) -> None:
     parameters = {"seed": 3, "length": 40.0, "scale": 0.1, "driver": "topic", "exit_when_done": False}

@@ -24,7 +24,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,11 +32,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from calibration import SHORT, taught
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
+from own_node import OwnNode
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -71,27 +68,17 @@ class Passage:
     finished: dict[int, float] = field(default_factory=dict)
 
 
-class Observer:
+class Observer(OwnNode):
     """Listens to the nodes in a thread."""
 
     def __init__(self, domain: int) -> None:
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("observer", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
+        super().__init__("observer", domain)
         self.passage = Passage()
         self._statuses: dict[str, dict[str, str]] = {}
-        self._node.create_subscription(CameraInfo, "left/camera_info", self._shown, reliable(1000))
-        self._node.create_subscription(Header, "processed", self._finished, reliable(1000))
-        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._said, reliable(100))
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        while not self._stop.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
+        self.node.create_subscription(CameraInfo, "left/camera_info", self._shown, reliable(1000))
+        self.node.create_subscription(Header, "processed", self._finished, reliable(1000))
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._said, reliable(100))
+        self.spin()
 
     def _shown(self, message: CameraInfo) -> None:
         self.passage.shown[stamp_to_ns(message.header.stamp)] = time.monotonic()
@@ -121,21 +108,13 @@ class Observer:
 
     def call(self, service: str) -> None:
         """Call a service of the calibration node."""
-        client = self._node.create_client(Trigger, f"calibration/{service}")
+        client = self.node.create_client(Trigger, f"calibration/{service}")
         self.wait(client.service_is_ready, f"the service {service}")
         answer = client.call_async(Trigger.Request())
         self.wait(answer.done, f"the answer of {service}")
         if not answer.result().success:
             sys.exit(f"calibration/{service}: {answer.result().message}")
-        self._node.destroy_client(client)
-
-    def close(self) -> None:
-        """End."""
-        self._stop.set()
-        self._thread.join()
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
+        self.node.destroy_client(client)
 
 
 @contextlib.contextmanager

@@ -27,21 +27,18 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from load_chart import draw
 from load_drive import prepared
 from load_record import Record
 from nav_msgs.msg import Odometry
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
+from own_node import OwnNode
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from tqdm import tqdm
@@ -56,15 +53,11 @@ from vloc_ros.ros.qos import latched, reliable
 START_S = 120.0
 
 
-class Cameras:
+class Cameras(OwnNode):
     """Publishes the pictures of all cameras, and hears what becomes of them."""
 
     def __init__(self, domain: int, count: int, map_path: Path, pictures: Any, record: Record) -> None:
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("cameras", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
+        super().__init__("cameras", domain)
         self._record, self.published = record, 0
         with MapStore.open(map_path, read_only=True) as store:
             self._calibration = camera_info(store.camera, 0, "camera")
@@ -73,25 +66,19 @@ class Cameras:
             ]
         self._messages = [tuple(image_to_ros(picture, header(0, "camera")) for picture in pair) for pair in pictures]
         self._publishers = [self._of(f"camera{number}", record) for number in range(count)]
-        self._told = self._node.create_publisher(Odometry, "camera0/keyframes", latched(10))
-        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._said, reliable(100))
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
+        self._told = self.node.create_publisher(Odometry, "camera0/keyframes", latched(10))
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._said, reliable(100))
+        self.spin()
 
     def _of(self, name: str, record: Record) -> list[Any]:
         def finished(message: Header) -> None:
             record.finished(name, 1e-9 * (time.time_ns() - stamp_to_ns(message.stamp)))
 
-        self._node.create_subscription(Header, f"{name}/processed", finished, reliable(100))
+        self.node.create_subscription(Header, f"{name}/processed", finished, reliable(100))
         # One deep, as a driver is that does not wait for anybody.
         kinds = ((CameraInfo, "camera_info"), (Image, "image_rect"))
         sides = ("left", "right")
-        return [self._node.create_publisher(kind, f"{name}/{side}/{topic}", reliable(1)) for kind, topic in kinds for side in sides]
-
-    def _spin(self) -> None:
-        while not self._stop.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
+        return [self.node.create_publisher(kind, f"{name}/{side}/{topic}", reliable(1)) for kind, topic in kinds for side in sides]
 
     def _said(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -112,14 +99,6 @@ class Cameras:
     def announce(self, number: int) -> None:
         """A keyframe of the map, by name."""
         self._told.publish(self._keyframes[number % len(self._keyframes)])
-
-    def close(self) -> None:
-        """End."""
-        self._stop.set()
-        self._thread.join()
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
 
 
 def specs(cameras: int, path: Path, out: Path) -> list[NodeSpec]:

@@ -27,7 +27,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,10 +34,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
+from own_node import OwnNode
 from sensor_msgs.msg import CameraInfo, Image
 from startup_map import Place, places, taught
 
@@ -54,29 +51,19 @@ WANTED_S, PATIENCE_S, RIGHT_M = 5.0, 60.0, 0.5
 _LINE = re.compile(r"^(\d+\.\d+) (.*)$")
 
 
-class Robot:
+class Robot(OwnNode):
     """Stands at a place: publishes its pictures, and waits for a pose."""
 
     def __init__(self, domain: int, place: Place, camera: Any, rate_hz: float) -> None:
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("robot", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._images = [self._node.create_publisher(Image, f"{side}/image_rect", reliable(2)) for side in ("left", "right")]
-        self._infos = [self._node.create_publisher(CameraInfo, f"{side}/camera_info", reliable(2)) for side in ("left", "right")]
+        super().__init__("robot", domain)
+        self._images = [self.node.create_publisher(Image, f"{side}/image_rect", reliable(2)) for side in ("left", "right")]
+        self._infos = [self.node.create_publisher(CameraInfo, f"{side}/camera_info", reliable(2)) for side in ("left", "right")]
         self._pictures = [image_to_ros(picture, header(0, "camera")) for picture in place.pictures]
         self._calibrations = camera_info(camera, 0, "camera")
         self.found: list[tuple[float, PoseWithCovarianceStamped]] = []
-        self._node.create_subscription(PoseWithCovarianceStamped, "pose", self._take, reliable())
-        self._node.create_timer(1.0 / rate_hz, self._show)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        while not self._stop.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
+        self.node.create_subscription(PoseWithCovarianceStamped, "pose", self._take, reliable())
+        self.node.create_timer(1.0 / rate_hz, self._show)
+        self.spin()
 
     def _take(self, message: PoseWithCovarianceStamped) -> None:
         self.found.append((time.time(), message))
@@ -87,14 +74,6 @@ class Robot:
             for publisher, message in zip(publishers, messages, strict=True):
                 message.header = stamp
                 publisher.publish(message)
-
-    def close(self) -> None:
-        """End."""
-        self._stop.set()
-        self._thread.join()
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
 
 
 @contextmanager

@@ -66,11 +66,11 @@ class FuzzedNode:
         def again() -> bool:
             return any(f"/{self.name}:" in status.name for message in self._diagnostics[heard:] for status in message.status)
 
-        self._wait(again, "diagnostics")
+        self.wait(again, "diagnostics")
         del self._diagnostics[:-40]
         return self.said()
 
-    def _wait(self, condition: Callable[[], Any], what: str, timeout_s: float = _PATIENCE_S) -> None:
+    def wait(self, condition: Callable[[], Any], what: str, timeout_s: float = _PATIENCE_S) -> None:
         assert self.process.process.poll() is None, f"it ended:\n{self.tail()}"
         try:
             self.probe.wait(condition, what, timeout_s)
@@ -92,7 +92,7 @@ class FuzzedNode:
                 break
             for target, index in order:
                 if missing[target.topic] > 0 and index < missing[target.topic] + 20:
-                    self._publisher(target.topic, type(target.good)).publish(sent[target.topic][index])
+                    self.publisher(target.topic, type(target.good)).publish(sent[target.topic][index])
                     time.sleep(_PACE_S)
             self.fresh()
         taken = {target.topic: self._taken(target) - before[target.topic] for target in targets}
@@ -115,7 +115,8 @@ class FuzzedNode:
         own = target.topic.lstrip("/").replace(f"{self.name}/", "~/")
         return int(self.said().get(f"taken_{own}", 0))
 
-    def _publisher(self, topic: str, kind: Any) -> Any:
+    def publisher(self, topic: str, kind: Any) -> Any:
+        """Of a topic, made with the first message; it waits for the node to listen."""
         key = topic, kind
         if key not in self._publishers:
             wanted = self.probe.node.get_subscriptions_info_by_topic(self.probe.node.resolve_topic_name(topic))
@@ -127,7 +128,7 @@ class FuzzedNode:
                 durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
             )
             publisher = self._publishers[key] = self.probe.node.create_publisher(kind, topic, profile)
-            self._wait(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}")
+            self.wait(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}")
             time.sleep(0.3)
         return self._publishers[key]
 

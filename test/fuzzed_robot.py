@@ -68,7 +68,7 @@ class Robot:
 
     def calibrate(self) -> None:
         for topic, info in self.infos.items():
-            self.node._publisher(topic, CameraInfo).publish(info)
+            self.node.publisher(topic, CameraInfo).publish(info)
 
     def wrong(self) -> list[Any]:
         """Published poses that are not at one of the places that were ever shown."""
@@ -92,7 +92,7 @@ class Robot:
             self.stamp_ns += 100 * MS
             pose = POSES[1 + index % 4]
             for topic, message in views(pose, self.stamp_ns, self.setting).items():
-                self.node._publisher(topic, type(message)).publish(message)
+                self.node.publisher(topic, type(message)).publish(message)
             if not self._is_processed(stamp_from_ns(self.stamp_ns)):
                 continue
             right = [m for m in self.poses[before:] if abs(m.pose.pose.position.x - pose[2, 3]) < 0.05]

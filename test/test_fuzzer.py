@@ -187,15 +187,15 @@ def test_place_recognition(site: Path, tmp_path: Path, count: int) -> None:
         node.attack([Target("keyframes", known[0]), Target("model", model)], count, 1)
         said = node.fresh()
         assert "problem_bad_model_message" in said, said
-        node._publisher("keyframes", Odometry).publish(Odometry(child_frame_id="s999999999/k999999999"))
-        node._wait(lambda: "left_out_unreadable" in node.said(), "the end of the attempts")
+        node.publisher("keyframes", Odometry).publish(Odometry(child_frame_id="s999999999/k999999999"))
+        node.wait(lambda: "left_out_unreadable" in node.said(), "the end of the attempts")
         clock(node, count)
         node.attack_services(40)
         searched = int(node.said()["keyframes_searched"])
         new = teach_more(site)
         for message in new:
-            node._publisher("keyframes", Odometry).publish(message)
-        node._wait(lambda: int(node.said()["keyframes_searched"]) == searched + len(new), "the search for the new keyframes")
+            node.publisher("keyframes", Odometry).publish(message)
+        node.wait(lambda: int(node.said()["keyframes_searched"]) == searched + len(new), "the search for the new keyframes")
         assert node.attacked == ATTACKS["place_recognition", ""]
         node.end()
     assert check_map(site) == []
@@ -234,7 +234,7 @@ def test_pose_graph(site: Path, tmp_path: Path, count: int) -> None:
         for edge in np.flatnonzero(~graph.trusted).tolist():
             player.candidate(renamed(candidate(graph, edge)))
         pairs = [(renamed_name(int(graph.a[e])), renamed_name(int(graph.b[e]))) for e in np.flatnonzero(~graph.trusted).tolist()]
-        node._wait(lambda: all(listener.label(*pair) for pair in pairs), "labels")
+        node.wait(lambda: all(listener.label(*pair) for pair in pairs), "labels")
         accepted = np.array([listener.label(*pair) == "inliers" for pair in pairs])
         assert not np.any(accepted & ~is_true[~graph.trusted]) and np.any(accepted)
         assert node.attacked == ATTACKS["pose_graph", ""]
@@ -280,7 +280,7 @@ def test_simulator(tmp_path: Path, count: int) -> None:
     parameters = {"seed": 3, "length": 40.0, "scale": 0.1, "driver": "topic", "exit_when_done": False}
     with fuzzed("simulator", parameters, folder_of(tmp_path)) as node:
         truth: list[Odometry] = node.probe.listen(Odometry, "ground_truth/odometry")
-        node._wait(lambda: node.said().get("stage") == "driving", "the world", 120.0)
+        node.wait(lambda: node.said().get("stage") == "driving", "the world", 120.0)
         follower = DiagnosticStatus(values=[KeyValue(key="state", value="stopped"), KeyValue(key="reason", value="NO_POSE")])
         targets = [
             Target("cmd_vel", TwistStamped()),
@@ -293,7 +293,7 @@ def test_simulator(tmp_path: Path, count: int) -> None:
         assert "problem_bad_input" in node.fresh()
         node.attack_services(40)
         frames = int(node.said()["frames"])
-        node._wait(lambda: int(node.said()["frames"]) > frames, "more images")
+        node.wait(lambda: int(node.said()["frames"]) > frames, "more images")
         positions = np.array([[m.pose.pose.position.x, m.pose.pose.position.y, m.pose.pose.position.z] for m in truth])
         assert np.all(np.isfinite(positions)) and np.max(np.abs(positions)) < 1000.0
         assert node.attacked == ATTACKS["simulator", ""]

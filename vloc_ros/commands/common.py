@@ -74,6 +74,26 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout, and nothing else there")
 
 
+def add_remap(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Option ``--remap`` with a word on what is renamed; :func:`remappings` reads it."""
+    parser.add_argument("--remap", action="append", default=[], metavar="TOPIC:=NAME", help=meaning)
+
+
+def remappings(rules: Iterable[str]) -> dict[str, str]:
+    """``["a:=b"]`` to ``{"a": "b"}``.
+
+    Raises:
+        ConfigError: a rule is of another form.
+    """
+    found: dict[str, str] = {}
+    for rule in rules:
+        topic, separator, name = rule.partition(":=")
+        if not separator or not topic or not name:
+            raise ConfigError(f"--remap {rule} is not of the form TOPIC:=NAME, for example left/image_rect:=/cam/left/image_rect")
+        found[topic] = name
+    return found
+
+
 def load_settings(args: argparse.Namespace) -> Settings:
     """Settings of localisation from --config, --set and --features, in this order of precedence.
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vloc_ros.commands.common import Subparsers, add_command, add_json, add_settings, load_settings
+from vloc_ros.commands.common import Subparsers, add_command, add_json, add_remap, add_settings, load_settings, remappings
 from vloc_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ def register(subparsers: Subparsers) -> None:
         default=3.0,
         help="how long to listen, 0.5 to 600 (default: 3); three times as long where nobody seems to publish",
     )
-    parser.add_argument(
-        "--remap", action="append", default=[], metavar="TOPIC:=NAME", help="a topic by another name, as for the nodes; repeatable"
-    )
+    add_remap(parser, "a topic by another name, as for the nodes; repeatable")
     parser.add_argument("--namespace", default="", help="namespace of the nodes")
     parser.add_argument("--sim-time", action="store_true", help="as a node with use_sim_time set")
     add_settings(parser)
@@ -64,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     values = _file_values(args)
     node, mount = _node_settings(args, values)
-    remappings = _remappings(args.remap)
+    renamed = remappings(args.remap)
     args.set = [assignment for assignment in args.set if not _is_of_node(assignment)]
     findings = examine_machine(load_settings(args), args.map, os.environ)
     missed = []
@@ -72,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         from vloc_ros.ros.doctor import examine_live, unseen
 
         sim_time = args.sim_time or values.get("use_sim_time") is True
-        live = examine_live(node, mount, args.seconds, remappings=remappings, namespace=args.namespace, use_sim_time=sim_time)
+        live = examine_live(node, mount, args.seconds, remappings=renamed, namespace=args.namespace, use_sim_time=sim_time)
         findings, missed = findings + live, unseen(live)
     text = json.dumps(as_json(findings, missed), indent=1) if args.json else as_table(findings, missed)
     sys.stdout.write(text + "\n")
@@ -115,18 +113,3 @@ def _node_settings(args: argparse.Namespace, values: dict[str, Any]) -> tuple[Lo
         raise ConfigError(f"{args.config}: {error}") from error
     node = replace(node, parse_assignments([assignment for assignment in args.set if _is_of_node(assignment)]))
     return node, None if np.allclose(mount, BASE_T_OPTICAL) else mount
-
-
-def _remappings(rules: list[str]) -> dict[str, str]:
-    """``["a:=b"]`` to ``{"a": "b"}``.
-
-    Raises:
-        ConfigError: a rule is of another form.
-    """
-    found: dict[str, str] = {}
-    for rule in rules:
-        topic, separator, name = rule.partition(":=")
-        if not separator or not topic or not name:
-            raise ConfigError(f"--remap {rule} is not of the form TOPIC:=NAME, for example left/image_rect:=/cam/left/image_rect")
-        found[topic] = name
-    return found

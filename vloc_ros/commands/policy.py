@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vloc_ros.commands.common import Subparsers, add_command
+from vloc_ros.commands.common import Subparsers, add_command, add_remap, remappings
 
 _EXAMPLES = """
   vloc policy > policy.xml
@@ -19,26 +19,13 @@ def register(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "policy", "print the SROS 2 policy of the nodes", _EXAMPLES, run)
     parser.add_argument("nodes", nargs="*", metavar="NODE", help="of which nodes (default: all)")
     parser.add_argument("--namespace", default="/", help="in which the nodes run (default: /)")
-    parser.add_argument(
-        "--remap",
-        action="append",
-        default=[],
-        metavar="TOPIC:=NAME",
-        help="a topic of the nodes that has another name here, as for ros2 run; may be given again",
-    )
+    add_remap(parser, "a topic of the nodes that has another name here, as for ros2 run; may be given again")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    from vloc_ros.errors import ConfigError
     from vloc_ros.interfaces.policy import policy_xml
     from vloc_ros.interfaces.table import NODES
 
-    remappings = {}
-    for text in args.remap:
-        topic, separator, name = text.partition(":=")
-        if not separator or not topic or not name:
-            raise ConfigError(f"'{text}' is not of the form TOPIC:=NAME, for example odom:=/wheel/odometry")
-        remappings[topic] = name
-    sys.stdout.write(policy_xml(args.namespace, remappings, args.nodes or NODES))
+    sys.stdout.write(policy_xml(args.namespace, remappings(args.remap), args.nodes or NODES))
     return 0

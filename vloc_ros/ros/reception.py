@@ -36,6 +36,10 @@ class Reception:
 
         return take
 
+    def taken(self, topic: str) -> int:
+        """How many messages of a topic have come."""
+        return self._taken[topic]
+
     @property
     def values(self) -> dict[str, str]:
         """Keys and values for the diagnostics."""

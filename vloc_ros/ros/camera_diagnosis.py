@@ -89,9 +89,7 @@ class CameraDiagnosis:
         now = time.monotonic()
         if now - self._moment_at > _MOMENT_S:
             self._moment_at = now
-            self._run(lambda: [found for found in (self._camera.moment(),) if found is not None]).add_done_callback(
-                self._moment_seen
-            )
+            self._run(self._camera.moment).add_done_callback(self._moment_seen)
 
     def _moment_seen(self, outcome: Future[list[Finding]]) -> None:
         """What cannot be told now leaves it at what was told last."""

@@ -201,15 +201,16 @@ class CameraInput:
             return replace(facts, damage=str(error))
         return replace(facts, pixels=(left, right))
 
-    def moment(self) -> Finding | None:
-        """Whether the newest pair is of one moment; decodes, so call it where that holds nothing up. None: nobody can tell."""
+    def moment(self) -> list[Finding]:
+        """Whether the newest pair is of one moment; decodes, so call it where that holds nothing up. Empty: nobody can tell."""
         pair = self._record.pair
         if pair is None or not self._is_stereo:
-            return None
+            return []
         try:
-            return check_moment(image_from_ros(pair[0]), image_from_ros(pair[1]))
+            found = check_moment(image_from_ros(pair[0]), image_from_ros(pair[1]))
         except DataError:
-            return None  # whoever uses the pair says so
+            return []  # whoever uses the pair says so
+        return [] if found is None else [found]
 
     @property
     def _is_stereo(self) -> bool:

@@ -25,7 +25,9 @@ INT8_ENDING = "_int8.onnx"
 """Of the name of a network in 8-bit integers, after the name of the weights beside it."""
 LOCAL_NETWORKS = ("unet", "compact_unet")
 """Architectures of local features, as model cards name them."""
-PLACE_NETWORKS = ("netvlad", "gem", "uncertainty", "barebone")
+TWO_STAGES = "dhe"
+"""Kind of a network of place recognition that estimates the homography to what it finds, too."""
+PLACE_NETWORKS = ("netvlad", "gem", "uncertainty", "barebone", "plain_gem", TWO_STAGES)
 """Kinds of networks of place recognition, as model cards name them."""
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -36,8 +38,8 @@ class WeightsCard:
 
     Attributes:
         name: name of the model, under which maps keep its descriptors.
-        network: kind of network: ``netvlad``, ``gem``, ``uncertainty`` or ``barebone``, or one of :data:`LOCAL_NETWORKS`.
-        backbone: what is below it, ``vgg16``, ``mobilenetv3`` or ``vit_small``; of local features how wide it is, ``width 24``.
+        network: kind of network: one of :data:`PLACE_NETWORKS`, or of :data:`LOCAL_NETWORKS`.
+        backbone: what is below it, as in ``vgg16``; of local features how wide it is, ``width 24``.
         dimension: length of its descriptors.
         sha256: hash of the weights, of :func:`hash_of`.
         preprocessing: how images are prepared for it.

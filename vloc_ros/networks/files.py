@@ -14,7 +14,7 @@ from vloc_ros.data.weights import WeightsCard, hash_of, load_weights, save_weigh
 from vloc_ros.errors import ConfigError, WeightsError
 from vloc_ros.networks.names import Backbone, NetworkKind
 from vloc_ros.networks.network import PlaceNetwork, load_tensors, make_network, tensors_of
-from vloc_ros.networks.preprocessing import PREPROCESSING, require_preprocessing
+from vloc_ros.networks.preprocessing import preprocessing_of, require_preprocessing
 
 E = TypeVar("E", bound=Enum)
 
@@ -42,7 +42,7 @@ def network_of(tensors: Mapping[str, NDArray[np.float32]], card: WeightsCard, wh
         WeightsError: the weights are not those of the network that the card names.
     """
     kind, backbone = _member(NetworkKind, card.network, what), _member(Backbone, card.backbone, what)
-    require_preprocessing(card.preprocessing, what)
+    require_preprocessing(card.preprocessing, what, backbone.size)
     whitening = tensors.get("whitening.weight")
     whitened = len(whitening) if whitening is not None and whitening.ndim == 2 else 0
     try:
@@ -71,8 +71,9 @@ def save_network(path: Path, network: PlaceNetwork, trained_on: str, parent: str
         DataError: a file cannot be written.
     """
     tensors = tensors_of(network)
-    kind, backbone, sha256 = network.kind.value, network.backbone.value, hash_of(tensors)
-    card = WeightsCard(path.stem, kind, backbone, network.dimension, sha256, PREPROCESSING, trained_on, parent, licence)
+    kind, backbone, sha256 = network.kind.value, network.backbone, hash_of(tensors)
+    prepared = preprocessing_of(backbone.size)
+    card = WeightsCard(path.stem, kind, backbone.value, network.dimension, sha256, prepared, trained_on, parent, licence)
     save_weights(path, tensors, card)
     return card
 

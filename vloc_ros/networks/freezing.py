@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from torch import nn
 
 from vloc_ros.errors import ConfigError
+from vloc_ros.networks.cct import Cct
 from vloc_ros.networks.names import Backbone, LearnedPart
 from vloc_ros.networks.network import PlaceNetwork, UncertaintyNetwork
 
 __all__ = ["LearnedPart", "freeze"]
 
 _CONV5_1, _CONV5_2 = 24, 26  # layers of VGG16.features
-_VIT_BLOCKS = 2
+_TRANSFORMER_BLOCKS = 2
 
 
 def freeze(network: PlaceNetwork, learned: LearnedPart) -> int:
@@ -72,8 +73,10 @@ def _of_backbone(network: PlaceNetwork, learned: LearnedPart) -> Iterator[nn.Mod
         yield encoder
     elif backbone is Backbone.VGG16:
         yield from encoder.features[_CONV5_1 if learned is LearnedPart.PUBLISHED else _CONV5_2 :]
+    elif isinstance(encoder, Cct):
+        yield from encoder.classifier.blocks[-_TRANSFORMER_BLOCKS:]
     else:
-        yield from (*encoder.blocks[-_VIT_BLOCKS:], encoder.norm)
+        yield from (*encoder.blocks[-_TRANSFORMER_BLOCKS:], encoder.norm)
 
 
 def _is_normalisation_by_statistics(module: nn.Module) -> bool:

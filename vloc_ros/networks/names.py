@@ -17,16 +17,30 @@ class Backbone(Enum):
     """Trunk of the small U-Net of local features, projected to 256 channels of stride 8: it knows day and night from the start."""
     VIT_SMALL = "vit_small"
     """ViT-S/16, 384 channels, one token per 16x16 px and one for the image; Dosovitskiy et al. 2021, Touvron et al. 2021."""
+    CCT14 = "cct14"
+    """CCT-14/7x2 cut off after 8 layers, 384 channels of stride 16, of images of 384 px; Hassani et al. 2021, Lu et al. 2024."""
+    CCT_SMALL = "cct_small"
+    """As CCT14, but 192 channels, four layers and images of 256 px: for training and running it on a CPU."""
 
     @property
     def channels(self) -> int:
         """Length of a local descriptor."""
-        return {"vgg16": 512, "mobilenetv3": 256, "compact_unet": 256, "vit_small": 384}[self.value]
+        return {"vgg16": 512, "mobilenetv3": 256, "compact_unet": 256, "vit_small": 384, "cct14": 384, "cct_small": 192}[self.value]
 
     @property
     def stride(self) -> int:
         """Pixels of the input from one local descriptor to the next."""
         return {"mobilenetv3": 32, "compact_unet": 8}.get(self.value, 16)
+
+    @property
+    def size(self) -> int:
+        """Height and width of the images that it sees on the robot [px]."""
+        return {"cct14": 384, "cct_small": 256}.get(self.value, 224)
+
+    @property
+    def side(self) -> int:
+        """Local descriptors along either side of such an image."""
+        return self.size // self.stride
 
 
 @unique
@@ -41,6 +55,8 @@ class NetworkKind(Enum):
     """As GEM, and beside it a second head that says how uncertain the vector is: one variance for all its elements."""
     BAREBONE = "barebone"
     """Nothing: what the backbone itself says of the whole image, before a classifier."""
+    PLAIN_GEM = "plain_gem"
+    """Generalised mean of local descriptors of unit length, and nothing behind it; Lu et al. 2024, section 3.1."""
 
 
 @unique
@@ -49,7 +65,7 @@ class LearnedPart(Enum):
 
     PUBLISHED = "published"
     """The heads, and of VGG16 conv5_1 to conv5_3, of MobileNetV3 all but batch normalisations; of the small
-    U-Net likewise. Of a ViT nothing was published: its last two blocks and normalisation, which is as deep."""
+    U-Net likewise. Of a CCT its last two layers. Of a ViT nothing was published: its last two blocks and normalisation."""
     CONV5_2 = "conv5_2"
     """VGG16 only: as published, but conv5_1 is frozen, too, as the released training of uncertainty does."""
     HEADS = "heads"
@@ -61,5 +77,9 @@ class LearnedPart(Enum):
 
 
 def backbones_of(kind: NetworkKind) -> tuple[Backbone, ...]:
-    """The backbones that a network of this kind can have: convolutions give a map to be pooled, a ViT a token of the image."""
-    return (Backbone.VIT_SMALL,) if kind is NetworkKind.BAREBONE else (Backbone.VGG16, Backbone.COMPACT_UNET, Backbone.MOBILENETV3)
+    """The backbones that a network of this kind can have: most give a map to be pooled, a ViT a token of the image."""
+    if kind is NetworkKind.BAREBONE:
+        return (Backbone.VIT_SMALL,)
+    if kind is NetworkKind.PLAIN_GEM:
+        return (Backbone.CCT14, Backbone.CCT_SMALL)
+    return (Backbone.VGG16, Backbone.COMPACT_UNET, Backbone.MOBILENETV3)

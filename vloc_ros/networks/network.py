@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from vloc_ros.data.frame import Image
 from vloc_ros.errors import ConfigError
+from vloc_ros.networks.cct import Cct
 from vloc_ros.networks.mobilenetv3 import MobileNetV3
 from vloc_ros.networks.names import Backbone, NetworkKind, backbones_of
-from vloc_ros.networks.pooling import CLUSTERS, GemHead, NetVlad, Whitening
+from vloc_ros.networks.pooling import CLUSTERS, GemHead, NetVlad, PlainGem, Whitening
 from vloc_ros.networks.preprocessing import preprocess
 from vloc_ros.networks.uncertainty import Described, VarianceHead
 from vloc_ros.networks.unet_encoder import UNetEncoder
@@ -71,6 +72,8 @@ class UncertaintyNetwork(PlaceNetwork):
 def _encoder(kind: NetworkKind, backbone: Backbone) -> nn.Module:
     if backbone is Backbone.VIT_SMALL:
         return VisionTransformer()
+    if backbone in (Backbone.CCT14, Backbone.CCT_SMALL):
+        return Cct(backbone)
     signed = kind is NetworkKind.NETVLAD
     if backbone is Backbone.COMPACT_UNET:
         return UNetEncoder(last_relu=not signed)
@@ -81,6 +84,8 @@ def _pool(kind: NetworkKind, channels: int) -> tuple[nn.Module, int]:
     """What pools, and the dimension of what it gives."""
     if kind is NetworkKind.NETVLAD:
         return NetVlad(channels), CLUSTERS * channels
+    if kind is NetworkKind.PLAIN_GEM:
+        return PlainGem(), channels
     return (ClassToken(), channels) if kind is NetworkKind.BAREBONE else (GemHead(channels), channels - 1)
 
 
@@ -110,14 +115,14 @@ def random_network(kind: NetworkKind, backbone: Backbone, seed: int = 0) -> Plac
 
     Convolutions keep the variance of what passes (He et al. 2015); the layer behind the generalised mean is a random rotation
     that drops one dimension, which keeps distances; variances are near 1/C, the prior; NetVLAD's centres are random directions,
-    so give it real ones (:func:`vloc_ros.networks.centroids.initialise_netvlad`). A ViT gets the published initialisation.
+    so give it real ones (:func:`vloc_ros.networks.centroids.initialise_netvlad`). A ViT and a CCT get the published initialisation.
 
     Raises:
         ConfigError: there is no such network.
     """
     network = make_network(kind, backbone)
     generator = torch.Generator().manual_seed(seed)
-    if isinstance(network.encoder, VisionTransformer):
+    if isinstance(network.encoder, (VisionTransformer, Cct)):
         network.encoder.initialise(generator)
     else:
         _initialise(network.encoder, generator)
@@ -158,19 +163,20 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, NDArray[np.float32]])
     network.eval()
 
 
-def describe_images(network: nn.Module, images: Sequence[Image], batch: int = BATCH) -> NDArray[np.float32]:
+def describe_images(network: PlaceNetwork, images: Sequence[Image], batch: int = BATCH) -> NDArray[np.float32]:
     """(N, D) float32 descriptors that a network makes of images, in batches and without gradients."""
     return describe_with_variance(network, images, batch)[0]
 
 
 def describe_with_variance(
-    network: nn.Module, images: Sequence[Image], batch: int = BATCH
+    network: PlaceNetwork, images: Sequence[Image], batch: int = BATCH
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """(N, D) float32 descriptors of at least one image, and (N,) their variances; None from a network that has none."""
     means, variances = [], []
     with torch.inference_mode():
         for start in range(0, len(images), batch):
-            described = as_described(network(torch.from_numpy(preprocess(images[start : start + batch]))))
+            prepared = preprocess(images[start : start + batch], network.backbone.size)
+            described = as_described(network(torch.from_numpy(prepared)))
             means.append(described.mean.numpy())
             if described.variance is not None:
                 variances.append(described.variance.numpy())

@@ -62,6 +62,17 @@ class GemHead(nn.Module):
         return functional.normalize(self.fc(self.gem(x)), dim=1)
 
 
+class PlainGem(GeneralizedMean):
+    """Generalised mean of local descriptors of unit length, itself at unit length: the global descriptor of DHE-VPR.
+
+    As published it keeps the length that it has, which squared distances then depend on; here the cosine decides, as everywhere.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) local descriptors of any length to (N, C) of unit length."""
+        return functional.normalize(super().forward(functional.normalize(x, dim=1)), dim=1)
+
+
 class Whitening(nn.Linear):
     """Projection to the principal components of what was seen, each at unit variance, and unit length again.
 

@@ -12,28 +12,35 @@ from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.errors import WeightsError
 
 INPUT_SIZE = 224
-"""Height and width [px] of what the networks see."""
-PREPROCESSING = f"whole image to {INPUT_SIZE}x{INPUT_SIZE} (area, linear where enlarged), RGB, ImageNet mean and deviation"
-"""What :func:`preprocess` does, as model cards say it."""
+"""Height and width [px] of what most networks see; the others are in :attr:`vloc_ros.networks.names.Backbone.size`."""
 # Of the ImageNet training images in [0, 1], as all published weights of these backbones expect.
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
-def require_preprocessing(preprocessing: str, what: str) -> None:
-    """Make sure that a model card speaks of images that are prepared as here.
+def preprocessing_of(size: int) -> str:
+    """What :func:`preprocess` does, as model cards say it."""
+    return f"whole image to {size}x{size} (area, linear where enlarged), RGB, ImageNet mean and deviation"
+
+
+PREPROCESSING = preprocessing_of(INPUT_SIZE)
+"""For most networks."""
+
+
+def require_preprocessing(preprocessing: str, what: str, size: int = INPUT_SIZE) -> None:
+    """Make sure that a model card speaks of images that are prepared as here, for a network of that input size [px].
 
     Raises:
         WeightsError: it does not; ``what`` names the weights.
     """
-    if preprocessing != PREPROCESSING:
+    if preprocessing != preprocessing_of(size):
         raise WeightsError(
-            f"{what} was made for images prepared in another way ('{preprocessing}', here: '{PREPROCESSING}'): "
+            f"{what} was made for images prepared in another way ('{preprocessing}', here: '{preprocessing_of(size)}'): "
             "import or train it again with this release"
         )
 
 
-def preprocess(images: Sequence[Image]) -> NDArray[np.float32]:
+def preprocess(images: Sequence[Image], size: int = INPUT_SIZE) -> NDArray[np.float32]:
     """Prepare images for a network.
 
     The whole image is resized, and its aspect changed: nothing of the field of view is cropped away, which is what tells
@@ -41,25 +48,26 @@ def preprocess(images: Sequence[Image]) -> NDArray[np.float32]:
 
     Args:
         images: N images, (H, W) grey or (H, W, 3) RGB uint8, of any sizes.
+        size: height and width that the network sees [px].
 
     Returns:
-        (N, 3, 224, 224) float32, contiguous.
+        (N, 3, size, size) float32, contiguous.
     """
-    batch = np.empty((len(images), 3, INPUT_SIZE, INPUT_SIZE), dtype=np.float32)
+    batch = np.empty((len(images), 3, size, size), dtype=np.float32)
     for row, image in zip(batch, images, strict=True):
-        row[:] = ((to_rgb(resized(image)) / np.float32(255.0) - MEAN) / DEVIATION).transpose(2, 0, 1)
+        row[:] = ((to_rgb(resized(image, size)) / np.float32(255.0) - MEAN) / DEVIATION).transpose(2, 0, 1)
     return batch
 
 
-def resized(image: Image) -> Image:
+def resized(image: Image, size: int = INPUT_SIZE) -> Image:
     """The image at input size, which is all that :func:`preprocess` sees of it.
 
     It is averaged over areas along an axis that shrinks, so that nothing aliases.
     """
     height, width = image.shape[:2]
-    smaller = (min(width, INPUT_SIZE), min(height, INPUT_SIZE))
+    smaller = (min(width, size), min(height, size))
     if smaller != (width, height):
         image = np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA))
-    if smaller != (INPUT_SIZE, INPUT_SIZE):
-        image = np.asarray(cv2.resize(image, (INPUT_SIZE, INPUT_SIZE), interpolation=cv2.INTER_LINEAR))
+    if smaller != (size, size):
+        image = np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR))
     return image

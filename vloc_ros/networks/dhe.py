@@ -1,0 +1,116 @@
+"""Deep homography estimation: from the correlation of two maps of local descriptors to the four corners of one in the other.
+
+Lu et al., "Deep Homography Estimation for Visual Place Recognition", AAAI 2024, section 3.2. Of its published form are the size of
+:data:`PUBLISHED` and the order in which positions are laid out; :data:`SMALL` is ours.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vloc_ros.networks.names import Backbone
+
+CORNERS = 4
+"""Points in the query, and as many in the candidate, that say a homography."""
+
+
+class DheShape(NamedTuple):
+    """How large such a network is.
+
+    Attributes:
+        side: local descriptors along either side of an image; tokens are as wide as an image has of them.
+        heads: of the attention.
+        hidden: width of the layer between the two per token.
+        layers: of each of the two stacks.
+    """
+
+    side: int
+    heads: int
+    hidden: int
+    layers: int
+
+    @property
+    def tokens(self) -> int:
+        """Local descriptors of an image."""
+        return self.side**2
+
+
+PUBLISHED = DheShape(side=24, heads=12, hidden=2048, layers=3)
+SMALL = DheShape(side=16, heads=8, hidden=512, layers=2)
+SHAPES = {Backbone.CCT14: PUBLISHED, Backbone.CCT_SMALL: SMALL}
+"""By the backbone whose maps are correlated."""
+
+
+def correlation(query: Tensor, candidates: Tensor) -> Tensor:
+    """How alike all positions of two maps are.
+
+    Cosines below zero count as zero, and what a position of the candidate has with all positions of the query is of unit length.
+
+    Args:
+        query: (B, C, S, S) local descriptors of any length.
+        candidates: (B, C, S, S) likewise.
+
+    Returns:
+        (B, S * S, S * S): for each position of the candidate, row by row, those of the query, column by column, as published.
+    """
+    a = functional.normalize(query, dim=1).transpose(2, 3).flatten(2)
+    b = functional.normalize(candidates, dim=1).flatten(2)
+    return functional.normalize(functional.relu(b.transpose(1, 2) @ a), dim=2)
+
+
+class DheNetwork(nn.Module):
+    """Correlations to points: four in the query [px], then where the candidate shows them [px]."""
+
+    def __init__(self, shape: DheShape, size: int) -> None:
+        """Build it with undefined weights; ``size`` is the height and width of the images [px]."""
+        super().__init__()
+        self.shape, self.size = shape, size
+        width = shape.tokens
+        self.positions = nn.Parameter(torch.zeros(1, width, width))
+        self.first, self.second = _stack(shape), _stack(shape)
+        self.points = nn.Linear(width * width, 4 * CORNERS)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Random weights, with points that begin near the corners of both images: the identity."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight, generator=generator)
+                nn.init.zeros_(layer.bias)
+            elif isinstance(layer, nn.MultiheadAttention):
+                nn.init.xavier_uniform_(layer.in_proj_weight, generator=generator)
+                nn.init.zeros_(layer.in_proj_bias)
+        nn.init.zeros_(self.positions)
+        nn.init.normal_(self.points.weight, std=1e-3, generator=generator)
+        with torch.no_grad():
+            self.points.bias.copy_(corners(self.size).repeat(2, 1).flatten())
+
+    def forward(self, query: Tensor, candidates: Tensor) -> Tensor:
+        """(B, C, S, S) local descriptors of queries and of as many candidates to (B, 8, 2) points [px].
+
+        The first four are in the query, the others where the candidate shows them; pixel (0, 0) is the centre of the first one.
+        """
+        return self.of_correlation(correlation(query, candidates))
+
+    def of_correlation(self, correlated: Tensor) -> Tensor:
+        """(B, S * S, S * S) of :func:`correlation` to (B, 8, 2) points [px]."""
+        x: Tensor = self.first(correlated + self.positions)
+        x = x + self.second(x)
+        made: Tensor = self.points(x.flatten(1))
+        return made.reshape(-1, 2 * CORNERS, 2)
+
+
+def _stack(shape: DheShape) -> nn.TransformerEncoder:
+    layer = nn.TransformerEncoderLayer(
+        shape.tokens, shape.heads, shape.hidden, dropout=0.0, activation="gelu", batch_first=True, norm_first=False
+    )
+    return nn.TransformerEncoder(layer, shape.layers, enable_nested_tensor=False)
+
+
+def corners(size: int) -> Tensor:
+    """(4, 2) corners of a square image [px], clockwise from the first pixel."""
+    last = float(size - 1)
+    return torch.tensor([[0.0, 0.0], [last, 0.0], [last, last], [0.0, last]])

@@ -1,0 +1,173 @@
+"""The contract of a re-ranker: what geometry says of the images that a search found, the new order, and the registry by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.config import param
+from vloc_ros.data.model_card import ModelCard
+from vloc_ros.errors import ConfigError
+from vloc_ros.retrieval.contract import Needs, View
+
+Id = TypeVar("Id", bound=Hashable)
+Kept = Any
+"""What a re-ranker keeps of an image: its own affair, see :meth:`Reranker.prepare` and :meth:`Reranker.to_bytes`."""
+
+
+@unique
+class Doubt(Enum):
+    """Why a candidate has no homography."""
+
+    NOTHING_TO_COMPARE = "nothing_to_compare"
+    """One of the images has nothing to describe."""
+    TOO_FEW_MATCHES = "too_few_matches"
+    """Fewer than four."""
+    DEGENERATE = "degenerate"
+    """Four points nearly on a line, or turned inside out: no camera sees a plane so."""
+    NO_MODEL = "no_model"
+    """RANSAC found none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What geometry says of one candidate.
+
+    Attributes:
+        inliers: matches that agree with the homography; 0 without one.
+        matches: all matches.
+        homography: (3, 3) float64 from the query to the candidate, None without one. Positions are shares of the width and the
+            height of the image: (0, 0) is its upper left corner, (1, 1) its lower right one.
+        query_points: (inliers, 2) float32 positions in the query.
+        candidate_points: (inliers, 2) float32 positions in the candidate.
+        doubt: why there is no homography, None where there is one.
+    """
+
+    inliers: int
+    matches: int
+    homography: NDArray[np.float64] | None
+    query_points: NDArray[np.float32]
+    candidate_points: NDArray[np.float32]
+    doubt: Doubt | None = None
+
+    @classmethod
+    def without(cls, doubt: Doubt, matches: int = 0) -> Verification:
+        """One that found no homography."""
+        nothing = np.zeros((0, 2), dtype=np.float32)
+        return cls(0, matches, None, nothing, nothing, doubt)
+
+    @property
+    def share(self) -> float:
+        """Inliers among the matches, 0 without any."""
+        return self.inliers / self.matches if self.matches else 0.0
+
+
+class Reranker(ABC):
+    """Compares a query with candidates, pair by pair. Deterministic, and without a state that answers depend on.
+
+    Attributes:
+        name: what users call it.
+        needs: the part of a :class:`~vloc_ros.retrieval.contract.View` that must be there.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[Needs] = Needs.IMAGE
+
+    @property
+    @abstractmethod
+    def card(self) -> ModelCard:
+        """What makes :data:`Kept`; only such of equal cards can be compared. Its dimension is that of a local descriptor."""
+
+    @abstractmethod
+    def prepare(self, views: Sequence[View]) -> list[Kept]:
+        """What is kept of each image; None for one with nothing to describe.
+
+        Raises:
+            DataError: a view lacks what :attr:`needs` says.
+        """
+
+    @abstractmethod
+    def verify(self, query: Kept, candidates: Sequence[Kept]) -> list[Verification]:
+        """What geometry says of each candidate; candidates go through together where that is faster."""
+
+    @abstractmethod
+    def to_bytes(self, kept: Kept) -> bytes:
+        """For a map or a file; as compact as the settings of the re-ranker say."""
+
+    @abstractmethod
+    def from_bytes(self, content: bytes) -> Kept:
+        """The inverse.
+
+        Raises:
+            DataError: the content is damaged, or of another re-ranker.
+        """
+
+
+@dataclass(frozen=True)
+class RerankSettings:
+    """Re-ranking of what a search by global descriptors found."""
+
+    reranker: str = param("none", "none, homography, ransac, or a file of weights (*.safetensors)", fixed=True)
+    candidates: int = param(32, "of the best found that are compared", min=1, max=1000, live=True)
+    settle: int = param(0, "so many accepted candidates end the comparison; 0 compares all of them", min=0, max=1000, live=True)
+    min_inliers: int = param(0, "a candidate with fewer inliers is not accepted", min=0, max=100000, live=True)
+    min_share: float = param(0.0, "nor one with a smaller share of inliers among its matches", min=0.0, max=1.0, live=True)
+    min_probability: float = param(
+        0.0, "nor one that is less probable, where probabilities were learned", min=0.0, max=1.0, live=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked(Generic[Id]):
+    """The answer to a query.
+
+    Attributes:
+        ids: all that the search found: those that were compared, by falling inliers, with ties in the order of the search; then
+            the others in that order.
+        verifications: of the first ``len(verifications)`` of them.
+        accepted: of these, whether each is believed to show the place. None of them: the place is unknown.
+        probabilities: of these, that it does; None where they were never learned.
+        compared_ms: time that the comparison took [ms].
+    """
+
+    ids: list[Id]
+    verifications: list[Verification]
+    accepted: list[bool]
+    probabilities: list[float] | None
+    compared_ms: float
+
+
+RerankerMaker = Callable[[], Reranker]
+_MAKERS: dict[str, RerankerMaker] = {}
+
+
+def register_reranker(name: str) -> Callable[[RerankerMaker], RerankerMaker]:
+    """Decorator that makes a class or function, called without arguments, known as the maker of a re-ranker."""
+
+    def known(maker: RerankerMaker) -> RerankerMaker:
+        _MAKERS[name] = maker
+        return maker
+
+    return known
+
+
+def rerankers() -> list[str]:
+    """Names of the registered re-rankers."""
+    return sorted(_MAKERS)
+
+
+def create_reranker(name: str) -> Reranker:
+    """Build a re-ranker by name, or from a file of weights.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    if name not in _MAKERS:
+        raise ConfigError(f"unknown re-ranker '{name}'; known: {', '.join(rerankers())}, or a file of weights (*.safetensors)")
+    return _MAKERS[name]()

@@ -22,7 +22,7 @@ from vloc_ros.retrieval.hog import Hog  # isort: skip
 from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
 from vloc_ros.retrieval.vlad import Vlad  # isort: skip
 from vloc_ros.retrieval.describing import VOCABULARY_IMAGES, Describer, describer_for, learn_vocabulary  # isort: skip
-from vloc_ros.retrieval import gem, netvlad, uncertainty, vit, weights_file  # isort: skip
+from vloc_ros.retrieval import cct, gem, netvlad, uncertainty, vit, weights_file  # isort: skip
 
 __all__ = [
     "VOCABULARY_IMAGES",
@@ -47,6 +47,7 @@ __all__ = [
     "View",
     "Vlad",
     "Vocabulary",
+    "cct",
     "create_descriptor",
     "describer_for",
     "descriptors",

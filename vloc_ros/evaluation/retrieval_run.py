@@ -32,9 +32,8 @@ from vloc_ros.retrieval import (
 from vloc_ros.retrieval.of_map import MapDescriptor, is_of_site
 
 _log = logging.getLogger(__name__)
-_DEEPEST = max(RANKS)
+DEEPEST = max(RANKS)
 Progress = Callable[[Sequence[Picture], str], Iterable[Picture]]
-Seen = Callable[[Picture, Image], None]
 
 
 @unique
@@ -72,6 +71,7 @@ class Found:
 class Searched:
     """What one descriptor with one use of sequences answered, by data set; nobody has judged it yet."""
 
+    describer: Describer
     descriptor: str
     method: SequenceMethod
     found: list[Found]
@@ -157,15 +157,13 @@ def search_datasets(
     speed: float = 1.0,
     progress: Progress = lambda pictures, label: pictures,
     of_map: Path | None = None,
-    depth: int = _DEEPEST,
-    seen: Seen = lambda picture, image: None,
+    depth: int = DEEPEST,
 ) -> list[Searched]:
     """What :func:`evaluate_retrieval` judges; the truth of the data sets is not looked at.
 
     Args:
         datasets, name, extractor, assets, methods, speed, progress, of_map: as there.
         depth: how many answers to ask for.
-        seen: is given each picture that could be read, right after it was described.
 
     Raises:
         ConfigError, MapError, DataError: as there.
@@ -175,11 +173,11 @@ def search_datasets(
     describer = taught_describer(name, extractor, assets, datasets[0].database, of_map)
     # a picture that is in several data sets, or in both parts of one, is described once
     pictures = list(dict.fromkeys(picture for data in datasets for side in (data.queries, data.database) for picture in side))
-    described = describe_all(describer, pictures, progress, seen)
+    described = describe_all(describer, pictures, progress)
     row = {picture: k for k, picture in enumerate(pictures)}
     sides = [tuple(described.vectors[[row[p] for p in side]] for side in (data.queries, data.database)) for data in datasets]
     return [
-        Searched(name, method, [search_all(queries, database, method, speed, depth) for queries, database in sides], described)
+        Searched(describer, name, method, [search_all(asked, based, method, speed, depth) for asked, based in sides], described)
         for method in methods
     ]
 
@@ -222,13 +220,8 @@ def taught_describer(
     return describer_for(name, extractor, assets, (image for _, image in readable(some)))
 
 
-def describe_all(
-    describer: Describer,
-    pictures: Sequence[Picture],
-    progress: Progress = lambda some, label: some,
-    seen: Seen = lambda picture, image: None,
-) -> Described:
-    """Descriptors of pictures one by one, each then given to ``seen``; those that cannot be read are logged and get zeros."""
+def describe_all(describer: Describer, pictures: Sequence[Picture], progress: Progress = lambda some, label: some) -> Described:
+    """Descriptors of pictures one by one; those that cannot be read are logged and get zeros."""
     dimension = describer.descriptor.card.dimension
     vectors = np.zeros((len(pictures), dimension), dtype=np.float32)
     seconds = np.full(len(pictures), np.nan)
@@ -237,7 +230,6 @@ def describe_all(
         begin = time.perf_counter()
         vectors[rows[picture]] = describer.describe(image)
         seconds[rows[picture]] = time.perf_counter() - begin
-        seen(picture, image)
     return Described(vectors, seconds)
 
 
@@ -246,7 +238,7 @@ def search_all(
     database: NDArray[np.float32],
     method: SequenceMethod,
     speed: float = 1.0,
-    depth: int = _DEEPEST,
+    depth: int = DEEPEST,
 ) -> Found:
     """The best ``depth`` of (N, D) rows for (Q, D) queries, in their order; ``speed`` is in rows of the database per query."""
     index: DescriptorIndex[int] = DescriptorIndex(database.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -66,7 +67,7 @@ def outline(homography: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """The frame of the query as a homography maps it: its parts in front of the camera, each (K, 2) shares of the candidate."""
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
     steps = np.arange(_STEPS)[:, None] / _STEPS
-    sides = [a + steps * (b - a) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+    sides = [a + steps * (b - a) for a, b in pairwise(corners)]
     frame = np.concatenate([*sides, corners[:1]])
     mapped = np.column_stack([frame, np.ones(len(frame))]) @ homography.T
     # The sign of a homography is arbitrary; the middle of the query is in front of the camera.

@@ -76,13 +76,13 @@ def _examples(result: RerankResult, datasets: Sequence[PlaceDataset]) -> str:
     parts = []
     for title, places in _groups(result):
         figures = [_figure(example, result.settings) for place in places if (example := entries[place]) is not None]
-        body = f'<div class="matches">{"".join(figures)}</div>' if figures else "<p>none</p>"
+        body = f'<div class="matches two">{"".join(figures)}</div>' if figures else "<p>none</p>"
         parts.append(f"<h3>{escape(title)}</h3>{body}")
     return f'<section><h2>{escape(result.name)}</h2><p class="about">{escape(LEGEND)}</p>{"".join(parts)}</section>'
 
 
 def _groups(result: RerankResult) -> Iterator[tuple[str, list[int]]]:
-    """Queries worth a look: those that re-ranking changed, its surest wrong answers, its surest and its most doubtful right ones."""
+    """Queries worth a look: those that re-ranking changed, its surest wrong answers, its surest and most doubtful right ones."""
     after, before = result.answers, result.before.answers
     was, now = before.first_right == 0, after.first_right == 0
     order = [place for place in np.argsort(-after.best_score, kind="stable").tolist() if np.isfinite(after.best_score[place])]

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vloc_ros.data.places import Picture, PlaceDataset
-from vloc_ros.errors import DataError
 from vloc_ros.evaluation.confidence_metrics import ConfidenceSummary, summarise_confidence
 from vloc_ros.evaluation.rerank_metrics import Acceptance, Change, acceptance, change
 from vloc_ros.evaluation.retrieval_metrics import Answers, RetrievalSummary, judge, pool, summarise
@@ -178,7 +178,7 @@ def evaluate_reranking(
     depth = max([DEEPEST, *(stage.settings.candidates for stage in stages)])
     searched = search_datasets(datasets, name, extractor, assets, methods, speed, progress, of_map, depth)
     made = [[RerankedAnswers() for _ in stages] for _ in searched]
-    for number, data in enumerate(datasets):
+    for number, data in enumerate(datasets if stages else ()):
         _rerank_dataset(number, data, searched, stages, made, progress)
     results = []
     for one, reranked in zip(searched, made, strict=True):
@@ -196,8 +196,8 @@ def _rerank_dataset(
     progress: Progress,
 ) -> None:
     """Add the answers of all stages to the queries of one data set; one query is in memory at a time."""
-    for reranked in (one for row in made for one in row):
-        reranked.answers.append([None] * len(data.queries))
+    for fresh in (one for row in made for one in row):
+        fresh.answers.append([None] * len(data.queries))
     place = {id(picture): query for query, picture in enumerate(data.queries)}
     for picture, image in readable(progress(data.queries, "re-ranking")):
         # A descriptor and a re-ranker of one network share the work on an image: so they would on a robot.
@@ -217,7 +217,9 @@ def _rerank_dataset(
 def _judged(
     before: RetrievalResult, stage: RerankStage, reranked: RerankedAnswers, datasets: Sequence[PlaceDataset]
 ) -> RerankResult:
-    parts, chosen, truth = [], [], []
+    parts: list[Answers] = []
+    chosen: list[Reranked[int] | None] = []
+    truth: list[NDArray[np.int64]] = []
     for answers, data in zip(reranked.answers, datasets, strict=True):
         rows = [np.array([] if answer is None else answer.ids, dtype=np.int64) for answer in answers]
         parts.append(judge(rows, [_scores(answer) for answer in answers], data.positives))
@@ -252,7 +254,7 @@ def best_score(answer: Reranked[Any]) -> float:
     return float(answer.verifications[0].inliers) if answer.verifications else 0.0
 
 
-def _scores(answer: Reranked[int] | None) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _scores(answer: Reranked[int] | None) -> NDArray[np.float64]:
     return np.zeros(0) if answer is None else np.array([best_score(answer)])
 
 

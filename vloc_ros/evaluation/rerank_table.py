@@ -19,10 +19,10 @@ HEAD = (
     *("ms describe", "search", "prepare", "compare", "bytes", "failed"),
 )
 ABOUT = (
-    "right/wrong by it: queries whose best answer re-ranking put right, and put wrong, with the p-value of a sign test (queries taken "
-    "as independent). none: share of all queries without an accepted candidate, and of those whose place is unknown; precision and "
-    "recall of what is accepted. ms: median / 95th percentile per query. bytes: per image of the database, descriptor + kept for "
-    "re-ranking"
+    "right/wrong by it: queries whose best answer re-ranking put right, and put wrong, with the p-value of a sign test (queries "
+    "taken as independent). none: share of all queries without an accepted candidate, and of those whose place is unknown; "
+    "precision and recall of what is accepted. ms: median / 95th percentile per query. bytes: per image of the database, "
+    "descriptor + kept for re-ranking"
 )
 
 
@@ -51,7 +51,10 @@ def kept_memory(evaluated: Evaluated) -> str:
 
 def csv_table(evaluated: Evaluated) -> str:
     """All numbers, one row for each descriptor, method and re-ranker; empty where the data say nothing."""
-    values = [_flat({"reranker": "none", **one.to_dict()}) for before, after in evaluated for one in (before, *after)]
+    values = []
+    for before, after in evaluated:
+        values.append(_flat({**before.to_dict(), "reranker": "none"}))
+        values += [_flat(one.to_dict()) for one in after]
     columns = list(dict.fromkeys(name for row in values for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

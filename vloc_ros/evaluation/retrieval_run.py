@@ -159,14 +159,14 @@ def search_datasets(
     of_map: Path | None = None,
     depth: int = DEEPEST,
 ) -> list[Searched]:
-    """What :func:`evaluate_retrieval` judges; the truth of the data sets is not looked at.
+    """What :func:`evaluate_retrieval`, which has the same arguments, judges; the truth of the data sets is not looked at.
 
-    Args:
-        datasets, name, extractor, assets, methods, speed, progress, of_map: as there.
-        depth: how many answers to ask for.
+    So many answers are asked for as ``depth`` says.
 
     Raises:
-        ConfigError, MapError, DataError: as there.
+        ConfigError: as there.
+        MapError: as there.
+        DataError: as there.
     """
     if not datasets:
         raise DataError("there is no data set to evaluate on")

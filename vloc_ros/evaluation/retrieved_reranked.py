@@ -102,7 +102,7 @@ def _listing(rows: Sequence[tuple[Any, ...]]) -> str:
 
 
 def _nobody(answer: Reranked[int]) -> str:
-    return "" if any(answer.accepted) else "; none of them shows the place"
+    return "" if any(answer.accepted) else "; none of them is accepted"
 
 
 def _note(answers: Sequence[Reranked[int] | None], shown: int, stage: RerankStage) -> str:

@@ -65,7 +65,7 @@ def rerank_places(
         by_query: dict[int, list[Question]] = {}
         for question in questions:
             by_query.setdefault(question.query, []).append(question)
-        for query in progress(_some(list(by_query), limit)):
+        for query in progress(_some(sorted(by_query), limit)):
             image = entries[query].view.read()
             describe([image])  # what a descriptor and a re-ranker of one network share is computed once, as on a robot
             prepared = [_prepared(stage, image) for stage in stages]

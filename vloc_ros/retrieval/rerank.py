@@ -21,6 +21,9 @@ Id = TypeVar("Id", bound=Hashable)
 Kept = Any
 """What a re-ranker keeps of an image: its own affair, see :meth:`Reranker.prepare` and :meth:`Reranker.to_bytes`."""
 
+MatchProbabilities = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+"""(N,) inliers and (N,) shares of inliers among the matches to (N,) probabilities that the candidate shows the place."""
+
 
 @unique
 class Doubt(Enum):
@@ -97,6 +100,11 @@ class Reranker(ABC):
     def verify(self, query: Kept, candidates: Sequence[Kept]) -> list[Verification]:
         """What geometry says of each candidate; candidates go through together where that is faster."""
 
+    @property
+    def probability(self) -> MatchProbabilities | None:
+        """What was learned about this re-ranker: how probable candidates are. None where nothing was."""
+        return None
+
     def bounds(self, query: Kept, candidates: Sequence[Kept]) -> list[int] | None:
         """How many inliers each candidate can have at most, in a fraction of the time that :meth:`verify` takes; None: unknown."""
         return None
@@ -171,24 +179,26 @@ class Reranked(Generic[Id]):
 
 RerankerMaker = Callable[[RerankSettings], Reranker]
 RerankerFileMaker = Callable[[Path, RerankSettings], Reranker]
+M = TypeVar("M", bound=RerankerMaker)
+F = TypeVar("F", bound=RerankerFileMaker)
 _MAKERS: dict[str, RerankerMaker] = {}
 _FILE_MAKERS: dict[str, RerankerFileMaker] = {}
 
 
-def register_reranker(name: str) -> Callable[[RerankerMaker], RerankerMaker]:
+def register_reranker(name: str) -> Callable[[M], M]:
     """Decorator that makes a class or function, called with the settings, known as the maker of a re-ranker."""
 
-    def known(maker: RerankerMaker) -> RerankerMaker:
+    def known(maker: M) -> M:
         _MAKERS[name] = maker
         return maker
 
     return known
 
 
-def register_reranker_file(suffix: str) -> Callable[[RerankerFileMaker], RerankerFileMaker]:
+def register_reranker_file(suffix: str) -> Callable[[F], F]:
     """Decorator that makes a function known as the maker of re-rankers from files whose names end so."""
 
-    def known(maker: RerankerFileMaker) -> RerankerFileMaker:
+    def known(maker: F) -> F:
         _FILE_MAKERS[suffix] = maker
         return maker
 

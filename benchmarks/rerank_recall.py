@@ -31,8 +31,7 @@ from vloc_ros.data.frame import Image
 from vloc_ros.errors import VlocError
 from vloc_ros.evaluation.rerank_run import RerankResult, RerankStage, evaluate_reranking
 from vloc_ros.features import create_extractor
-from vloc_ros.retrieval import Describer, describer_for
-from vloc_ros.retrieval.rerank import RerankSettings, create_reranker
+from vloc_ros.retrieval import Describer, RerankSettings, create_reranker, describer_for
 from vloc_ros.training.place_registry import PLACE_SOURCES, default_settings, open_places
 from vloc_ros.training.place_reranking import RerankedQuestion, rerank_places
 from vloc_ros.training.place_validation import PlaceValidation

@@ -16,9 +16,8 @@ from vloc_ros.data.frame import Image
 from vloc_ros.data.model_card import ModelCard
 from vloc_ros.data.places import Picture, PlaceDataset
 from vloc_ros.errors import DataError
-from vloc_ros.retrieval import GlobalDescriptor, View, contract
+from vloc_ros.retrieval import Doubt, GlobalDescriptor, Reranker, RerankSettings, Verification, View, contract
 from vloc_ros.retrieval import rerank as contract_of_rerankers
-from vloc_ros.retrieval.rerank import Doubt, Reranker, RerankSettings, Verification
 
 MATCHES = 50
 

@@ -18,7 +18,7 @@ from vloc_ros.evaluation.rerank_metrics import acceptance, accepted_answer, chan
 from vloc_ros.evaluation.rerank_run import RerankStage, evaluate_reranking
 from vloc_ros.evaluation.rerank_words import verdict, why_not
 from vloc_ros.evaluation.retrieval_metrics import Answers, judge
-from vloc_ros.retrieval.rerank import Doubt, Reranked, Verification
+from vloc_ros.retrieval import Doubt, Reranked, Verification
 
 
 @pytest.fixture

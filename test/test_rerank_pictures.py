@@ -16,7 +16,7 @@ from vloc_ros.evaluation.rerank_pictures import GAP_PX, HEIGHT_PX, MARGIN, draw_
 from vloc_ros.evaluation.rerank_report import verified_figure
 from vloc_ros.evaluation.rerank_run import RerankStage, evaluate_reranking
 from vloc_ros.evaluation.retrieval_report import write_retrieval_report
-from vloc_ros.retrieval.rerank import Doubt, Verification
+from vloc_ros.retrieval import Doubt, Verification
 
 YELLOW = (255, 210, 0)
 FRAME = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])

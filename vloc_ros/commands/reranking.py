@@ -41,7 +41,7 @@ def stages_of(args: argparse.Namespace) -> list[RerankStage]:
         return []
     from vloc_ros.config import from_dict, parse_assignments
     from vloc_ros.evaluation.rerank_run import RerankStage
-    from vloc_ros.retrieval.rerank import RerankSettings, create_reranker
+    from vloc_ros.retrieval import RerankSettings, create_reranker
 
     values = parse_assignments(args.set)
     wrong = next((key for key in values if not key.startswith(_PREFIX) or key == f"{_PREFIX}reranker"), None)

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation.retrieval_metrics import Answers
-from vloc_ros.retrieval.rerank import Reranked
+from vloc_ros.retrieval import Reranked
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image, to_rgb
-from vloc_ros.retrieval.rerank import Verification
+from vloc_ros.retrieval import Verification
 
 HEIGHT_PX = 260
 MARGIN = 0.15

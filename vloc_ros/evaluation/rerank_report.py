@@ -16,7 +16,7 @@ from vloc_ros.evaluation.rerank_pictures import draw_verification
 from vloc_ros.evaluation.rerank_run import RerankResult
 from vloc_ros.evaluation.rerank_table import Evaluated
 from vloc_ros.evaluation.rerank_words import verdict
-from vloc_ros.retrieval.rerank import Reranked, RerankSettings, Verification
+from vloc_ros.retrieval import Reranked, RerankSettings, Verification
 
 EXAMPLES = 4
 LEGEND = (

@@ -28,8 +28,8 @@ from vloc_ros.evaluation.retrieval_run import (
     search_datasets,
 )
 from vloc_ros.features import FeatureExtractor
-from vloc_ros.retrieval import View
-from vloc_ros.retrieval.rerank import Kept, Reranked, Reranker, RerankSettings
+from vloc_ros.retrieval import Reranked, Reranker, RerankSettings, View
+from vloc_ros.retrieval.rerank import Kept
 from vloc_ros.retrieval.reranking import rerank
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vloc_ros.retrieval.rerank import Doubt, Reranked, RerankSettings, Verification
+from vloc_ros.retrieval import Doubt, Reranked, RerankSettings, Verification
 
 _DOUBTS = {
     Doubt.NOTHING_TO_COMPARE: "nothing to compare",

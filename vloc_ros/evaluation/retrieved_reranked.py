@@ -14,8 +14,7 @@ from vloc_ros.evaluation.rerank_run import RerankStage
 from vloc_ros.evaluation.rerank_words import why_not
 from vloc_ros.evaluation.retrieval_run import Progress, readable
 from vloc_ros.evaluation.retrieved import retrieved_page, shown_of, write_retrieved_files
-from vloc_ros.retrieval import Neighbours, View
-from vloc_ros.retrieval.rerank import Reranked
+from vloc_ros.retrieval import Neighbours, Reranked, View
 
 HEAD = ("query", "rank", "database", "score", "old_rank", "inliers", "matches", "probability", "accepted", "why_not")
 _IN_TABLE = 5

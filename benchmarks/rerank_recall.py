@@ -9,7 +9,8 @@
 The questions of --held-out are those of `vloc train places` and benchmarks/place_recall.py: each image of one condition is looked
 for among those of another; what is from the very same pose or shows a place near its own is left out. --vpr takes what
 `vloc evaluate retrieval` takes. Sites of look-alike houses are a row of their own. `patches` is RANSAC on the patches that
-`homography` compares, `ransac` is RANSAC on SIFT. Times are per question: to prepare the query and to compare it (median).
+`homography` compares (`patches:FILE` on those of FILE), `ransac` is RANSAC on SIFT. Times are per question: to prepare the query and
+to compare it (median).
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from vloc_ros.commands.places import add_places, places_of
 from vloc_ros.config import from_dict, parse_assignments, replace
 from vloc_ros.data.frame import Image
 from vloc_ros.errors import VlocError
-from vloc_ros.evaluation.rerank_run import RerankResult, RerankStage, evaluate_reranking
+from vloc_ros.evaluation.rerank_run import RerankResult, RerankStage, evaluate_reranking, stage_of
 from vloc_ros.features import create_extractor
-from vloc_ros.retrieval import Describer, RerankSettings, create_reranker, describer_for
+from vloc_ros.retrieval import Describer, RerankSettings, describer_for
 from vloc_ros.training.place_registry import PLACE_SOURCES, default_settings, open_places
 from vloc_ros.training.place_reranking import RerankedQuestion, rerank_places
 from vloc_ros.training.place_validation import PlaceValidation
@@ -75,7 +76,7 @@ def _stages(args: argparse.Namespace) -> list[RerankStage]:
     chosen = [
         from_dict(RerankSettings, {"candidates": args.rerank_top, **values, "reranker": name}) for name in args.rerank.split(",")
     ]
-    return [RerankStage(create_reranker(settings.reranker, settings), settings) for settings in chosen]
+    return [stage_of(settings) for settings in chosen]
 
 
 def _on_places(args: argparse.Namespace, name: str, stages: Sequence[RerankStage]) -> list[Row]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from vloc_ros.evaluation.rerank_run import RerankStage
 
 _PREFIX = "rerank."
-NAMES = "homography, ransac, patches, or a file of weights (*.safetensors)"
+NAMES = "homography, ransac, patches, or a file of weights (FILE or patches:FILE)"
 
 
 def add_rerank(parser: argparse.ArgumentParser, several: bool) -> None:
@@ -40,8 +40,8 @@ def stages_of(args: argparse.Namespace) -> list[RerankStage]:
             raise ConfigError(f"--set and --rerank-top are of re-ranking: say with --rerank what re-ranks ({NAMES})")
         return []
     from vloc_ros.config import from_dict, parse_assignments
-    from vloc_ros.evaluation.rerank_run import RerankStage
-    from vloc_ros.retrieval import RerankSettings, create_reranker
+    from vloc_ros.evaluation.rerank_run import stage_of
+    from vloc_ros.retrieval import RerankSettings
 
     values = parse_assignments(args.set)
     wrong = next((key for key in values if not key.startswith(_PREFIX) or key == f"{_PREFIX}reranker"), None)
@@ -51,4 +51,4 @@ def stages_of(args: argparse.Namespace) -> list[RerankStage]:
     if args.rerank_top is not None:
         chosen["candidates"] = args.rerank_top
     settings = [from_dict(RerankSettings, {**chosen, "reranker": name}, _PREFIX) for name in args.rerank.split(",")]
-    return [RerankStage(create_reranker(one.reranker, one), one) for one in settings]
+    return [stage_of(one) for one in settings]

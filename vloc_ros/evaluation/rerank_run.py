@@ -28,7 +28,7 @@ from vloc_ros.evaluation.retrieval_run import (
     search_datasets,
 )
 from vloc_ros.features import FeatureExtractor
-from vloc_ros.retrieval import Reranked, Reranker, RerankSettings, View
+from vloc_ros.retrieval import Reranked, Reranker, RerankSettings, View, create_reranker, rerank_homography
 from vloc_ros.retrieval.rerank import Kept
 from vloc_ros.retrieval.reranking import rerank
 
@@ -152,6 +152,20 @@ class RerankResult:
         values["acceptance"] = None if self.acceptance is None else self.acceptance.to_dict()
         values["probability"] = None if self.confidence is None else self.confidence.to_dict()
         return values
+
+
+def stage_of(settings: RerankSettings) -> RerankStage:
+    """The stage that settings name; ``patches:FILE`` compares the patches of a file of weights as ``patches`` does.
+
+    Raises:
+        ConfigError: the name is unknown, or what it needs is not installed or not shipped.
+        DataError: what lies beside the weights is damaged or of other weights.
+        WeightsError: the file of weights, or its card, is missing, damaged or of another network.
+    """
+    kind, separator, file = settings.reranker.partition(":")
+    if separator and kind == rerank_homography.PatchRansacReranker.name:
+        return RerankStage(rerank_homography.load_patches(Path(file), settings), settings)
+    return RerankStage(create_reranker(settings.reranker, settings), settings)
 
 
 def evaluate_reranking(

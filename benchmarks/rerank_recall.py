@@ -9,8 +9,8 @@
 The questions of --held-out are those of `vloc train places` and benchmarks/place_recall.py: each image of one condition is looked
 for among those of another; what is from the very same pose or shows a place near its own is left out. --vpr takes what
 `vloc evaluate retrieval` takes. Sites of look-alike houses are a row of their own. `patches` is RANSAC on the patches that
-`homography` compares (`patches:FILE` on those of FILE), `ransac` is RANSAC on SIFT. Times are per question: to prepare the query and
-to compare it (median).
+`homography` compares (`patches:FILE` on those of FILE), `ransac` is RANSAC on SIFT. Times are per question: to prepare the query
+and to compare it (median).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from vloc_ros.data.places import PlaceDataset
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation import rerank_table
 from vloc_ros.evaluation.rerank_metrics import acceptance, accepted_answer, change
-from vloc_ros.evaluation.rerank_run import RerankStage, evaluate_reranking
+from vloc_ros.evaluation.rerank_run import RerankStage, evaluate_reranking, prepare_query
 from vloc_ros.evaluation.rerank_words import verdict, why_not
 from vloc_ros.evaluation.retrieval_metrics import Answers, judge
 from vloc_ros.retrieval import Doubt, Reranked, Verification
@@ -123,6 +123,25 @@ class TestRun:
         for name in (LeftHalf.name, LeftHalf.name):
             evaluate_reranking([data], name, extractor(), [stage])
         assert stage.pictures == 3 and len(stage.reranker.prepared) == 2 * 6 + 3
+
+    def test_re_rankers_side_by_side_do_not_help_each_other(self) -> None:
+        seen: list[bytes] = []
+
+        class Watching(RightHalf):
+            """Says for each image whether a re-ranker has seen it before."""
+
+            def prepare(self, views):
+                seen.extend(view.image.tobytes() for view in views)
+                return super().prepare(views)
+
+        stages = [RerankStage(Watching(), settings()) for _ in range(3)]
+        described: list[bytes] = []
+        image = np.arange(800, dtype=np.float64).reshape(20, 40).astype(np.uint8)
+        prepared = prepare_query(stages, image, lambda picture: described.append(picture.tobytes()))
+        assert len(set(described)) == 3 and described[0] == image.tobytes()
+        # the image itself, and for the time of the others one that is new to all
+        assert seen == [described[0], described[1], described[0], described[2], described[0]]
+        assert len({kept for kept, _ in prepared}) == 1 and all(taken > 0.0 for _, taken in prepared)
 
     def test_answers_do_not_depend_on_the_truth(self) -> None:
         data = toy_set()

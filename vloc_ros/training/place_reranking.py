@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.data.frame import Image
 from vloc_ros.data.places import Picture
-from vloc_ros.evaluation.rerank_run import RerankStage
-from vloc_ros.retrieval import View
+from vloc_ros.evaluation.rerank_run import RerankStage, prepare_query
 from vloc_ros.retrieval.rerank import Kept
 from vloc_ros.training.place_validation import Describe, Entry, PlaceValidation, Question, described
 from vloc_ros.training.places import PlaceSource
@@ -67,8 +64,7 @@ def rerank_places(
             by_query.setdefault(question.query, []).append(question)
         for query in progress(_some(sorted(by_query), limit)):
             image = entries[query].view.read()
-            describe([image])  # what a descriptor and a re-ranker of one network share is computed once, as on a robot
-            prepared = [_prepared(stage, image) for stage in stages]
+            prepared = prepare_query(stages, image, lambda picture: describe([picture]))
             found += [_answered(question, images, stages, prepared) for question in by_query[query]]
     return found
 
@@ -105,17 +101,10 @@ def _answered(
         site=images.site(query),
         right=tuple(is_described and images.same_place(best, query) for best in bests),
         reachable=tuple(any(images.same_place(row, query) for row in top) for top in tops),
-        milliseconds=tuple(spent + answer.compared_ms for (_, spent), answer in zip(prepared, answers, strict=True)),
+        milliseconds=tuple(1e3 * spent + answer.compared_ms for (_, spent), answer in zip(prepared, answers, strict=True)),
     )
 
 
 def _some(queries: list[int], limit: int | None) -> list[int]:
     count = len(queries) if limit is None else min(limit, len(queries))
     return [queries[k * len(queries) // count] for k in range(count)]
-
-
-def _prepared(stage: RerankStage, image: Image) -> tuple[Kept, float]:
-    """What a re-ranker keeps of a query, and the time that took [ms]."""
-    began = time.perf_counter()
-    [kept] = stage.reranker.prepare([View(image)])
-    return kept, 1e3 * (time.perf_counter() - began)

@@ -80,7 +80,7 @@ def _stages(args: argparse.Namespace) -> list[RerankStage]:
 
 
 def _on_places(args: argparse.Namespace, name: str, stages: Sequence[RerankStage]) -> list[Row]:
-    """Rows of all questions, of look-alike sites and of the others, of each site, and of each pair of conditions."""
+    """Rows of each kind of source, of look-alike sites and of the others, of each site, and of each pair of conditions."""
     if not args.held_out:
         return []
     values = {key: value for key, value in parse_assignments(args.set).items() if not key.startswith("rerank.")}
@@ -94,15 +94,22 @@ def _on_places(args: argparse.Namespace, name: str, stages: Sequence[RerankStage
         return describer.descriptor.describe_many([describer.view(picture) for picture in pictures])
 
     answers = rerank_places(validation, describe, stages, args.questions)
-    groups: dict[str, Callable[[RerankedQuestion], bool]] = {"all": lambda one: True}
+    groups: dict[str, Callable[[RerankedQuestion], bool]] = {}
+    for kind in dict.fromkeys(_kind(one) for one in answers):
+        groups[f"{kind}, all"] = lambda one, kind=kind: _kind(one) == kind  # type: ignore[misc]
     if any(LOOKALIKE in one.site for one in answers):
+        with_them = {_kind(one) for one in answers if LOOKALIKE in one.site}
         groups["look-alike sites"] = lambda one: LOOKALIKE in one.site
-        groups["other sites"] = lambda one: LOOKALIKE not in one.site
+        groups["other sites"] = lambda one: _kind(one) in with_them and LOOKALIKE not in one.site
     for site in sorted({one.site for one in answers}):
         groups[site] = lambda one, site=site: one.site == site  # type: ignore[misc]
     for group in sorted({one.group for one in answers}):
         groups[group] = lambda one, group=group: one.group == group  # type: ignore[misc]
     return [_row(group, [one for one in answers if belongs(one)]) for group, belongs in groups.items()]
+
+
+def _kind(one: RerankedQuestion) -> str:
+    return one.site.partition(":")[0]
 
 
 def _row(group: str, answers: Sequence[RerankedQuestion]) -> Row:
@@ -146,9 +153,9 @@ def _reachable(result: RerankResult) -> float:
 
 
 def _text(name: str, table: Sequence[Row], stages: Sequence[str]) -> str:
-    head = ["Recall@1", "questions", f"{name} alone"]
+    head = ["Recall@1", "questions", f"{_short(name)} alone"]
     for stage in stages:
-        head += [f"+ {stage}", "right/wrong by it", "p", "ms"]
+        head += [f"+ {_short(stage)}", "right/wrong by it", "p", "ms"]
     rows = [head]
     for row in table:
         line = [row["group"], str(row["questions"]), f"{row['recall_at_1'][0]:.3f}"]
@@ -160,6 +167,12 @@ def _text(name: str, table: Sequence[Row], stages: Sequence[str]) -> str:
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]) for row in rows
     )
+
+
+def _short(name: str) -> str:
+    """A file without its folders."""
+    kind, separator, file = name.rpartition(":")
+    return kind + separator + file.rpartition("/")[2]
 
 
 if __name__ == "__main__":

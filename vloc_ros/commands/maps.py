@@ -64,6 +64,7 @@ def _info(args: argparse.Namespace) -> int:
         "closures": info.closures,
         "training": asdict(info.training),
         "models": [card.name for card in info.models],
+        "patches": [{"reranker": kept.name, "keyframes": kept.keyframes, "size_bytes": kept.size_bytes} for kept in info.patches],
         "versions": asdict(info.versions),
         "route_length_m": info.route_length_m,
         "bytes_per_keyframe": info.bytes_per_keyframe,
@@ -85,6 +86,7 @@ def _info(args: argparse.Namespace) -> int:
             ("training tuples", str(info.training)),
             ("described by", ", ".join(card.name for card in info.models) or "nothing yet"),
             ("models", str(info.versions)),
+            ("patches", ", ".join(map(str, info.patches)) or "none"),
             ("kB per keyframe", parts),
         ]
     )

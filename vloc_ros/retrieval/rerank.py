@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -96,6 +97,10 @@ class Reranker(ABC):
     def verify(self, query: Kept, candidates: Sequence[Kept]) -> list[Verification]:
         """What geometry says of each candidate; candidates go through together where that is faster."""
 
+    def bounds(self, query: Kept, candidates: Sequence[Kept]) -> list[int] | None:
+        """How many inliers each candidate can have at most, in a fraction of the time that :meth:`verify` takes; None: unknown."""
+        return None
+
     @abstractmethod
     def to_bytes(self, kept: Kept) -> bytes:
         """For a map or a file; as compact as the settings of the re-ranker say."""
@@ -107,6 +112,18 @@ class Reranker(ABC):
         Raises:
             DataError: the content is damaged, or of another re-ranker.
         """
+
+
+@unique
+class Storage(Enum):
+    """How local descriptors of patches are kept, in a map as in memory."""
+
+    FLOAT16 = "float16"
+    """Two bytes per element."""
+    INT8 = "int8"
+    """One byte per element, and a scale per patch."""
+    PQ = "pq"
+    """Product quantisation: a byte for several elements; needs a code book beside the weights."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +138,15 @@ class RerankSettings:
     min_probability: float = param(
         0.0, "nor one that is less probable, where probabilities were learned", min=0.0, max=1.0, live=True
     )
+    certain: int = param(
+        0,
+        "so many of the best are certain, and what cannot be among them is not compared; 0 compares all",
+        min=0,
+        max=1000,
+        live=True,
+    )
+    storage: Storage = param(Storage.INT8, "of the patches that homography and patches compare: float16, int8 or pq", fixed=True)
+    inlier_patches: float = param(3.0, "largest error of an inlier", unit="patches", min=0.1, max=100.0, fixed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +169,27 @@ class Reranked(Generic[Id]):
     compared_ms: float
 
 
-RerankerMaker = Callable[[], Reranker]
+RerankerMaker = Callable[[RerankSettings], Reranker]
+RerankerFileMaker = Callable[[Path, RerankSettings], Reranker]
 _MAKERS: dict[str, RerankerMaker] = {}
+_FILE_MAKERS: dict[str, RerankerFileMaker] = {}
 
 
 def register_reranker(name: str) -> Callable[[RerankerMaker], RerankerMaker]:
-    """Decorator that makes a class or function, called without arguments, known as the maker of a re-ranker."""
+    """Decorator that makes a class or function, called with the settings, known as the maker of a re-ranker."""
 
     def known(maker: RerankerMaker) -> RerankerMaker:
         _MAKERS[name] = maker
+        return maker
+
+    return known
+
+
+def register_reranker_file(suffix: str) -> Callable[[RerankerFileMaker], RerankerFileMaker]:
+    """Decorator that makes a function known as the maker of re-rankers from files whose names end so."""
+
+    def known(maker: RerankerFileMaker) -> RerankerFileMaker:
+        _FILE_MAKERS[suffix] = maker
         return maker
 
     return known
@@ -162,12 +200,21 @@ def rerankers() -> list[str]:
     return sorted(_MAKERS)
 
 
-def create_reranker(name: str) -> Reranker:
+def create_reranker(name: str, settings: RerankSettings | None = None) -> Reranker:
     """Build a re-ranker by name, or from a file of weights.
 
+    Args:
+        name: one of :func:`rerankers`, or the path of a file of weights.
+        settings: how it compares and stores; by default the default settings.
+
     Raises:
-        ConfigError: the name is unknown.
+        ConfigError: the name is unknown, or what it needs is not installed or not shipped.
+        WeightsError: the file of weights, or its card, is missing, damaged or of another network.
     """
-    if name not in _MAKERS:
+    settings = settings or RerankSettings()
+    if name in _MAKERS:
+        return _MAKERS[name](settings)
+    from_file = _FILE_MAKERS.get(Path(name).suffix)
+    if from_file is None:
         raise ConfigError(f"unknown re-ranker '{name}'; known: {', '.join(rerankers())}, or a file of weights (*.safetensors)")
-    return _MAKERS[name]()
+    return from_file(Path(name), settings)

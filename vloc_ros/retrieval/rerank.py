@@ -189,24 +189,26 @@ class Reranked(Generic[Id]):
 
 RerankerMaker = Callable[[RerankSettings], Reranker]
 RerankerFileMaker = Callable[[Path, RerankSettings], Reranker]
+M = TypeVar("M", bound=RerankerMaker)
+F = TypeVar("F", bound=RerankerFileMaker)
 _MAKERS: dict[str, RerankerMaker] = {}
 _FILE_MAKERS: dict[str, RerankerFileMaker] = {}
 
 
-def register_reranker(name: str) -> Callable[[RerankerMaker], RerankerMaker]:
+def register_reranker(name: str) -> Callable[[M], M]:
     """Decorator that makes a class or function, called with the settings, known as the maker of a re-ranker."""
 
-    def known(maker: RerankerMaker) -> RerankerMaker:
+    def known(maker: M) -> M:
         _MAKERS[name] = maker
         return maker
 
     return known
 
 
-def register_reranker_file(suffix: str) -> Callable[[RerankerFileMaker], RerankerFileMaker]:
+def register_reranker_file(suffix: str) -> Callable[[F], F]:
     """Decorator that makes a function known as the maker of re-rankers from files whose names end so."""
 
-    def known(maker: RerankerFileMaker) -> RerankerFileMaker:
+    def known(maker: F) -> F:
         _FILE_MAKERS[suffix] = maker
         return maker
 

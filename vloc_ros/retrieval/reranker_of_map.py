@@ -21,8 +21,8 @@ from vloc_ros.retrieval.reranking import MatchProbabilities, rerank
 _log = logging.getLogger(__name__)
 NONE = "none"
 """Name of no re-ranker."""
-_CACHED = 128
-"""So many keyframes stay prepared in memory: those around a robot, and some 25 to 100 MB."""
+_CACHED = 256
+"""So many keyframes stay prepared in memory: those around a robot, of 50 to 250 kB each."""
 
 
 def chosen_reranker(settings: RerankSettings) -> Reranker | None:
@@ -87,8 +87,7 @@ class RerankerOfMap:
     @property
     def name(self) -> str:
         """Name of the re-ranker and the first digits of the hash of its weights."""
-        card = self._reranker.card
-        return f"{card.name} {card.sha256[:12]}".strip()
+        return f"{self._reranker.name} {self._reranker.card.sha256[:12]}".strip()
 
     def take_problem(self) -> str:
         """What was wrong with the map since the last call, in a sentence; empty when nothing was. Comparing went on."""

@@ -21,6 +21,9 @@ Id = TypeVar("Id", bound=Hashable)
 Kept = Any
 """What a re-ranker keeps of an image: its own affair, see :meth:`Reranker.prepare` and :meth:`Reranker.to_bytes`."""
 
+MatchProbabilities = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+"""(N,) inliers and (N,) shares of inliers among the matches to (N,) probabilities that the candidate shows the place."""
+
 
 @unique
 class Doubt(Enum):
@@ -100,6 +103,11 @@ class Reranker(ABC):
     @abstractmethod
     def verify(self, query: Kept, candidates: Sequence[Kept]) -> list[Verification]:
         """What geometry says of each candidate; candidates go through together where that is faster."""
+
+    @property
+    def probability(self) -> MatchProbabilities | None:
+        """What was learned about this re-ranker: how probable candidates are. None where nothing was."""
+        return None
 
     def bounds(self, query: Kept, candidates: Sequence[Kept]) -> list[int] | None:
         """How many inliers each candidate can have at most, in a fraction of the time that :meth:`verify` takes; None: unknown."""

@@ -19,12 +19,21 @@ from vloc_ros.data.weights import SUFFIX
 from vloc_ros.errors import ConfigError, DataError
 from vloc_ros.geometry.four_points import homographies_of, inliers_of
 from vloc_ros.retrieval.contract import Needs, View
+from vloc_ros.retrieval.match_model import MatchModel, load_match_model
 from vloc_ros.retrieval.pair_engine import PairEngine, pair_engine
 from vloc_ros.retrieval.patch_codebook import PatchCodebook, load_codebook
 from vloc_ros.retrieval.patch_codes import PatchCodec, PatchMap
 from vloc_ros.retrieval.patch_matching import mutual_matches, padded, patch_centres
 from vloc_ros.retrieval.ransac import verify_by_ransac
-from vloc_ros.retrieval.rerank import Doubt, Reranker, RerankSettings, Verification, register_reranker, register_reranker_file
+from vloc_ros.retrieval.rerank import (
+    Doubt,
+    MatchProbabilities,
+    Reranker,
+    RerankSettings,
+    Verification,
+    register_reranker,
+    register_reranker_file,
+)
 
 SHIPPED = "cct"
 """Name of the shipped weights."""
@@ -39,19 +48,26 @@ class PatchReranker(Reranker):
 
     needs: ClassVar[Needs] = Needs.IMAGE
 
-    def __init__(self, engine: PairEngine, settings: RerankSettings | None = None, book: PatchCodebook | None = None) -> None:
+    def __init__(
+        self,
+        engine: PairEngine,
+        settings: RerankSettings | None = None,
+        book: PatchCodebook | None = None,
+        learned: MatchModel | None = None,
+    ) -> None:
         """Build it.
 
         Args:
             engine: computes the network.
             settings: how patches are stored, and how far an inlier may be off.
             book: for product quantisation.
+            learned: how probable its candidates are, None where that was never learned.
 
         Raises:
             ConfigError: product quantisation is asked for, and there is no code book.
         """
         settings = settings or RerankSettings()
-        self._engine = engine
+        self._engine, self._learned = engine, learned
         self._codec = PatchCodec(settings.storage, engine.side**2, engine.channels, engine.card.sha256, book)
         self._centres = patch_centres(engine.side)
         self._tolerance = settings.inlier_patches / engine.side
@@ -61,6 +77,11 @@ class PatchReranker(Reranker):
         """That of the weights, with the length of a local descriptor."""
         card = self._engine.card
         return ModelCard(card.name, self._engine.channels, card.sha256, card.preprocessing)
+
+    @property
+    def probability(self) -> MatchProbabilities | None:
+        """As the contract says."""
+        return self._learned
 
     def prepare(self, views: Sequence[View]) -> list[PatchMap | None]:
         """The encoded patches of each image; None for one of one colour.
@@ -166,15 +187,15 @@ def load_homography(path: Path, settings: RerankSettings) -> HomographyReranker:
 
     Raises:
         ConfigError: what computes it is not installed, or storage is ``pq`` without a code book beside the weights.
-        DataError: the code book is damaged or of other weights.
+        DataError: the code book or the match model beside it is damaged or of other weights.
         WeightsError: the file or its card is missing or damaged, or of another network.
     """
-    return HomographyReranker(*_opened(path, settings))
+    return HomographyReranker(*_opened(path, settings, HomographyReranker.name))
 
 
 def load_patches(path: Path, settings: RerankSettings) -> PatchRansacReranker:
     """The re-ranker by RANSAC on the patches of a file of weights; raises as :func:`load_homography`."""
-    return PatchRansacReranker(*_opened(path, settings))
+    return PatchRansacReranker(*_opened(path, settings, PatchRansacReranker.name))
 
 
 @register_reranker(HomographyReranker.name)
@@ -187,9 +208,12 @@ def _patches(settings: RerankSettings) -> PatchRansacReranker:
     return load_patches(_shipped(PatchRansacReranker.name), settings)
 
 
-def _opened(path: Path, settings: RerankSettings) -> tuple[PairEngine, RerankSettings, PatchCodebook | None]:
+def _opened(
+    path: Path, settings: RerankSettings, name: str
+) -> tuple[PairEngine, RerankSettings, PatchCodebook | None, MatchModel | None]:
     engine = pair_engine(path)
-    return engine, settings, load_codebook(path, engine.card.sha256)
+    weights = engine.card.sha256
+    return engine, settings, load_codebook(path, weights), load_match_model(path, weights, name)
 
 
 def _shipped(name: str) -> Path:

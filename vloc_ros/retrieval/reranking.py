@@ -6,12 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vloc_ros.retrieval.rerank import Id, Kept, Reranked, Reranker, RerankSettings, Verification
+from vloc_ros.retrieval.rerank import Id, Kept, MatchProbabilities, Reranked, Reranker, RerankSettings, Verification
 
-MatchProbabilities = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
-"""(N,) inliers and (N,) shares of inliers among the matches to (N,) probabilities that the candidate shows the place."""
 _BATCH = 4
 """Candidates between two looks at whether it is enough: fewer would waste what a batch saves."""
 
@@ -37,9 +34,10 @@ def rerank(
         ids: what the search found, best first.
         kept_of: what the re-ranker keeps of one of them; asked only for those that are compared.
         settings: how many, and what is accepted. A candidate without a homography never is.
-        probability: what was learned about the re-ranker, None where nothing was.
+        probability: how probable candidates are; by default what was learned about the re-ranker, if anything was.
     """
     began = time.perf_counter()
+    probability = probability or reranker.probability
     considered = list(ids[: settings.candidates])
     found: dict[int, Verification] = {}
     chances: dict[int, float] = {}

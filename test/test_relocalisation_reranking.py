@@ -28,23 +28,24 @@ ALONE = {"localization.descriptor": "thumbnail", "localization.candidates": 1, "
 SETTINGS = replace(Settings(), {"keyframes.distance": 0.3, "stereo.min_depth": 0.8, "features.max_features": 500, **ALONE})
 RANSAC = {"localization.rerank.reranker": "ransac", "localization.rerank.max_ms": 0.0}
 POSES = walk(24)
-ASIDE_PX = 25
-"""The camera looks so much to the side, which misleads a descriptor of the whole image."""
+ASIDE = se3.exp(np.array([0.0, 0.0, 0.0, 0.0, 0.25, 0.0]))
+"""The camera looks so far to the side, which misleads a descriptor of the whole image."""
 
 
-def frame(index: int, aside: int = ASIDE_PX) -> StereoFrame:
-    left, right = pair(POSES[index])
-    return StereoFrame((1 + index) * 10**9, np.roll(left, aside, axis=1), np.roll(right, aside, axis=1))
+def frame(index: int, aside: np.ndarray = ASIDE, place: int = 0) -> StereoFrame:
+    return StereoFrame((1 + index) * 10**9, *pair(POSES[index] @ aside, place))
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A map of three corridors; the robot is in the first of them."""
     path, extractor = tmp_path_factory.mktemp("site") / "site.vloc", SETTINGS.features.create()
     with MapStore.create(path, CAMERA, BASE_T_OPTICAL, extractor.name, extractor.fingerprint) as store:
-        teacher = Teacher(CAMERA, store, SETTINGS, "corridor")
-        for index in range(0, len(POSES), 2):
-            teacher.process(frame(index, 0))
-        teacher.close()
+        for place in range(3):
+            teacher = Teacher(CAMERA, store, SETTINGS, f"corridor {place}")
+            for index in range(0, len(POSES), 2):
+                teacher.process(frame(index, np.eye(4), place))
+            teacher.close()
     return path
 
 
@@ -88,7 +89,7 @@ def test_thresholds_count_from_the_next_frame_on(site: Path) -> None:
     with MapStore.open(site, read_only=True) as store:
         localizer = Localizer(CAMERA, store, settings)
         assert localizer.reranking == {"reranker": "ransac"}
-        localizer.process(frame(0, 0))
+        localizer.process(frame(0, np.eye(4)))
         assert localizer.state is State.LOCALISED and float(localizer.reranking["rerank_ms"]) > 0.0
         after = with_all_live_changed(settings)
         localizer.tune(after)
@@ -114,7 +115,7 @@ def test_teaching_prepares_what_the_localisation_cannot_store(tmp_path: Path, ca
     before = path.read_bytes()
     capsys.readouterr()
     assert main(["repeat", str(recording), "--map", str(path), "--rerank", "ransac", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["states"] == {"LOCALISED": 6} and path.read_bytes() == before
+    assert json.loads(capsys.readouterr().out)["states"] == {"localised": 6} and path.read_bytes() == before
     assert main(["repeat", str(recording), "--map", str(path), "--rerank", "ransack"]) == 1
     assert "unknown re-ranker 'ransack'" in capsys.readouterr().err
 

@@ -15,8 +15,8 @@ from vloc_ros.mapping.patches import patches_of, put_patches
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.retrieval.contract import Needs, View
 from vloc_ros.retrieval.gates import GateReason
-from vloc_ros.retrieval.rerank import Kept, Reranked, Reranker, RerankSettings, Verification, create_reranker
-from vloc_ros.retrieval.reranking import MatchProbabilities, rerank
+from vloc_ros.retrieval.rerank import Kept, MatchProbabilities, Reranked, Reranker, RerankSettings, Verification, create_reranker
+from vloc_ros.retrieval.reranking import rerank
 
 _log = logging.getLogger(__name__)
 NONE = "none"
@@ -74,7 +74,15 @@ class RerankerOfMap:
         probability: MatchProbabilities | None = None,
         cached: int = _CACHED,
     ) -> None:
-        """For one map, from the thread that opened it; ``cached`` keyframes are held in memory."""
+        """For one map, from the thread that opened it.
+
+        Args:
+            store: the map; where it can be written, what is missing is stored.
+            reranker: compares.
+            settings: how many candidates, how long, and what is believed.
+            probability: that a candidate shows the place; by default what was learned about the re-ranker, if anything was.
+            cached: so many keyframes are held in memory.
+        """
         self._store, self._reranker, self._settings, self._probability = store, reranker, settings, probability
         self._of_features = reranker.needs is Needs.FEATURES and reranker.takes_features(store.feature_fingerprint)
         self._cached = cached

@@ -68,7 +68,7 @@ def test_fewer_pairs_are_verified_in_vain_and_no_loop_is_lost(two_laps, store, t
     assert sum(len(d.rejections) for d in after) < sum(len(d.rejections) for d in before)
     assert all(d.rerank_ms is not None and d.rerank_ms > 0.0 for d in after)
     assert keyframes_with_patches(store, reranker_of_scenes().card) == {keyframe.id for keyframe in store.keyframes()}
-    assert finder.reranker.counts == {"made": 2 * LAP}
+    assert finder.reranker.counts == {"patches_made": 2 * LAP}
 
 
 def test_what_is_not_accepted_is_refused_counted_and_kept_in_the_map(store):

@@ -69,8 +69,8 @@ def test_patches_are_made_once_and_survive_a_restart(path):
     with MapStore.open(path) as store:
         first = of_map(store)
         judged = first.of_keyframe(QUERY, SEARCH)
-        assert first.counts == {"made": len(SEARCH) + 1}
-        assert first.of_keyframe(QUERY, SEARCH).doubts == judged.doubts and first.counts["made"] == len(SEARCH) + 1
+        assert first.counts == {"patches_made": len(SEARCH) + 1}
+        assert first.of_keyframe(QUERY, SEARCH).doubts == judged.doubts and first.counts["patches_made"] == len(SEARCH) + 1
     with MapStore.open(path, read_only=True) as store:
         second = of_map(store, cached=2)
         for _ in range(2):
@@ -87,7 +87,7 @@ def test_a_map_that_is_only_read_gives_the_same_and_stays_as_it_is(path):
     with MapStore.open(path, read_only=True) as store:
         of = of_map(store)
         read = of.of_keyframe(QUERY, SEARCH)
-        assert of.of_keyframe(QUERY, SEARCH).ids == read.ids and of.counts == {"made": len(SEARCH) + 1}, "kept in memory"
+        assert of.of_keyframe(QUERY, SEARCH).ids == read.ids and of.counts == {"patches_made": len(SEARCH) + 1}, "kept in memory"
         assert of.take_problem() == ""
     assert path.read_bytes() == before
     with MapStore.open(path) as store:
@@ -129,7 +129,7 @@ def test_damaged_patches_are_said_and_made_again(path):
         of = of_map(store)
         again = of.of_keyframe(QUERY, SEARCH)
         assert (again.ids, again.doubts) == (judged.ids, judged.doubts)
-        assert of.counts == {"made": 2, "made_again": 2} and "made again" in of.take_problem()
+        assert of.counts == {"patches_made": 2, "patches_made_again": 2} and "made again" in of.take_problem()
         assert {id: patches_of(store, card, id) for id in PLACE} == whole
     assert check_map(path) == []
 
@@ -145,7 +145,7 @@ def test_patches_of_other_weights_are_never_compared(path):
         assert [count.keyframes for count in patch_counts(store)] == [len(PLACE) + 1] * 2
         store.database.execute("DELETE FROM patches WHERE fingerprint IN (SELECT fingerprint FROM patch_card WHERE sha256 = '')")
         of = of_map(store)
-        assert of.of_keyframe(QUERY, SEARCH).doubts == expected.doubts and of.counts == {"made": len(SEARCH) + 1}
+        assert of.of_keyframe(QUERY, SEARCH).doubts == expected.doubts and of.counts == {"patches_made": len(SEARCH) + 1}
         assert patches_of(store, other, PLACE[1]) == wrong, "they stay for whoever has those weights"
 
 
@@ -156,7 +156,7 @@ def test_keyframes_without_an_image_are_not_compared_and_stay_where_the_search_h
         judged = of.of_keyframe(QUERY, SEARCH)
         assert judged.ids[0] == PLACE[SAME] and judged.ids[-2:] == [PLACE[0], PLACE[2]]
         assert judged.believed == [PLACE[SAME], PLACE[0], PLACE[2]], "nothing speaks against them"
-        assert of.counts["without_image"] == 2 and judged.compared == len(SEARCH) - 2
+        assert of.counts["keyframes_without_image"] == 2 and judged.compared == len(SEARCH) - 2
         assert "has no image, so that ransac cannot compare it" in caplog.text
         assert of.of_keyframe(PLACE[0], SEARCH).ids == SEARCH and not of.prepare(PLACE[0]) and of.prepare(PLACE[1])
 
@@ -167,7 +167,7 @@ def test_a_damaged_image_is_said_and_left_out(path):
         of = of_map(store)
         judged = of.of_keyframe(QUERY, SEARCH)
         assert judged.ids[0] == PLACE[SAME] and judged.ids[-1] == PLACE[0] and PLACE[0] not in judged.doubts
-        assert of.counts["unreadable"] == 1 and "keyframe s1/k1 is not compared" in of.take_problem()
+        assert of.counts["keyframes_unreadable"] == 1 and "keyframe s1/k1 is not compared" in of.take_problem()
         assert of.of_keyframe(PLACE[0], SEARCH).ids == SEARCH
 
 
@@ -179,7 +179,7 @@ def test_features_of_the_right_kind_serve_a_map_without_images(tmp_path):
         of = of_map(store, reranker=reranker)
         assert of.of_keyframe(PLACE[2], PLACE).believed == [PLACE[2]], "the others have random features"
         assert of.of_view(View(features=store.features(PLACE[4])), PLACE).believed == [PLACE[4]]
-        assert of.counts == {"made": len(PLACE)}
+        assert of.counts == {"patches_made": len(PLACE)}
 
 
 def test_only_the_best_candidates_are_compared_and_for_no_longer_than_allowed(path):

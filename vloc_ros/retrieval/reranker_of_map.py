@@ -89,7 +89,7 @@ class RerankerOfMap:
         self._kept: OrderedDict[KeyframeId, Kept] = OrderedDict()
         self._left_out: set[KeyframeId] = set()
         self.counts: Counter[str] = Counter()
-        """Keyframes that were ``made``, of these ``made_again`` (the map's were damaged), ``without_image``, and ``unreadable``."""
+        """``patches_made``, of these ``patches_made_again``; ``keyframes_without_image`` and ``keyframes_unreadable``."""
         self._problem = ""
 
     @property
@@ -165,9 +165,9 @@ class RerankerOfMap:
             if content is None:
                 return False, None
             return True, self._reranker.from_bytes(content) if content else None
-        except (MapError, DataError) as error:
-            self._say(f"{error}; they are made again")
-            self.counts["made_again"] += 1
+        except (MapError, DataError):
+            self._say(f"the patches of keyframe {id} in the map {self._store.path} are damaged; they are made again")
+            self.counts["patches_made_again"] += 1
             return False, None
 
     def _made(self, id: KeyframeId) -> Kept:
@@ -175,10 +175,10 @@ class RerankerOfMap:
         try:
             kept = self._reranker.prepare([self._view(id)])[0]
         except (MapError, DataError) as error:
-            self._leave_out(id, "unreadable", f"keyframe {id} is not compared: {error}")
+            self._leave_out(id, "keyframes_unreadable", f"keyframe {id} is not compared: {error}")
             return None
         content = b"" if kept is None else self._reranker.to_bytes(kept)
-        self.counts["made"] += 1
+        self.counts["patches_made"] += 1
         if not self._store.database.read_only:
             try:
                 put_patches(self._store, self._reranker.card, {id: content})
@@ -200,16 +200,16 @@ class RerankerOfMap:
         if self._of_features or id in self._kept or has_image(self._store, id):
             return True
         self._leave_out(
-            id, "without_image", f"{self._store.path}: keyframe {id} has no image, so that {self.name} cannot compare it"
+            id, "keyframes_without_image", f"{self._store.path}: keyframe {id} has no image, so that {self.name} cannot compare it"
         )
         return False
 
     def _leave_out(self, id: KeyframeId, reason: str, text: str) -> None:
         self._left_out.add(id)
         self.counts[reason] += 1
-        if self.counts[reason] == 1 or reason == "unreadable":
+        if self.counts[reason] == 1 or reason == "keyframes_unreadable":
             _log.warning("%s", text)
-        if reason == "unreadable":
+        if reason == "keyframes_unreadable":
             self._problem = text
 
     def _say(self, text: str) -> None:

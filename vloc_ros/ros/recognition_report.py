@@ -56,7 +56,7 @@ def _of_reranker(recognizer: Recognizer) -> dict[str, str]:
     reranker = recognizer.reranker
     if reranker is None:
         return {}
-    return {"reranker": reranker.name} | {f"patches_{what}": str(count) for what, count in sorted(reranker.counts.items())}
+    return {"reranker": reranker.name} | {what: str(count) for what, count in sorted(reranker.counts.items())}
 
 
 def _of_claims(recognizer: Recognizer) -> dict[str, str]:

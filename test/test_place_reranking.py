@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from rerank_samples import LeftHalf, RightHalf, halves, settings
+from rerank_toys import LeftHalf, RightHalf, halves, settings
 
 from vloc_ros.data.frame import Image
 from vloc_ros.errors import ConfigError

@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 import pytest
-from rerank_samples import LeftHalf, RightHalf, register_toys, rows, settings, toy_set
+from rerank_toys import LeftHalf, RightHalf, register_toys, rows, settings, toy_set
 from retrieval_samples import extractor
 
 from vloc_ros.data.places import PlaceDataset

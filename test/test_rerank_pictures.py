@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from html_page import Page
-from rerank_samples import LeftHalf, RightHalf, halves, register_toys, settings, toy_set
+from rerank_toys import LeftHalf, RightHalf, halves, register_toys, settings, toy_set
 from retrieval_samples import extractor
 
 from vloc_ros.data.vpr_folder import pictures_of

@@ -88,6 +88,10 @@ class Reranker(ABC):
     def card(self) -> ModelCard:
         """What makes :data:`Kept`; only such of equal cards can be compared. Its dimension is that of a local descriptor."""
 
+    def takes_features(self, fingerprint: str) -> bool:
+        """Whether local features of that fingerprint do instead of the image; only where :attr:`needs` says features."""
+        return False
+
     @abstractmethod
     def prepare(self, views: Sequence[View]) -> list[Kept]:
         """What is kept of each image; None for one with nothing to describe.
@@ -138,9 +142,18 @@ class Storage(Enum):
 class RerankSettings:
     """Re-ranking of what a search by global descriptors found."""
 
-    reranker: str = param("none", "none, homography, ransac, or a file of weights (*.safetensors)", fixed=True)
+    reranker: str = param("none", "none, homography, ransac, or a file of weights (*.safetensors)")
     candidates: int = param(32, "of the best found that are compared", min=1, max=1000, live=True)
-    settle: int = param(0, "so many accepted candidates end the comparison; 0 compares all of them", min=0, max=1000, live=True)
+    settle: int = param(
+        0,
+        "so many accepted candidates end the comparison, where inliers, a share or a probability is asked for; 0 compares all",
+        min=0,
+        max=1000,
+        live=True,
+    )
+    max_ms: float = param(
+        0.0, "no further candidate is compared after so long; 0: however long it takes", unit="ms", min=0.0, max=1e6, live=True
+    )
     min_inliers: int = param(0, "a candidate with fewer inliers is not accepted", min=0, max=100000, live=True)
     min_share: float = param(0.0, "nor one with a smaller share of inliers among its matches", min=0.0, max=1.0, live=True)
     min_probability: float = param(
@@ -153,8 +166,13 @@ class RerankSettings:
         max=1000,
         live=True,
     )
-    storage: Storage = param(Storage.INT8, "of the patches that homography and patches compare: float16, int8 or pq", fixed=True)
-    inlier_patches: float = param(3.0, "largest error of an inlier", unit="patches", min=0.1, max=100.0, fixed=True)
+    storage: Storage = param(Storage.INT8, "of the patches that homography and patches compare: float16, int8 or pq")
+    inlier_patches: float = param(3.0, "largest error of an inlier", unit="patches", min=0.1, max=100.0)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a candidate must have more than a homography to be accepted."""
+        return self.min_inliers > 0 or self.min_share > 0.0 or self.min_probability > 0.0
 
 
 @dataclass(frozen=True, slots=True)

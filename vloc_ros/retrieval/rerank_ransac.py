@@ -74,6 +74,10 @@ class RansacReranker(Reranker):
         """With the fingerprint of the features."""
         return ModelCard(self.name, self._extractor.descriptor_size, "", self._extractor.fingerprint)
 
+    def takes_features(self, fingerprint: str) -> bool:
+        """Those of its own extractor."""
+        return fingerprint == self._extractor.fingerprint
+
     def prepare(self, views: Sequence[View]) -> list[FeatureSet | None]:
         """The features of each view; they are extracted where it has an image only.
 

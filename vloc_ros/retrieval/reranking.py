@@ -24,7 +24,8 @@ def rerank(
     """Compare a query with the best that a search found.
 
     Deterministic: the order is by falling inliers (0 without a homography), and equal counts keep the order of the search.
-    With ``settle``, candidates are compared in the order of the search until so many are accepted. With ``certain``, those
+    With ``settle``, candidates are compared in the order of the search until so many are accepted, unless whatever has a homography
+    is accepted: nothing is settled by that. With ``max_ms`` the comparison ends after so long. With ``certain``, those
     that can have most inliers are compared first, until so many at the top can no longer change.
 
     Args:
@@ -44,8 +45,8 @@ def rerank(
     kept = {} if settings.certain == 0 else {index: kept_of(id) for index, id in enumerate(considered)}
     bounds = reranker.bounds(query, list(kept.values())) if kept else None
     order = _order(len(considered), bounds)
-    early = settings.settle > 0 or bounds is not None
-    while order and not _enough(found, accepted, bounds, order, settings):
+    early = settings.settle > 0 or settings.max_ms > 0.0 or bounds is not None
+    while order and not (_too_long(began, settings) or _enough(found, accepted, bounds, order, settings)):
         batch, order = (order[:_BATCH], order[_BATCH:]) if early else (order, [])
         compared = reranker.verify(query, [kept[i] if i in kept else kept_of(considered[i]) for i in batch])
         for index, verification in zip(batch, compared, strict=True):
@@ -70,6 +71,10 @@ def _order(count: int, bounds: list[int] | None) -> list[int]:
     return list(range(count)) if bounds is None else sorted(range(count), key=lambda index: (-bounds[index], index))
 
 
+def _too_long(began: float, settings: RerankSettings) -> bool:
+    return 0.0 < settings.max_ms <= 1e3 * (time.perf_counter() - began)
+
+
 def _enough(
     found: dict[int, Verification],
     accepted: dict[int, bool],
@@ -78,7 +83,7 @@ def _enough(
     settings: RerankSettings,
 ) -> bool:
     """Whether those that are left need no comparison."""
-    if 0 < settings.settle <= sum(accepted.values()):
+    if settings.asks and 0 < settings.settle <= sum(accepted.values()):
         return True
     if bounds is None or len(found) < settings.certain:
         return False

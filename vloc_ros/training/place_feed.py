@@ -83,7 +83,7 @@ class PlaceFeed(SampleFeed[_Numbered, PlaceSample, PlaceBatch]):
         """As the contract says."""
         place, plain = source.place(index), self.numbers.number(source.number, index)
         views = chosen_views(place, self._images.per_place, rng)
-        images = [self._cache.image(place, plain, view) for view in views]
+        images = [self._cache.image((plain, view), place.views[view].read) for view in views]
         if not learned:
             return PlaceSample(plain, np.stack([plain_view(image, self._images.size) for image in images]), place.name)
         mirrored = bool(rng.random() < self._images.mirrored)

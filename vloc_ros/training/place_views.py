@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -55,23 +56,23 @@ class PlaceSample:
 class ImageCache:
     """Images at input size that were read before; what no longer fits is read again."""
 
-    def __init__(self, limit_mb: int) -> None:
-        """Empty."""
-        self._left, self._kept = limit_mb * 1_000_000, dict[tuple[int, int], Image]()
+    def __init__(self, limit_mb: int, size: int = INPUT_SIZE) -> None:
+        """Empty; ``size`` is the height and width of the images that the network sees [px]."""
+        self._left, self._size, self._kept = limit_mb * 1_000_000, size, dict[tuple[int, int], Image]()
 
-    def image(self, place: Place, number: int, view: int) -> Image:
-        """(224, 224) or (224, 224, 3) image of a view of a place that has this number.
+    def image(self, key: tuple[int, int], read: Callable[[], Image]) -> Image:
+        """(size, size) or (size, size, 3) image that has this key, which is read where it is not kept.
 
         Raises:
             DataError: the image is damaged.
         """
-        known = self._kept.get((number, view))
+        known = self._kept.get(key)
         if known is not None:
             return known
-        image = resized(place.views[view].read())
+        image = resized(read(), self._size)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
-            self._kept[number, view] = image
+            self._kept[key] = image
         return image
 
 

@@ -57,7 +57,7 @@ class Weighted(Generic[P]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Numbers:
+class Numbers:
     """Numbers of the samples of each step: those of some places in its batch, below a limit."""
 
     steps: range
@@ -123,20 +123,20 @@ class SampleFeed(Feed[B], Generic[P, S, B]):
         mine = group.share(batch)
         if len(mine) == 0:
             raise ConfigError(f"a batch of {batch} {self.what} cannot be split among {group.size} processes: raise training.batch")
-        return self._load(self._learned, _Numbers(range(first, last), batch, mine), group)
+        return self._load(self._learned, Numbers(range(first, last), batch, mine), group)
 
     def held_out(self, group: Group) -> Iterator[Portion[B]]:
         """As the contract says."""
         batch, count = self._settings.batch, self._settings.validation_samples
         if self._watched is None:
             return iter(())
-        return self._load(self._watched, _Numbers(range(math.ceil(count / batch)), batch, range(batch), count), group)
+        return self._load(self._watched, Numbers(range(math.ceil(count / batch)), batch, range(batch), count), group)
 
     def settings(self) -> dict[str, Any]:
         """As the contract says."""
         return {f"data.{entry.name}": [entry.weight, len(entry.source)] for entry in self._sources}
 
-    def _load(self, samples: _Samples[P, S, B], numbers: _Numbers, group: Group) -> Iterator[Portion[B]]:
+    def _load(self, samples: Dataset[Any], numbers: Numbers, group: Group) -> Iterator[Portion[B]]:
         workers = min(self._settings.workers, len(numbers))
         loader = DataLoader(
             samples,

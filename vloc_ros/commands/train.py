@@ -11,6 +11,7 @@ from vloc_ros.commands.train_data import register_curves, register_preview, regi
 from vloc_ros.commands.train_places import register_places
 from vloc_ros.commands.train_run import add_run_arguments, changed, report, step_bar
 from vloc_ros.commands.train_uncertainty import register_uncertainty
+from vloc_ros.commands.train_vpr import register_vpr
 
 _STEPS = """
   vloc train render --out sim_train --sites 24                                what to learn from
@@ -41,11 +42,12 @@ _WIDTHS = {"compact_unet": 16, "unet": 16}
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "train", "train a network, and make and look at what it learns from", _STEPS, None)
-    subjects = parser.add_subparsers(dest="subject", required=True, metavar="render|preview|features|places|uncertainty|curves")
+    subjects = parser.add_subparsers(dest="subject", required=True, metavar="render|preview|features|places|vpr|uncertainty|curves")
     register_render(subjects)
     register_preview(subjects)
     register_curves(subjects)
     register_places(subjects)
+    register_vpr(subjects)
     register_uncertainty(subjects)
     sub: argparse.ArgumentParser = add_command(subjects, "features", "train a network of local features", _EXAMPLES, _features)
     add_run_arguments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,17 +12,27 @@ from numpy.typing import NDArray
 
 from vloc_ros.config import param
 from vloc_ros.data.frame import Image, to_grey, to_rgb
+from vloc_ros.errors import ConfigError
+from vloc_ros.networks.names import Backbone
 from vloc_ros.networks.preprocessing import INPUT_SIZE, resized
 from vloc_ros.training.augmentation import AugmentationSettings, augment
 from vloc_ros.training.places import Place
 from vloc_ros.training.sources.homographies import HomographySettings, look, random_view
+
+_SIZE, _SMALLEST = 160, 64  # [px]
 
 
 @dataclass(frozen=True)
 class PlaceImageSettings:
     """What images of places a network is trained on. On the robot it sees whole images at its full input size."""
 
-    size: int = param(160, "width and height of the images that are learned from", unit="px", min=64, max=INPUT_SIZE)
+    size: int = param(
+        0,
+        "width and height of the images that are learned from; 0 takes 160, or what a network is made for that has one size",
+        unit="px",
+        min=0,
+        max=384,
+    )
     per_place: int = param(4, "images of each place in a batch", min=2, max=64)
     mirrored: float = param(0.5, "so many of the places are mirrored, which makes other places of them", min=0.0, max=1.0)
     grey: float = param(0.2, "so many of the images lose their colour, as those of grey cameras", min=0.0, max=1.0)
@@ -30,6 +41,19 @@ class PlaceImageSettings:
     rotation_deg: float = param(4.0, "largest rotation in the image", unit="deg", min=0.0, max=90.0)
     perspective: float = param(0.06, "largest change of the scale from the centre to a border", min=0.0, max=0.5)
     cache_mb: int = param(400, "each process that prepares samples keeps so much of what it has read", unit="MB", min=0)
+
+    def sized_for(self, backbone: Backbone) -> PlaceImageSettings:
+        """With the size that a network learns from.
+
+        Raises:
+            ConfigError: it is too small, or not that of a network that has one size.
+        """
+        wanted = backbone.size if backbone.fixed_size else _SIZE
+        size = self.size or wanted
+        if size != wanted if backbone.fixed_size else not _SMALLEST <= size <= backbone.size:
+            known = f"{wanted}" if backbone.fixed_size else f"{_SMALLEST} to {backbone.size}"
+            raise ConfigError(f"images.size is {size}, and {backbone.value} learns from images of {known} px: leave it at 0")
+        return dataclasses.replace(self, size=size)
 
     def view(self) -> HomographySettings:
         """Of the random views."""

@@ -1,10 +1,10 @@
-"""Batches of mined tuples: each cache is mined when its first step comes, written into the folder of the run, and told to all processes."""
+"""Batches of mined tuples: a cache of them is mined when its first step comes, written into the run's folder, and told to all."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -162,8 +162,16 @@ class VprFeed(SampleFeed[VprSource, VprSample, VprBatch]):
         images = [self._altered(row, rng, flat and place < 2) for place, row in enumerate(rows)]
         return VprSample(np.stack(images), self.pictures.shots[item.query].name)
 
+    def image(self, row: int) -> Image:
+        """The picture of a row, at the size that the network sees.
+
+        Raises:
+            VlocError: it cannot be read.
+        """
+        return self._cache.image((row, 0), self.pictures.shots[row].read)
+
     def _altered(self, row: int, rng: np.random.Generator, strays: bool) -> Image:
-        image = self._cache.image((row, 0), self.pictures.shots[row].read)
+        image = self.image(row)
         if strays:
             view = self._all.images.view(self._size)
             image = look(image, random_view((image.shape[1], image.shape[0]), rng, view), view)
@@ -202,7 +210,7 @@ class _Tuples(Dataset[Any]):
 
 
 def prepared(images: Tensor, device: torch.device) -> Tensor:
-    """(N, S, S, 3) uint8 RGB images as networks are given them, on a device: (N, 3, S, S), as :func:`vloc_ros.networks.preprocess`."""
+    """(N, S, S, 3) uint8 RGB images on a device, (N, 3, S, S) as :func:`vloc_ros.networks.preprocess` gives them to networks."""
     # Channels stay last in memory, which networks take over: a step takes two thirds of the time on a CPU.
     scaled = images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255.0
     mean, deviation = (torch.from_numpy(values).to(device).reshape(1, 3, 1, 1) for values in (MEAN, DEVIATION))

@@ -1,7 +1,7 @@
 """Mining of tuples: the best positive and the hardest negatives of each query, by descriptors of the present network.
 
-As published for DHE-VPR (source_systems 4.3), after Arandjelović et al., "NetVLAD", CVPR 2016, section 4: all queries of a cache are
-mined at once, and looked at again by a newer network in the next one.
+As published for DHE-VPR (source_systems 4.3), after Arandjelović et al., "NetVLAD", CVPR 2016, section 4: all queries of a cache
+are mined at once, and looked at again by a newer network in the next one.
 """
 
 from __future__ import annotations
@@ -74,9 +74,7 @@ class Pictures:
 
     def databases(self) -> Rows:
         """What can be drawn as a negative of any query: the databases without what only queries of their own source may have."""
-        parts = [
-            self.rows(k, entry.source.database) for k, entry in enumerate(self.sources) if entry.source.negatives is None
-        ]
+        parts = [self.rows(k, entry.source.database) for k, entry in enumerate(self.sources) if entry.source.negatives is None]
         return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
 
 

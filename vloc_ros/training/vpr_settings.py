@@ -1,4 +1,4 @@
-"""Settings of the joint training of retrieval and re-ranking: all that was published for DHE-VPR (source_systems 4.1, 4.3), and ours."""
+"""Settings of the joint training of retrieval and re-ranking: those published for DHE-VPR (source_systems 4.3), and ours."""
 
 from __future__ import annotations
 

@@ -15,6 +15,8 @@ METADATA = "vloc_ros"
 """Key of the metadata under which our own files say what their network is."""
 PLACE_WEIGHTS = "vloc_ros_place"
 """Key under which networks of place recognition say the hash of their weights."""
+PAIR_WEIGHTS = "vloc_ros_pairs"
+"""Key under which the second stages of such networks, which compare two images, say the hash of their weights."""
 CALIBRATED = "vloc_ros_int8"
 """Key under which those in 8-bit integers say what they were calibrated on, in words."""
 _METADATA, _KEY, _VALUE = 14, 1, 2

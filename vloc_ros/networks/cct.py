@@ -165,4 +165,4 @@ class Cct(nn.Module):
         if images.shape[-2:] != (size, size):
             raise ValueError(f"the positions are those of {size}x{size} px, not of {tuple(images.shape[-2:])}")
         tokens: Tensor = self.classifier(self.tokenizer(images))
-        return tokens.transpose(1, 2).reshape(len(images), self.shape.width, side, side)
+        return tokens.transpose(1, 2).unflatten(2, (side, side))

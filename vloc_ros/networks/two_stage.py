@@ -44,6 +44,18 @@ class TwoStageNetwork(nn.Module):
         local = self.place.encoder(images)
         return Seen(self.place.pool(local), functional.normalize(local, dim=1))
 
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`forward`, with local descriptors as a list: (N, C) and (N, S * S, C), row by row."""
+        seen = self(images)
+        return seen.mean, seen.local.flatten(2).transpose(1, 2)
+
+    def points(self, query: Tensor, candidates: Tensor) -> Tensor:
+        """(S * S, C) patches of one query and (B, S * S, C) of candidates, as :meth:`look` gives them, to (B, 8, 2) points [px]."""
+        side = self.backbone.side
+        one, others = query.t().unflatten(1, (side, side))[None], candidates.transpose(1, 2).unflatten(2, (side, side))
+        made: Tensor = self.regression(one, others)
+        return made
+
 
 def random_two_stage(backbone: Backbone, seed: int = 0) -> TwoStageNetwork:
     """One that was never trained: random weights that depend on the seed alone, in evaluation mode."""

@@ -17,6 +17,7 @@ from vloc_ros.config import param
 from vloc_ros.data.frame import Image, to_grey, to_rgb
 from vloc_ros.networks.preprocessing import DEVIATION, MEAN
 from vloc_ros.training.augmentation import AugmentationSettings, augment
+from vloc_ros.training.homography_losses import patch_centres
 from vloc_ros.training.pairs import PairSource, TrainingPair
 from vloc_ros.training.sampling import SampleFeed, Weighted
 from vloc_ros.training.settings import TrainingSettings
@@ -172,7 +173,7 @@ def _cut(image: Image, rng: np.random.Generator, settings: PatchImageSettings, a
 
 def squeezed(pair: TrainingPair, a: Cut, b: Cut, size: int) -> PatchSample:
     """The cuts as images of the network, and where b shows the patches of a."""
-    centres = patch_centres(size)
+    centres = patch_centres(size // _PATCH, size).numpy()
     scale_a, scale_b = (np.array([cut.width, cut.height]) / size for cut in (a, b))
     at = np.floor(np.array([a.left, a.top]) + centres * scale_a).astype(np.intp)
     targets = pair.warp[np.minimum(at[:, 1], pair.warp.shape[0] - 1), np.minimum(at[:, 0], pair.warp.shape[1] - 1)]
@@ -181,12 +182,6 @@ def squeezed(pair: TrainingPair, a: Cut, b: Cut, size: int) -> PatchSample:
         inside = ((targets >= 0.0) & (targets <= size)).all(1, keepdims=True)
     shown = np.where(inside, targets, np.nan).astype(np.float32)
     return PatchSample(to_rgb(a.of(pair.image_a, size)), to_rgb(b.of(pair.image_b, size)), shown, pair.tag)
-
-
-def patch_centres(size: int) -> NDArray[np.float32]:
-    """(T, 2) centres of the patches of an image, row by row [px; the image spans 0 to size]."""
-    along = (np.arange(size // _PATCH, dtype=np.float32) + 0.5) * _PATCH
-    return np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)
 
 
 def mirrored(sample: PatchSample, size: int) -> PatchSample:

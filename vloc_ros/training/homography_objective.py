@@ -15,8 +15,8 @@ from torch.nn import functional
 from vloc_ros.config import param
 from vloc_ros.networks.homography import homography_of, project
 from vloc_ros.networks.two_stage import TwoStageNetwork
-from vloc_ros.training.homography_feed import HomographyBatch, patch_centres
-from vloc_ros.training.homography_losses import rei_loss
+from vloc_ros.training.homography_feed import HomographyBatch
+from vloc_ros.training.homography_losses import patch_centres, rei_loss
 
 _PATCH = 16.0  # [px]
 _FEWEST = 12  # patches with a truth, below which a pair says nothing of where the image is
@@ -144,7 +144,7 @@ def warp_loss(points: Tensor, targets: Tensor, size: int) -> tuple[Tensor, float
     held = 0.1 * functional.smooth_l1_loss(points[:, :4] / _PATCH, (wanted / _PATCH).expand(len(points), -1, -1))
     if not known.any():
         return held, 0.0
-    centres = torch.from_numpy(patch_centres(size)).to(points)
+    centres = patch_centres(int(size // _PATCH), size).to(points)
     away = project(homography, centres)[known] - targets[known]
     distance = (away.square().sum(1) + 1e-6).sqrt() / _PATCH
     good = sound[:, None].expand_as(known)[known]

@@ -128,7 +128,7 @@ class Training(Generic[N, B]):
         self._outputs = Outputs(self.network)
         synchronise(self.network, group)
         if settings.mixed_precision:
-            half_inside(self.network, group.device)
+            half_inside(self.network, group.device, settings.cpu_bfloat16)
         self._optimizer = make_optimizer(self.network, settings)
         checkpoint = folder.open(self.network, self._optimizer, group)
         self.state = RunState.from_dict(checkpoint.state)

@@ -59,6 +59,7 @@ class TrainingSettings:
     seed: int = param(1, "of weights, samples and augmentation", min=0)
     device: Device = param(Device.AUTO, "auto takes the GPU when there is one")
     mixed_precision: bool = param(True, "bfloat16 inside the network, on GPUs that have it")
+    cpu_bfloat16: bool = param(False, "the same on CPUs that have it: twice as fast or more for transformers")
     workers: int = param(1, "processes that prepare samples, beside each training process; 0 prepares them in the loop", min=0)
     checkpoint_every: int = param(200, "steps from one check point to the next; each epoch ends with one, too", min=1)
 

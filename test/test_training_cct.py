@@ -22,7 +22,6 @@ from vloc_ros.networks.files import load_network, save_network  # noqa: E402
 from vloc_ros.networks.network import random_network  # noqa: E402
 from vloc_ros.networks.two_stage import random_two_stage  # noqa: E402
 from vloc_ros.networks.two_stage_files import load_two_stage, save_two_stage  # noqa: E402
-from vloc_ros.retrieval import View, create_descriptor  # noqa: E402
 from vloc_ros.training import run_folder  # noqa: E402
 from vloc_ros.training.place_views import PlaceImageSettings  # noqa: E402
 from vloc_ros.training.settings import TrainingSettings  # noqa: E402
@@ -71,7 +70,7 @@ def test_a_cct_learns_places(cameras, capsys):
     values = json.loads(capsys.readouterr().out)
     network, card = load_network(Path(values["weights"]))
     assert (card.network, card.backbone, network.dimension) == ("plain_gem", "cct_small", 192)
-    assert np.linalg.norm(create_descriptor(values["weights"]).describe(View(picture(1)))) == pytest.approx(1.0, abs=1e-5)
+    assert 0.0 <= values["task"] <= 1.0 and not network.training
     assert main(command(cameras, "--head", "netvlad", "--out", str(cameras.parent / "other"))) == 1
     assert "there is no netvlad on cct_small" in capsys.readouterr().err
 

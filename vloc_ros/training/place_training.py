@@ -16,7 +16,7 @@ from vloc_ros.errors import ConfigError
 from vloc_ros.networks.dhe import DheNetwork
 from vloc_ros.networks.files import load_network, save_network
 from vloc_ros.networks.names import Backbone, NetworkKind
-from vloc_ros.networks.network import PlaceNetwork
+from vloc_ros.networks.network import PlaceNetwork, describe_images
 from vloc_ros.networks.two_stage import TwoStageNetwork
 from vloc_ros.networks.two_stage_files import load_two_stage, save_two_stage
 from vloc_ros.retrieval import View, create_descriptor
@@ -156,6 +156,9 @@ def _validator(job: PlaceJob, sources: Sequence[PlaceSource]) -> Validator[Place
     validation = PlaceValidation(sources, job.settings.validation)
 
     def judged(network: PlaceNetwork) -> dict[str, float]:
+        if job.kind is NetworkKind.PLAIN_GEM:  # alone it is no descriptor yet: that is a file of both stages
+            frozen = with_frozen_norms(network)
+            return validation(lambda images: describe_images(frozen, images))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "validated.safetensors"
             save_network(path, with_frozen_norms(network), "")

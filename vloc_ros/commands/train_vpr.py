@@ -17,7 +17,7 @@ _EXAMPLES = """
   torchrun --nproc-per-node 2 -m vloc_ros train vpr --reranker homography --start dhe/best.safetensors --data tree:msls --out run \\
       --set mining.mining=weighted --set training.epochs=2 --set training.samples=10000
   vloc train vpr --show-settings > settings.yaml
-  vloc evaluate retrieval tree/ --descriptors run/best.safetensors --rerank run/best.safetensors
+  vloc evaluate retrieval pitts30k/ --layout tree --descriptors run/best.safetensors --rerank run/best.safetensors
 
 tree:FOLDER            VPR-datasets: images/train with queries and database (or gallery); held out, images/val
 simulated:SET          a folder of `vloc train render`

@@ -162,6 +162,19 @@ class TestSources:
         with pytest.raises(ConfigError, match="cannot be held out"):
             open_vpr_source(spec, default_settings(), held_out=True)
 
+    def test_the_next_frames_of_an_aligned_route_are_no_negatives(self, tmp_path: Path):
+        a, b = (write_places(tmp_path / name, 6) for name in "ab")
+        source = open_vpr_source(DataSpec("aligned", Path(f"{a},{b}")), default_settings())
+        assert source.positives[2].tolist() == [2] and source.may_be_negative(2, source.database).tolist() == [5]
+
+    def test_fixed_cameras_are_told_from_each_other(self, tmp_path: Path):
+        for camera in "ab":
+            write_places(tmp_path / "cameras" / camera, 3)
+        source = open_vpr_source(DataSpec("static", tmp_path / "cameras"), settings_of(**{"static.held_out": "b"}))
+        assert len(source) == 3 and source.positives[0].tolist() == [1, 2] and source.near[0].tolist() == [0, 1, 2]
+        held_out = open_vpr_source(DataSpec("static", tmp_path / "cameras"), settings_of(**{"static.held_out": "b"}), True)
+        assert held_out.shots[0].name == "static:b #0"
+
     @pytest.mark.parametrize(("spec", "words"), [("aligned:a", "two traverses"), ("recording:a,b,c", "one recording, or two")])
     def test_paths_that_make_no_sense(self, spec: str, words: str):
         with pytest.raises(ConfigError, match=words):

@@ -16,13 +16,13 @@ from torch.utils.data import Dataset
 
 from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.data.output import remove_quietly, write_text
-from vloc_ros.errors import ConfigError, TrainingError, VlocError
+from vloc_ros.errors import TrainingError, VlocError
 from vloc_ros.networks.preprocessing import DEVIATION, MEAN
 from vloc_ros.training.augmentation import augment
 from vloc_ros.training.distributed import Group
 from vloc_ros.training.feed import Portion
 from vloc_ros.training.place_views import ImageCache
-from vloc_ros.training.sampling import Numbers, SampleFeed, Weighted
+from vloc_ros.training.sampling import LoadedFeed, Numbers, Weighted, require_weights
 from vloc_ros.training.sources.homographies import look, random_view
 from vloc_ros.training.vpr_mining import DescribeRows, MinedTuple, Miner, Pictures, dumps, loads, require_negatives
 from vloc_ros.training.vpr_settings import VprTraining, require_whole
@@ -56,7 +56,7 @@ class VprSample(NamedTuple):
     tag: str
 
 
-class VprFeed(SampleFeed[VprSource, VprSample, VprBatch]):
+class VprFeed(LoadedFeed[VprSample, VprBatch]):
     """See the module. A run that goes on in the middle of a cache finds the tuples that it had."""
 
     what = "queries"
@@ -74,7 +74,8 @@ class VprFeed(SampleFeed[VprSource, VprSample, VprBatch]):
             ConfigError: there is no source or nothing that can be a negative, a weight is not positive, or caches and epochs are
                 not whole.
         """
-        super().__init__(learned, (), settings.training)
+        super().__init__(settings.training)
+        require_weights(learned, (), self.what)
         require_whole(settings)
         require_negatives([entry.source for entry in learned], settings.mining.negs_num_per_query)
         self.pictures = Pictures(learned)
@@ -90,10 +91,7 @@ class VprFeed(SampleFeed[VprSource, VprSample, VprBatch]):
     def batches(self, first: int, last: int, group: Group) -> Iterator[Portion[VprBatch]]:
         """As the contract says."""
         batch, each = self._settings.batch, self._all.mining.cache_refresh_rate // self._settings.batch
-        mine = group.share(batch)
-        if len(mine) == 0:
-            raise ConfigError(f"a batch of {batch} {self.what} cannot be split among {group.size} processes: raise training.batch")
-        step = first
+        mine, step = self._share(group), first
         while step < last:
             cache = step // each
             until = min((cache + 1) * each, last)
@@ -101,10 +99,16 @@ class VprFeed(SampleFeed[VprSource, VprSample, VprBatch]):
             yield from self._load(samples, Numbers(range(step, until), batch, mine), group)
             step = until
 
+    def held_out(self, group: Group) -> Iterator[Portion[VprBatch]]:
+        """None: a validation judges what the network is for."""
+        return iter(())
+
     def settings(self) -> dict[str, Any]:
         """As the contract says: a run goes on only with the same pictures."""
         names = hashlib.sha256("\n".join(shot.name for shot in self.pictures.shots).encode()).hexdigest()
-        of_sources = {f"data.{entry.name}": [entry.weight, len(entry.source), len(entry.source.shots)] for entry in self._sources}
+        of_sources = {
+            f"data.{entry.name}": [entry.weight, len(entry.source), len(entry.source.shots)] for entry in self.pictures.sources
+        }
         return of_sources | {"data.pictures": names}
 
     def _tuples(self, cache: int, fresh: bool, group: Group) -> list[MinedTuple]:
@@ -145,10 +149,6 @@ class VprFeed(SampleFeed[VprSource, VprSample, VprBatch]):
         each = self._all.mining.cache_refresh_rate // self._settings.batch
         kept = 2 + 2 * -(-self._settings.checkpoint_every // each)
         remove_quietly(self._folder / f"{cache - kept:06d}.json")
-
-    def sample(self, source: VprSource, index: int, rng: np.random.Generator, learned: bool) -> VprSample:
-        """Not asked for: samples are of tuples, see :meth:`of_tuple`."""
-        raise NotImplementedError
 
     def of_tuple(self, item: MinedTuple, number: int) -> VprSample:
         """The images of a tuple; the number of the sample decides how they are altered.

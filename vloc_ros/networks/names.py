@@ -20,7 +20,7 @@ class Backbone(Enum):
     CCT14 = "cct14"
     """CCT-14/7x2 cut off after 8 layers, 384 channels of stride 16, of images of 384 px; Hassani et al. 2021, Lu et al. 2024."""
     CCT_SMALL = "cct_small"
-    """As CCT14, but 192 channels, four layers and images of 256 px: for training and running it on a CPU."""
+    """Two such layers of 192 channels on the trunk of the small U-Net, images of 256 px: for training and running it on a CPU."""
 
     @property
     def channels(self) -> int:

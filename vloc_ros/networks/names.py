@@ -38,6 +38,11 @@ class Backbone(Enum):
         return {"cct14": 384, "cct_small": 256}.get(self.value, 224)
 
     @property
+    def fixed_size(self) -> bool:
+        """Whether it sees images of that size alone: its positions are learned."""
+        return self in (Backbone.VIT_SMALL, Backbone.CCT14, Backbone.CCT_SMALL)
+
+    @property
     def side(self) -> int:
         """Local descriptors along either side of such an image."""
         return self.size // self.stride

@@ -16,13 +16,16 @@ import pytest
 import ros_samples as samples
 from diagnostic_msgs.msg import DiagnosticArray
 from fault_samples import Bench, views
+from map_samples import contents
 from nav_msgs.msg import Odometry
 
 from vloc_ros.cli import main
 from vloc_ros.evaluation import read_run
 from vloc_ros.mapping import KeyframeId, MapStore, SessionKind
+from vloc_ros.mapping.patches import patches_of
 from vloc_ros.mapping.searches import searched_keyframes
 from vloc_ros.processes import NodeSpec, command_of
+from vloc_ros.retrieval.rerank_ransac import RansacReranker
 from vloc_ros.ros.conversions import odometry_to_ros
 
 OFTEN = {"mode": "teach", "keyframes.distance": 0.01}
@@ -215,3 +218,40 @@ def test_the_map_is_removed_under_place_recognition(tmp_path: Path) -> None:
         assert "Traceback" not in node.output
     with MapStore.open(path, read_only=True) as store:
         assert len(searched_keyframes(store)) == faults.COUNT + 1
+
+
+def test_what_the_map_holds_for_a_reranker_is_damaged(tmp_path: Path) -> None:
+    """It is made again, the keyframe is searched for all the same, and the rest of the map stays as it is."""
+    path = faults.teach(tmp_path / "site.vloc", keyframe_distance=0.01)
+    reranker, card = {"loops.rerank.reranker": "ransac"}, RansacReranker().card
+    assert main(["map", "redescribe", str(path), "--rerank", "ransac"]) == 0
+    with MapStore.open(path) as store:
+        before = contents(store)
+        whole = {keyframe.id: patches_of(store, card, keyframe.id) for keyframe in store.keyframes()}
+        store.database.execute("UPDATE patches SET content = zeroblob(100)")
+    assert main(["map", "check", str(path)]) == 1
+    gates = {"begin_with": 3, "loops.gates.gap.keyframes": 1, "loops.gates.gap.seconds": 0.0}
+    environment = samples.ros_environment()
+    with (
+        samples.node("place_recognition", {"map": str(path), **gates, **reranker}, tmp_path, environment) as node,
+        samples.probe(environment) as probe,
+    ):
+        heard = probe.listen(DiagnosticArray, "/diagnostics")
+        said: list[str] = []
+
+        def value(key: str) -> str:
+            return next((pair.value for array in heard[-1:] for pair in array.status[0].values if pair.key == key), "")
+
+        def searched() -> bool:
+            said.append(value("problem_patches"))
+            return value("keyframes_searched") == str(len(whole)) and not value("problem_patches")
+
+        probe.publish("keyframes", odometry_to_ros(1, "map", "s1/k1", np.eye(4), np.eye(6)))
+        probe.wait(searched, "all keyframes, and the end of the problem", 60.0)
+        assert any("are damaged; they are made again" in text for text in said), said
+        assert int(value("patches_made_again")) == len(whole)
+        assert node.end() == 0, node.output
+        assert "Traceback" not in node.output
+    assert main(["map", "check", str(path)]) == 0
+    with MapStore.open(path, read_only=True) as store:
+        assert {id: patches_of(store, card, id) for id in whole} == whole and contents(store) == before

@@ -21,6 +21,7 @@ from vloc_ros.mapping.closures import (
 from vloc_ros.mapping.database import checksum
 from vloc_ros.mapping.integrity import check_map
 from vloc_ros.mapping.keyframe import Edge, EdgeKind, KeyframeId
+from vloc_ros.mapping.schema import SCHEMA_VERSION
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.pose_graph import Label, LabelReason, Verdict
 from vloc_ros.retrieval import Vlad, Vocabulary
@@ -163,7 +164,7 @@ def test_an_old_map_is_upgraded_when_it_is_opened_for_writing(path):
         put_model_asset(store, CARD, WORDS)
         forget_model(store, "vlad")
         assert contents(store) == before
-    assert version(path) == 3 and check_map(path) == []
+    assert version(path) == SCHEMA_VERSION and check_map(path) == []
 
 
 def test_an_upgrade_happens_wholly_or_not_at_all(path, monkeypatch):

@@ -12,6 +12,7 @@ from vloc_ros.mapping.inspection import inspect_map
 from vloc_ros.mapping.integrity import check_map
 from vloc_ros.mapping.keyframe import Edge, EdgeKind, KeyframeId
 from vloc_ros.mapping.pruning import compose, prune_map
+from vloc_ros.mapping.schema import SCHEMA_VERSION
 from vloc_ros.mapping.session import SessionKind
 from vloc_ros.mapping.store import MapStore
 
@@ -23,7 +24,7 @@ def test_info_of_a_map(tmp_path):
         store.add_edge(Edge(KeyframeId(1, 2), KeyframeId(2, 2), EdgeKind.SPATIAL, np.eye(4), COVARIANCE))
     info = inspect_map(path)
     lengths = [sum(np.linalg.norm(pose(s, k + 1)[:3, 3] - pose(s, k)[:3, 3]) for k in range(1, 6)) for s in (1, 2)]
-    assert info.path == path and info.size_bytes == path.stat().st_size and info.schema == 3
+    assert info.path == path and info.size_bytes == path.stat().st_size and info.schema == SCHEMA_VERSION
     assert info.camera == CAMERA and info.feature_name == "sift" and info.features == 60
     assert (info.keyframes, info.odometry_edges, info.spatial_edges, info.closures) == (12, 10, 1, 0)
     assert [session.length_m for session in info.sessions] == pytest.approx(lengths)

@@ -68,8 +68,8 @@ def test_what_is_no_map_is_refused_and_not_changed(tmp_path, name, read_only):
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_newer_schema_is_refused(tmp_path, read_only):
     path = teach(tmp_path / "site.vloc", 2)
-    edit(path, "PRAGMA user_version = 4")
-    text = "made by a newer vloc_ros: schema 4, this one reads up to 3"
+    edit(path, "PRAGMA user_version = 5")
+    text = "made by a newer vloc_ros: schema 5, this one reads up to 4"
     with pytest.raises(MapError, match=text):
         MapStore.open(path, read_only)
     assert [text in problem.text for problem in check_map(path)] == [True]

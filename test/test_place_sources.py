@@ -137,7 +137,7 @@ def test_views_of_an_image():
     settings = PlaceImageSettings(size=64, grey=0.0)
     still = PlaceImageSettings(size=64, grey=0.0, zoom=1.0, shift=0.0, rotation_deg=0.0, perspective=0.0)
     plain = AugmentationSettings(strength=0.0)
-    square = np.asarray(ImageCache(1).image(Place("p", (PlaceView("", lambda: image),)), 0, 0))
+    square = np.asarray(ImageCache(1).image((0, 0), lambda: image))
     assert square.shape == (224, 224, 3)
     unmoved = altered_view(square, np.random.default_rng(1), still, plain, False)
     assert np.abs(unmoved.astype(float) - plain_view(square, 64)).mean() < 4.0
@@ -160,7 +160,7 @@ def test_what_was_read_is_kept_as_far_as_it_fits():
     cache = ImageCache(1)  # a million bytes: six images of 224 x 224 x 3
     for _ in range(2):
         for view in range(20):
-            assert int(cache.image(place, 5, view)[0, 0, 0]) == view
+            assert int(cache.image((5, view), place.views[view].read)[0, 0, 0]) == view
     assert len(read) == 20 + 14
 
 

@@ -18,7 +18,7 @@ from vloc_ros.config import from_dict  # noqa: E402
 from vloc_ros.data.output import write_image  # noqa: E402
 from vloc_ros.data.weights import load_weights  # noqa: E402
 from vloc_ros.networks import Backbone  # noqa: E402
-from vloc_ros.networks.dhe import corners  # noqa: E402
+from vloc_ros.networks.dhe import corners, patch_centres  # noqa: E402
 from vloc_ros.networks.two_stage import random_two_stage  # noqa: E402
 from vloc_ros.networks.two_stage_files import load_two_stage, save_two_stage  # noqa: E402
 from vloc_ros.training import run_folder  # noqa: E402
@@ -32,7 +32,6 @@ from vloc_ros.training.homography_feed import (  # noqa: E402
     squeezed,
     whole,
 )
-from vloc_ros.training.homography_losses import patch_centres  # noqa: E402
 from vloc_ros.training.homography_objective import (  # noqa: E402
     HomographyObjective,
     HomographyObjectiveSettings,
@@ -86,7 +85,7 @@ def photos(folder: Path, count: int = 3) -> Path:
 def test_targets_of_whole_images_are_the_truth_in_shares():
     sample = squeezed(pair := moved(1), whole(pair.image_a), whole(pair.image_b), 256)
     known = np.isfinite(sample.targets).all(1)
-    shift = patch_centres(16, 256).numpy()[known] - sample.targets[known]
+    shift = patch_centres(16).numpy()[known] - sample.targets[known]
     np.testing.assert_allclose(shift, np.broadcast_to([24 / 320 * 256, 10 / 240 * 256], shift.shape), atol=0.6)  # of whole pixels
     assert 0.7 < known.mean() < 1.0, "what b does not show is not known"
 
@@ -98,7 +97,7 @@ def test_targets_of_cuts_show_the_same(flip):
     sample = mirrored(sample, 256) if flip else sample
     a, b = (cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 2) for image in (sample.image_a, sample.image_b))
     known = np.isfinite(sample.targets).all(1)
-    centres = patch_centres(16, 256).numpy()[known]
+    centres = patch_centres(16).numpy()[known]
     inner = (np.minimum(sample.targets[known], 255 - sample.targets[known]) > 6).all(1)
     grey_a, grey_b = (_at(image, at[inner]) for image, at in ((a, centres), (b, sample.targets[known])))
     assert inner.sum() > 100
@@ -139,7 +138,7 @@ def test_patches_that_are_where_they_belong_cost_nothing():
     generator = torch.Generator().manual_seed(1)
     a = torch.nn.functional.normalize(torch.randn(1, 64, 16, 16, generator=generator), dim=1)
     b = torch.roll(a, (1, 2), (2, 3))  # down by one patch, along by two
-    targets = patch_centres(16, 256)[None] + torch.tensor([32.0, 16.0])
+    targets = patch_centres(16)[None] + torch.tensor([32.0, 16.0])
     targets[(targets > 256).any(2)] = float("nan")
     loss, right = patch_loss(a, b, targets, 0.02)
     assert float(loss) < 1e-3 and right == 1.0
@@ -175,27 +174,28 @@ def test_places_that_may_be_the_same_are_no_negatives():
 def test_the_warp_loss_is_least_at_the_truth_and_its_gradient_leads_there():
     size = 256
     truth = torch.tensor([[1.05, 0.03, -8.0], [-0.02, 0.97, 6.0], [2e-4, -1e-4, 1.0]])
-    centres = torch.cat([patch_centres(16, size), torch.ones(256, 1)], 1) @ truth.T
-    targets = (centres[:, :2] / centres[:, 2:])[None]
+    sources = patch_centres(16)[None]
+    mapped = torch.cat([sources[0], torch.ones(256, 1)], 1) @ truth.T
+    targets = (mapped[:, :2] / mapped[:, 2:])[None]
     square = (corners(size) + 0.0)[None]
     wanted = torch.cat([corners(size), torch.ones(4, 1)], 1) @ truth.T
     exact = torch.cat([square, (wanted[:, :2] / wanted[:, 2:])[None]], 1)
-    loss, near = warp_loss(exact, targets, size)
+    loss, near = warp_loss(exact, sources, targets, size)
     assert float(loss) < 5e-3 and near == 1.0
     points = torch.cat([square, square], 1).requires_grad_()
     optimizer = torch.optim.Adam([points], lr=0.5)
-    first = float(warp_loss(points, targets, size)[0].detach())
+    first = float(warp_loss(points, sources, targets, size)[0].detach())
     for _ in range(200):
         optimizer.zero_grad()
-        warp_loss(points, targets, size)[0].backward()
+        warp_loss(points, sources, targets, size)[0].backward()
         optimizer.step()
-    assert float(warp_loss(points, targets, size)[0].detach()) < 0.1 * first
+    assert float(warp_loss(points, sources, targets, size)[0].detach()) < 0.1 * first
 
 
 def test_what_is_no_homography_has_no_gradient_and_nothing_near():
-    targets = patch_centres(16, 256)[None]
+    targets = patch_centres(16)[None]
     flat = torch.tensor([[[0.0, 0.0], [256.0, 0.0], [128.0, 0.0], [64.0, 0.0]] * 2]).requires_grad_()
-    loss, near = warp_loss(flat, targets, 256)
+    loss, near = warp_loss(flat, targets, targets, 256)
     loss.backward()
     assert near == 0.0 and torch.isfinite(flat.grad).all() and float(flat.grad[:, 4:].abs().sum()) == 0.0
 

@@ -292,8 +292,8 @@ def undrawn(monkeypatch):
     monkeypatch.setattr(tuple_feed, "collate", small_collate)
 
 
-def small_collate(items, image_of):
-    batch = collate(items, image_of)
+def small_collate(items, image_of, size):
+    batch = collate(items, image_of, size)
     return batch._replace(images=batch.images[:, :, ::4, ::4])
 
 

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,9 +74,15 @@ def param(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def section(cls: type[T], *, live: bool = True) -> T:
-    """A field that holds the configuration of another component; ``live=False``: here nothing of it changes while running."""
-    return dataclasses.field(default_factory=cls, metadata={"live": live})
+def section(cls: type[T], *, live: bool = True, **defaults: Any) -> T:
+    """A field that holds the configuration of another component.
+
+    Args:
+        cls: of the configuration.
+        live: False says that nothing of it changes while running here.
+        defaults: of some of its fields, where they are others here.
+    """
+    return dataclasses.field(default_factory=partial(cls, **defaults), metadata={"live": live, "defaults": defaults})
 
 
 def keys(config: Any, prefix: str = "", *, live: bool = True) -> Iterator[Key]:
@@ -133,6 +140,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
         if dataclasses.is_dataclass(hints[name]):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"'{prefix}{name}' is a section, not a value; its keys are nested under it")
+            value = _merge(fields[name].metadata.get("defaults", {}), value)
             arguments[name] = from_dict(typing.cast(type, hints[name]), value, f"{prefix}{name}.")
         else:
             arguments[name] = _checked(f"{prefix}{name}", hints[name], value, fields[name].metadata)

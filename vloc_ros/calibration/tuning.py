@@ -10,8 +10,9 @@ import numpy as np
 from vloc_ros.calibration.plan import Plan
 from vloc_ros.calibration.settings import CalibrationSettings, Learned
 from vloc_ros.calibration.stage import Progress, Stage
+from vloc_ros.data.weights import load_card
 from vloc_ros.mapping.store import MapStore
-from vloc_ros.networks.names import LearnedPart
+from vloc_ros.networks import INPUT_SIZE, Backbone, LearnedPart
 from vloc_ros.training.tuple_settings import TripletSettings, UncertaintySettings
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def train_plan(store: MapStore, plan: Plan, base: Path, work: Path, settings: Ca
     from vloc_ros.training.tuple_training import TupleJob, tune, use_threads
 
     use_threads(settings.learning.threads)
-    images = KeyframeImages([store])
+    images = KeyframeImages([store], size=_size_of(base))
     phases, start = _phases(settings), base
     for number, phase in enumerate(phases):
 
@@ -63,6 +64,12 @@ def train_plan(store: MapStore, plan: Plan, base: Path, work: Path, settings: Ca
         tune(job, folder, told)
         start = folder / BEST_NAME
     return start
+
+
+def _size_of(base: Path) -> int:
+    """Of the images that a network sees [px]."""
+    name = load_card(base).backbone
+    return next((backbone.size for backbone in Backbone if backbone.value == name), INPUT_SIZE)
 
 
 def _phases(settings: CalibrationSettings) -> list[_Phase]:

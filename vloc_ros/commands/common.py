@@ -64,6 +64,22 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_rerank(parser: argparse.ArgumentParser) -> None:
+    """--rerank; :func:`with_rerank` reads it."""
+    parser.add_argument(
+        "--rerank",
+        metavar="NAME",
+        help="what orders the places that a search finds: none (default), homography, ransac, or a file of weights",
+    )
+
+
+def with_rerank(settings: S, args: argparse.Namespace, section: str) -> S:
+    """The settings with the re-ranker of --rerank in a section, ``loops`` or ``localization``; without --rerank, as they are."""
+    from vloc_ros.config import replace
+
+    return settings if args.rerank is None else replace(settings, {f"{section}.rerank.reranker": args.rerank})
+
+
 def add_out(parser: argparse.ArgumentParser) -> None:
     """--out."""
     parser.add_argument("--out", type=Path, help="folder for the trajectory, the log of each frame and the report")

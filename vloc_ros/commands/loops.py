@@ -11,6 +11,7 @@ from vloc_ros.commands.common import (
     Subparsers,
     add_command,
     add_json,
+    add_rerank,
     add_settings,
     add_source,
     emit,
@@ -19,6 +20,7 @@ from vloc_ros.commands.common import (
     open_source,
     progress,
     rows,
+    with_rerank,
 )
 from vloc_ros.errors import ConfigError
 
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
     from vloc_ros.loop_closure.search import LoopRun
     from vloc_ros.loop_closure.settings import LoopClosureSettings
     from vloc_ros.mapping import Keyframe, MapStore
+    from vloc_ros.retrieval.rerank import Reranker
 
 _EXAMPLES = """
   vloc loops --map site.vloc --out loops                     the loops of a map; see loops/loops.html
   vloc loops second_drive/ --map site.vloc --out loops       a recording is taught into the map first, as a new session
   vloc loops --map site.vloc --apply                         also move the keyframes to their optimised poses
   vloc loops --map site.vloc --restore                       move them back to where they were taught
+  vloc loops --map site.vloc --rerank ransac --set loops.rerank.min_inliers=30
   vloc loops --map site.vloc --descriptor vlad --set loops.verification.min_inliers=40"""
 
 
@@ -43,6 +47,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--out", type=Path, help="folder for closures.csv, the optimised trajectory, the graph and the page")
     parser.add_argument("--descriptor", help="global descriptor that proposes: auto (default), site, site-2, place, hog, vlad, ...")
     parser.add_argument("--weights", type=Path, help="file of weights or vocabulary of the descriptor (default: the map's own)")
+    add_rerank(parser)
     parser.add_argument("--again", action="store_true", help="forget the closures that the map has, and find them anew")
     poses = parser.add_mutually_exclusive_group()
     poses.add_argument("--apply", action="store_true", help="move the keyframes of the map to their optimised poses")
@@ -55,18 +60,20 @@ def run(args: argparse.Namespace) -> int:
     """Find the loops, and say what was found."""
     from vloc_ros.loop_closure.settings import LoopClosureSettings
     from vloc_ros.mapping import MapStore
+    from vloc_ros.retrieval.reranker_of_map import chosen_reranker
 
-    settings = load_settings_as(LoopClosureSettings, args)
+    settings = with_rerank(load_settings_as(LoopClosureSettings, args), args, "loops")
     if args.restore:
         with MapStore.open(args.map, exclusive=True) as store:
             restored = store.restore_taught_poses()
         emit(args, {"map": str(args.map), "restored": restored}, f"moved {restored} keyframes back to where they were taught")
         return 0
+    reranker = chosen_reranker(settings.loops.rerank)  # whatever is wrong with it is said before anything is taught
     if args.source is not None:
         _teach(args, settings)
     # Poses are moved only while nobody else teaches into the map or drives by it.
     with MapStore.open(args.map, exclusive=args.apply) as store:
-        return _loops(args, settings, store)
+        return _loops(args, settings, store, reranker)
 
 
 def _teach(args: argparse.Namespace, settings: LoopClosureSettings) -> None:
@@ -82,7 +89,7 @@ def _teach(args: argparse.Namespace, settings: LoopClosureSettings) -> None:
     runs.save_keyframe_truth(reader, args.map)
 
 
-def _loops(args: argparse.Namespace, settings: LoopClosureSettings, store: MapStore) -> int:
+def _loops(args: argparse.Namespace, settings: LoopClosureSettings, store: MapStore, reranker: Reranker | None) -> int:
     from vloc_ros.config import replace
     from vloc_ros.loop_closure import apply_judgement, store_judgement
     from vloc_ros.loop_closure.search import find_loops
@@ -96,7 +103,7 @@ def _loops(args: argparse.Namespace, settings: LoopClosureSettings, store: MapSt
     def shown(keyframes: Sequence[Keyframe]) -> Iterator[Keyframe]:
         return progress(keyframes, len(keyframes), "loops")
 
-    found = find_loops(store, settings, _weights(args.weights), shown)
+    found = find_loops(store, settings, _weights(args.weights), shown, reranker)
     store_judgement(store, found.judgement)
     moved = apply_judgement(store, found.judgement) if args.apply else 0
     if args.out is not None:
@@ -133,6 +140,8 @@ def _values(args: argparse.Namespace, found: LoopRun, moved: int) -> dict[str, A
     return {
         "map": str(args.map),
         "descriptor": found.descriptor,
+        "reranker": found.reranker or None,
+        "rerank_ms": found.rerank_ms,
         "confidence": {way: summary.to_dict() for way, summary in found.judged_claims.summaries().items()},
         "keyframes": len(found.keyframes),
         "candidates": found.counts["candidates"],
@@ -153,6 +162,7 @@ def _text(args: argparse.Namespace, values: dict[str, Any]) -> str:
     lines = [
         ("map", args.map),
         ("keyframes", f"{values['keyframes']}, described by {values['descriptor']}"),
+        *_reranking(values),
         ("candidates", values["candidates"]),
         ("rejected pairs", listed(values["rejected"])),
         *_confidence(values["confidence"]),
@@ -167,6 +177,12 @@ def _text(args: argparse.Namespace, values: dict[str, Any]) -> str:
     if args.out is not None:
         lines.append(("written to", args.out))
     return rows(lines)
+
+
+def _reranking(values: dict[str, Any]) -> list[tuple[str, Any]]:
+    if values["reranker"] is None:
+        return []
+    return [("re-ranked by", f"{values['reranker']}, {number(values['rerank_ms'], 'ms', 1)} per keyframe (median)")]
 
 
 def _confidence(ways: dict[str, Any]) -> list[tuple[str, Any]]:

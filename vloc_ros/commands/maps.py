@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, progress, rows
+from vloc_ros.commands.common import Subparsers, add_command, add_json, add_rerank, emit, progress, rows
 
 _EXAMPLES = """
   vloc map info site.vloc
   vloc map check site.vloc
   vloc map export site.vloc --to g2o --out site.g2o
   vloc map prune site.vloc --distance 2
-  vloc map redescribe site.vloc --descriptor place     a map of an older release, whose auto is hog until then"""
+  vloc map redescribe site.vloc --descriptor place     a map of an older release, whose auto is hog until then
+  vloc map redescribe site.vloc --rerank homography    also what a re-ranker needs, so that a lost robot need not make it"""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -41,6 +42,7 @@ def register(subparsers: Subparsers) -> None:
             sub.add_argument(
                 "--descriptor", default="auto", help="auto (default), place, hog, vlad, site, site-2, or a file of weights"
             )
+            add_rerank(sub)
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -64,6 +66,7 @@ def _info(args: argparse.Namespace) -> int:
         "closures": info.closures,
         "training": asdict(info.training),
         "models": [card.name for card in info.models],
+        "patches": [{"reranker": kept.name, "keyframes": kept.keyframes, "size_bytes": kept.size_bytes} for kept in info.patches],
         "versions": asdict(info.versions),
         "route_length_m": info.route_length_m,
         "bytes_per_keyframe": info.bytes_per_keyframe,
@@ -85,6 +88,7 @@ def _info(args: argparse.Namespace) -> int:
             ("training tuples", str(info.training)),
             ("described by", ", ".join(card.name for card in info.models) or "nothing yet"),
             ("models", str(info.versions)),
+            ("patches", ", ".join(map(str, info.patches)) or "none"),
             ("kB per keyframe", parts),
         ]
     )
@@ -131,12 +135,20 @@ def _prune(args: argparse.Namespace) -> int:
 def _redescribe(args: argparse.Namespace) -> int:
     from vloc_ros.mapping import MapStore
     from vloc_ros.retrieval.of_map import MapDescriptor
-    from vloc_ros.retrieval.redescribe import redescribe
+    from vloc_ros.retrieval.redescribe import prepare_patches, redescribe
+    from vloc_ros.retrieval.rerank import RerankSettings
+    from vloc_ros.retrieval.reranker_of_map import NONE, chosen_reranker
 
+    reranker = chosen_reranker(RerankSettings(reranker=args.rerank or NONE))
     with MapStore.open(args.map) as store:
         describer = MapDescriptor.of(store, args.descriptor)
         left = redescribe(store, describer, progress=lambda ids: progress(ids, len(ids), "describe", "keyframe"))
         name, count = describer.descriptor.card.name, len(store.keyframes())
-    values = {"map": str(args.map), "model": name, "keyframes": count, "left": left}
-    emit(args, values, f"{count - left} of {count} keyframes of {args.map} are described by {name}")
+        values = {"map": str(args.map), "model": name, "keyframes": count, "left": left}
+        text = f"{count - left} of {count} keyframes of {args.map} are described by {name}"
+        if reranker is not None:
+            without = prepare_patches(store, reranker, lambda ids: progress(ids, len(ids), "patches", "keyframe"))
+            values |= {"reranker": reranker.name, "without_patches": without}
+            text += f", {count - without} prepared for {reranker.name}"
+    emit(args, values, text)
     return 0

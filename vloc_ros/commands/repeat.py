@@ -12,6 +12,7 @@ from vloc_ros.commands.common import (
     add_command,
     add_json,
     add_out,
+    add_rerank,
     add_settings,
     add_source,
     emit,
@@ -20,6 +21,7 @@ from vloc_ros.commands.common import (
     open_source,
     progress,
     rows,
+    with_rerank,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """
   vloc repeat evening/ --map site.vloc --out evening_run
   vloc repeat drive.mcap --map site.vloc --step 2 --json
+  vloc repeat night/ --map site.vloc --rerank homography
   vloc repeat drive/ --map site.vloc --set localization.min_inliers=20"""
 
 
@@ -37,6 +40,7 @@ def register(subparsers: Subparsers) -> None:
     add_source(parser)
     parser.add_argument("--map", type=Path, required=True, help="map file, *.vloc")
     add_out(parser)
+    add_rerank(parser)
     add_settings(parser)
     add_json(parser)
 
@@ -47,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.commands.record import recorded, write_reports
     from vloc_ros.mapping import MapStore
 
-    settings, reader = load_settings(args), open_source(args)
+    settings, reader = with_rerank(load_settings(args), args, "localization"), open_source(args)
     frames = runs.chosen_frames(reader, args.start, args.stop, args.step)
     with tempfile.TemporaryDirectory() as scratch:
         out = args.out or Path(scratch)

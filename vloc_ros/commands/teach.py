@@ -23,6 +23,7 @@ from vloc_ros.commands.common import (
 
 if TYPE_CHECKING:
     from vloc_ros.mapping import MapStore
+    from vloc_ros.retrieval import RerankSettings
 
 _EXAMPLES = """
   vloc teach drive/ --map site.vloc
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         keyframes = [frame for frame in done if frame.keyframe is not None]
         poses = [frame.map_T_base for frame in keyframes if frame.map_T_base is not None]
         _describe(store, settings.localization.descriptor)
+        _prepare(store, settings.localization.rerank)
     runs.save_keyframe_truth(reader, args.map)
     if args.out is not None:
         write_reports(args.out, f"Teach {args.source.name}", [runs.Judged("teach", args.out, reader, args.map)])
@@ -90,3 +92,13 @@ def _describe(store: MapStore, name: str) -> None:
     describer = MapDescriptor.of(store, name)
     if isinstance(describer.descriptor, NetworkDescriptor):
         redescribe(store, describer, progress=lambda ids: progress(ids, len(ids), "describe", "keyframe"))
+
+
+def _prepare(store: MapStore, settings: RerankSettings) -> None:
+    """Make what a re-ranker needs of the keyframes now: a localisation cannot store it."""
+    from vloc_ros.retrieval.redescribe import prepare_patches
+    from vloc_ros.retrieval.reranker_of_map import chosen_reranker
+
+    reranker = chosen_reranker(settings)
+    if reranker is not None:
+        prepare_patches(store, reranker, lambda ids: progress(ids, len(ids), "patches", "keyframe"))

@@ -11,6 +11,7 @@ from vloc_ros.commands.train_run import add_run_arguments, changed, report, step
 _EXAMPLES = """
   vloc train places --data simulated:sim_train --data static:webcams:0.3 --held-out simulated:sim_held_out --out run
   vloc train places --data tree:pitts30k --held-out tree:pitts30k --network vgg16 --head netvlad --out netvlad
+  vloc train places --data simulated:sim_train --held-out simulated:sim_held_out --network cct_small --out cct
   vloc train places --start run/best.safetensors --data aligned:summer,winter --set training.learning_rate=0.0002 --out site
   vloc train places --show-settings > settings.yaml
   vloc evaluate retrieval winter/ --database summer/ --layout aligned --descriptors hog,run/best.safetensors
@@ -33,12 +34,14 @@ def register_places(subjects: Subparsers) -> None:
     add_run_arguments(sub, _KINDS, "tree or static")
     sub.add_argument(
         "--network",
-        choices=["compact_unet", "mobilenetv3", "vgg16"],
+        choices=["compact_unet", "mobilenetv3", "vgg16", "cct14", "cct_small"],
         default="compact_unet",
         help="backbone: compact_unet (default) begins with what the local features have learned, the others with random weights",
     )
     sub.add_argument(
-        "--head", choices=["gem", "netvlad"], default="gem", help="what makes one vector of an image: gem (default) or netvlad"
+        "--head",
+        choices=["gem", "netvlad", "plain_gem"],
+        help="what makes one vector of an image: gem (default), netvlad, or plain_gem, which a cct has always",
     )
     sub.add_argument("--project", type=int, default=0, metavar="N", help="a linear projection to N elements comes last")
 
@@ -49,7 +52,7 @@ def _places(args: argparse.Namespace) -> int:
     require_torch("vloc train")
     from vloc_ros.config import dump_yaml
     from vloc_ros.errors import ConfigError
-    from vloc_ros.networks import Backbone, NetworkKind
+    from vloc_ros.networks import Backbone, NetworkKind, backbones_of
     from vloc_ros.training.place_registry import PLACE_SOURCES, default_settings
     from vloc_ros.training.place_training import PlaceJob, train_places
     from vloc_ros.training.registry import DataSpec
@@ -63,9 +66,11 @@ def _places(args: argparse.Namespace) -> int:
     if args.project < 0:
         raise ConfigError("--project must be 1 or more, or 0 for none")
     data, held_out = ([DataSpec.parse(text, PLACE_SOURCES) for text in texts] for texts in (args.data, args.held_out))
+    backbone = Backbone(args.network)
+    usual = NetworkKind.GEM if backbone in backbones_of(NetworkKind.GEM) else NetworkKind.PLAIN_GEM
     job = PlaceJob(
-        NetworkKind(args.head),
-        Backbone(args.network),
+        NetworkKind(args.head) if args.head else usual,
+        backbone,
         settings,
         data,
         held_out,

@@ -32,6 +32,7 @@ figure img { display: block; width: 100%; height: auto; }
 figcaption { color: var(--soft); font-size: 13.5px; margin-top: 5px; }
 .matches { display: grid; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr)); gap: 18px; }
 .matches.wide { grid-template-columns: 1fr; }
+.matches.two { grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr)); }
 .matches figure { margin: 0; } .matches img { border-radius: 6px; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }

@@ -14,11 +14,12 @@ from vloc_ros import __version__
 from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.data.places import Picture, PlaceDataset
 from vloc_ros.errors import DataError
-from vloc_ros.evaluation import html, retrieval_table
+from vloc_ros.evaluation import html, rerank_report, rerank_table, retrieval_table
 from vloc_ros.evaluation.output import make_folder, write_whole
 from vloc_ros.evaluation.pictures import jpeg_uri
 from vloc_ros.evaluation.report_style import CSS
-from vloc_ros.evaluation.retrieval_metrics import precision_recall
+from vloc_ros.evaluation.rerank_table import Evaluated
+from vloc_ros.evaluation.retrieval_metrics import Answers, precision_recall
 from vloc_ros.evaluation.retrieval_run import RetrievalResult, SequenceMethod
 
 _HEIGHT_PX = 240
@@ -27,14 +28,17 @@ EXAMPLES = 4
 _DASHES = {SequenceMethod.NONE: "-", SequenceMethod.TRAJECTORY: "--", SequenceMethod.BAYES: ":"}
 
 
-def write_retrieval_report(path: Path, title: str, datasets: Sequence[PlaceDataset], results: Sequence[RetrievalResult]) -> None:
-    """Write the page at ``path`` and, beside it with the suffix ``.json``, its numbers.
+def write_retrieval_report(
+    path: Path, title: str, datasets: Sequence[PlaceDataset], results: Sequence[RetrievalResult], evaluated: Evaluated = ()
+) -> None:
+    """Write the page at ``path`` and, beside it with the suffix ``.json``, its numbers; ``.csv`` too where there is re-ranking.
 
     Args:
         path: of the HTML file; its folder is created.
         title: heading of the page.
         datasets: what was evaluated on.
         results: in the order of the table, the baseline first.
+        evaluated: the same with what re-ranking made of them, where there is any.
 
     Raises:
         OutputError: a file cannot be written.
@@ -42,9 +46,15 @@ def write_retrieval_report(path: Path, title: str, datasets: Sequence[PlaceDatas
     make_folder(path.parent)
     names = [data.name for data in datasets]
     values = {"title": title, "vloc_ros": __version__, "datasets": names, "results": [result.to_dict() for result in results]}
+    if evaluated:
+        values["reranked"] = [result.to_dict() for _, after in evaluated for result in after]
+        write_whole(path.with_suffix(".csv"), rerank_table.csv_table(evaluated))
     write_whole(path.with_suffix(".json"), json.dumps(values, indent=2, allow_nan=False) + "\n")
     header = f"<h1>{escape(title)}</h1><p>{escape(', '.join(names[:5]))}</p>"
-    body = [_table(results), _curves(results), *(_pairs(result, datasets) for result in results)]
+    lines = [(result.name, result.descriptor, _DASHES[result.method], result.answers) for result in results]
+    lines += [(one.name, one.name, "-", one.answers) for _, after in evaluated for one in after]
+    body = [_table(results), *(rerank_report.sections(evaluated, datasets) if evaluated else []), _curves(lines)]
+    body += [_pairs(result, datasets) for result in results]
     write_whole(path, html.page(title, CSS, header, "\n".join(body)))
 
 
@@ -78,19 +88,20 @@ def _table(results: Sequence[RetrievalResult]) -> str:
     return f"<section><h2>Side by side</h2>{html.table(retrieval_table.HEAD, rows, classes)}{note}</section>"
 
 
-def _curves(results: Sequence[RetrievalResult]) -> str:
+def _curves(lines: Sequence[tuple[str, str, str, Answers]]) -> str:
+    """Of each line its label, what shares its colour, its dashes, and the answers."""
     # matplotlib takes a second to load
     from vloc_ros.evaluation import plot_style
 
     with plot_style.style():
         figure = plot_style.figure(4.6)
         axes = figure.subplots()
-        names = list(dict.fromkeys(result.descriptor for result in results))
-        for result in results:
-            curve = precision_recall(result.answers)
+        names = list(dict.fromkeys(group for _, group, _, _ in lines))
+        for label, group, dashes, answers in lines:
+            curve = precision_recall(answers)
             if curve is not None:
-                colour = plot_style.RUN_COLOURS[names.index(result.descriptor) % len(plot_style.RUN_COLOURS)]
-                axes.plot(curve.recall, curve.precision, _DASHES[result.method], color=colour, label=result.name)
+                colour = plot_style.RUN_COLOURS[names.index(group) % len(plot_style.RUN_COLOURS)]
+                axes.plot(curve.recall, curve.precision, dashes, color=colour, label=label)
         axes.set(xlabel="recall", ylabel="precision", xlim=(0.0, 1.02), ylim=(0.0, 1.02), title="Best match over its score")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
         source = plot_style.png_uri(figure)

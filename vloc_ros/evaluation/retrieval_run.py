@@ -32,7 +32,7 @@ from vloc_ros.retrieval import (
 from vloc_ros.retrieval.of_map import MapDescriptor, is_of_site
 
 _log = logging.getLogger(__name__)
-_DEEPEST = max(RANKS)
+DEEPEST = max(RANKS)
 Progress = Callable[[Sequence[Picture], str], Iterable[Picture]]
 
 
@@ -68,6 +68,17 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Searched:
+    """What one descriptor with one use of sequences answered, by data set; nobody has judged it yet."""
+
+    describer: Describer
+    descriptor: str
+    method: SequenceMethod
+    found: list[Found]
+    described: Described
+
+
+@dataclass(frozen=True, slots=True)
 class RetrievalResult:
     """How one descriptor with one use of sequences did.
 
@@ -80,6 +91,8 @@ class RetrievalResult:
         describe_ms: median time to describe an image [ms].
         search_ms: median time to search for one [ms].
         bytes_per_image: of the descriptor.
+        describe_p95_ms: 95 of 100 images are described in this time or less [ms].
+        search_p95_ms: and searched for in this [ms].
     """
 
     descriptor: str
@@ -90,6 +103,8 @@ class RetrievalResult:
     describe_ms: float | None
     search_ms: float | None
     bytes_per_image: int
+    describe_p95_ms: float | None = None
+    search_p95_ms: float | None = None
 
     @property
     def name(self) -> str:
@@ -98,7 +113,7 @@ class RetrievalResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        names = ("descriptor", "describe_ms", "search_ms", "bytes_per_image")
+        names = ("descriptor", "describe_ms", "describe_p95_ms", "search_ms", "search_p95_ms", "bytes_per_image")
         return {name: getattr(self, name) for name in names} | {"sequence": self.method.value} | self.summary.to_dict()
 
 
@@ -129,31 +144,61 @@ def evaluate_retrieval(
         MapError: the map cannot be read, or has no such model.
         DataError: there is no data set, or no vocabulary can be learned.
     """
+    searched = search_datasets(datasets, name, extractor, assets, methods, speed, progress, of_map)
+    return [judged(one, datasets) for one in searched]
+
+
+def search_datasets(
+    datasets: Sequence[PlaceDataset],
+    name: str,
+    extractor: FeatureExtractor,
+    assets: bytes | None = None,
+    methods: Sequence[SequenceMethod] = (SequenceMethod.NONE,),
+    speed: float = 1.0,
+    progress: Progress = lambda pictures, label: pictures,
+    of_map: Path | None = None,
+    depth: int = DEEPEST,
+) -> list[Searched]:
+    """What :func:`evaluate_retrieval`, which has the same arguments, judges; the truth of the data sets is not looked at.
+
+    So many answers are asked for as ``depth`` says.
+
+    Raises:
+        ConfigError: as there.
+        MapError: as there.
+        DataError: as there.
+    """
     if not datasets:
         raise DataError("there is no data set to evaluate on")
     describer = taught_describer(name, extractor, assets, datasets[0].database, of_map)
     # a picture that is in several data sets, or in both parts of one, is described once
     pictures = list(dict.fromkeys(picture for data in datasets for side in (data.queries, data.database) for picture in side))
-    described, row = describe_all(describer, pictures, progress), {picture: k for k, picture in enumerate(pictures)}
+    described = describe_all(describer, pictures, progress)
+    row = {picture: k for k, picture in enumerate(pictures)}
     sides = [tuple(described.vectors[[row[p] for p in side]] for side in (data.queries, data.database)) for data in datasets]
-    results = []
-    for method in methods:
-        found = [search_all(queries, database, method, speed) for queries, database in sides]
-        answers = pool([judge(f.rows, f.scores, data.positives) for f, data in zip(found, datasets, strict=True)])
-        searched = [taken for part in found for taken in part.seconds]
-        results.append(
-            RetrievalResult(
-                descriptor=name,
-                method=method,
-                summary=summarise(answers),
-                answers=answers,
-                found=found,
-                describe_ms=_median_ms(described.seconds[np.isfinite(described.seconds)]),
-                search_ms=_median_ms(np.array(searched)),
-                bytes_per_image=described.vectors.shape[1] * 4,
-            )
-        )
-    return results
+    return [
+        Searched(describer, name, method, [search_all(asked, based, method, speed, depth) for asked, based in sides], described)
+        for method in methods
+    ]
+
+
+def judged(searched: Searched, datasets: Sequence[PlaceDataset]) -> RetrievalResult:
+    """The numbers of some answers, by the truth of their data sets."""
+    answers = pool([judge(f.rows, f.scores, data.positives) for f, data in zip(searched.found, datasets, strict=True)])
+    describing = searched.described.seconds[np.isfinite(searched.described.seconds)]
+    searching = np.array([taken for part in searched.found for taken in part.seconds])
+    return RetrievalResult(
+        descriptor=searched.descriptor,
+        method=searched.method,
+        summary=summarise(answers),
+        answers=answers,
+        found=searched.found,
+        describe_ms=percentile_ms(describing, 50),
+        search_ms=percentile_ms(searching, 50),
+        bytes_per_image=searched.described.vectors.shape[1] * 4,
+        describe_p95_ms=percentile_ms(describing, 95),
+        search_p95_ms=percentile_ms(searching, 95),
+    )
 
 
 def taught_describer(
@@ -172,7 +217,7 @@ def taught_describer(
         with MapStore.open(of_map, read_only=True) as store:
             return Describer(MapDescriptor.of(store, name, assets).descriptor, extractor)
     some = database[:: max(1, len(database) // VOCABULARY_IMAGES)]
-    return describer_for(name, extractor, assets, (image for _, image in _readable(some)))
+    return describer_for(name, extractor, assets, (image for _, image in readable(some)))
 
 
 def describe_all(describer: Describer, pictures: Sequence[Picture], progress: Progress = lambda some, label: some) -> Described:
@@ -181,15 +226,21 @@ def describe_all(describer: Describer, pictures: Sequence[Picture], progress: Pr
     vectors = np.zeros((len(pictures), dimension), dtype=np.float32)
     seconds = np.full(len(pictures), np.nan)
     rows = {picture: row for row, picture in enumerate(pictures)}
-    for picture, image in _readable(progress(pictures, describer.descriptor.name)):
+    for picture, image in readable(progress(pictures, describer.descriptor.name)):
         begin = time.perf_counter()
         vectors[rows[picture]] = describer.describe(image)
         seconds[rows[picture]] = time.perf_counter() - begin
     return Described(vectors, seconds)
 
 
-def search_all(queries: NDArray[np.float32], database: NDArray[np.float32], method: SequenceMethod, speed: float = 1.0) -> Found:
-    """Search for all (Q, D) queries, in their order, in (N, D) rows; ``speed`` is in rows of the database per query."""
+def search_all(
+    queries: NDArray[np.float32],
+    database: NDArray[np.float32],
+    method: SequenceMethod,
+    speed: float = 1.0,
+    depth: int = DEEPEST,
+) -> Found:
+    """The best ``depth`` of (N, D) rows for (Q, D) queries, in their order; ``speed`` is in rows of the database per query."""
     index: DescriptorIndex[int] = DescriptorIndex(database.shape[1])
     index.add_many(range(len(database)), database)
     index.build()
@@ -198,11 +249,11 @@ def search_all(queries: NDArray[np.float32], database: NDArray[np.float32], meth
     for query in queries:
         begin = time.perf_counter()
         if sequence is None:
-            neighbours = index.search(query, _DEEPEST)
+            neighbours = index.search(query, depth)
             rows, scores = np.array(neighbours.ids, dtype=np.int64), neighbours.scores
         else:
             combined = sequence.update(index.scores(query))
-            rows = np.argsort(-combined, kind="stable")[:_DEEPEST]
+            rows = np.argsort(-combined, kind="stable")[:depth]
             scores = combined[rows]
         found.seconds.append(time.perf_counter() - begin)
         answered = bool(query.any())
@@ -219,7 +270,8 @@ def _sequence(method: SequenceMethod, rows: int, speed: float) -> TrajectorySear
     return BayesFilter(one_session, BayesSettings(speed=speed)) if method is SequenceMethod.BAYES else None
 
 
-def _readable(pictures: Iterable[Picture]) -> Iterator[tuple[Picture, Image]]:
+def readable(pictures: Iterable[Picture]) -> Iterator[tuple[Picture, Image]]:
+    """Pictures with their images; those that cannot be read are logged and left out."""
     for picture in pictures:
         try:
             image = picture.read()
@@ -229,5 +281,6 @@ def _readable(pictures: Iterable[Picture]) -> Iterator[tuple[Picture, Image]]:
         yield picture, image
 
 
-def _median_ms(seconds: NDArray[np.float64]) -> float | None:
-    return float(np.median(seconds)) * 1e3 if len(seconds) else None
+def percentile_ms(seconds: NDArray[np.float64], percent: float) -> float | None:
+    """That many of 100 times [s] are at most so long [ms]; None without any."""
+    return float(np.percentile(seconds, percent)) * 1e3 if len(seconds) else None

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from vloc_ros.data.places import Picture
 from vloc_ros.evaluation import html
@@ -51,20 +52,44 @@ def write_retrieved(
     Raises:
         OutputError: a file cannot be written.
     """
+    lines = [
+        (query.name, rank, database[row].name, f"{score:.6f}")
+        for query, neighbours in zip(queries, found, strict=True)
+        for rank, (row, score) in enumerate(neighbours, start=1)
+    ]
+    write_retrieved_files(folder, ("query", "rank", "database", "score"), lines, _page(queries, database, found))
+
+
+def write_retrieved_files(folder: Path, head: Sequence[str], lines: Sequence[Sequence[Any]], page: str) -> None:
+    """Write ``retrieved.csv`` and ``report.html``.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
     make_folder(folder)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("query", "rank", "database", "score"))
-    for query, neighbours in zip(queries, found, strict=True):
-        for rank, (row, score) in enumerate(neighbours, start=1):
-            writer.writerow((query.name, rank, database[row].name, f"{score:.6f}"))
+    writer.writerow(head)
+    writer.writerows(lines)
     write_whole(folder / "retrieved.csv", text.getvalue())
-    write_whole(folder / "report.html", _page(queries, database, found))
+    write_whole(folder / "report.html", page)
+
+
+def retrieved_page(figures: Sequence[str], note: str, classes: str = "matches") -> str:
+    """The page of pairs, with a note above them."""
+    header = f"<h1>Retrieved images</h1><p>{escape(note)}</p>"
+    body = f'<section><div class="{classes}">{"".join(figures)}</div></section>' if figures else "<section><p>none</p></section>"
+    return html.page("Retrieved images", CSS, header, body)
+
+
+def shown_of(answered: Sequence[int]) -> Sequence[int]:
+    """Those of the answered queries that the page has room for, evenly chosen."""
+    return answered[:: max(1, -(-len(answered) // PAIRS_SHOWN))]
 
 
 def _page(queries: Sequence[Picture], database: Sequence[Picture], found: Sequence[Neighbours[int]]) -> str:
     answered = [place for place, neighbours in enumerate(found) if len(neighbours)]
-    shown = answered[:: max(1, -(-len(answered) // PAIRS_SHOWN))]
+    shown = shown_of(answered)
     figures = []
     for place in shown:
         row, score = found[place].ids[0], float(found[place].scores[0])
@@ -72,6 +97,4 @@ def _page(queries: Sequence[Picture], database: Sequence[Picture], found: Sequen
         figures.append(pair_figure(queries[place], database[row], caption))
     silent = len(queries) - len(answered)
     note = f"{len(shown)} of {len(answered)} answered queries beside their best answer; {silent} got no answer"
-    header = f"<h1>Retrieved images</h1><p>{escape(note)}</p>"
-    body = f'<section><div class="matches">{"".join(figures)}</div></section>' if figures else "<section><p>none</p></section>"
-    return html.page("Retrieved images", CSS, header, body)
+    return retrieved_page(figures, note)

@@ -10,6 +10,7 @@ from vloc_ros.localization.parameters import LocalizationSettings
 from vloc_ros.localization.submap import MappedView, Submap
 from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.retrieval import DescriptorIndex, GlobalDescriptor, View
+from vloc_ros.retrieval.reranker_of_map import RerankerOfMap
 
 
 class Relocalizer:
@@ -22,18 +23,24 @@ class Relocalizer:
         index: DescriptorIndex[KeyframeId],
         solver: FixSolver,
         settings: LocalizationSettings,
+        reranker: RerankerOfMap | None = None,
     ) -> None:
-        """With the descriptor of the index, which holds the keyframes of the map."""
+        """With the descriptor of the index, which holds the keyframes of the map, and what orders the keyframes that it finds."""
         self._submap = submap
         self._descriptor = descriptor
         self._index = index
         self._solver = solver
         self._settings = settings
+        self._reranker = reranker
         self._next = 0
+        self.rerank_ms: float | None = None
+        """Time that re-ranking took the last time [ms], None before."""
 
     def tune(self, solver: FixSolver, settings: LocalizationSettings) -> None:
         """Search with other thresholds from now on; the round through the map goes on."""
         self._solver, self._settings = solver, settings
+        if self._reranker is not None:
+            self._reranker.tune(settings.rerank)
 
     def search(self, image: Image, live: Features) -> Fix:
         """The best-supported pose in the map of a (H, W) grey image with its features, or why none is good enough."""
@@ -55,11 +62,21 @@ class Relocalizer:
 
         The round begins where the path begins, as robots do.
         """
-        similar = self._index.search(self._descriptor.describe(live), self._settings.candidates).ids
+        similar = self._similar(live)
         keyframes = self._submap.keyframes
         swept = [keyframes[(self._next + i) % len(keyframes)].id for i in range(min(self._settings.sweep, len(keyframes)))]
         self._next = (self._next + self._settings.sweep) % len(keyframes)
         return list(dict.fromkeys([*similar, *swept]))
+
+    def _similar(self, live: View) -> list[KeyframeId]:
+        """The most similar keyframes, best first; where they are re-ranked, only those that are believed."""
+        vector, most = self._descriptor.describe(live), self._settings.candidates
+        if self._reranker is None:
+            return self._index.search(vector, most).ids
+        found = self._index.search(vector, max(most, self._settings.rerank.candidates)).ids
+        judged = self._reranker.of_view(live, found)
+        self.rerank_ms = judged.milliseconds
+        return judged.believed[:most]
 
     def _solve(self, live: Features, view: MappedView) -> Fix:
         """Match anywhere in the image; if that is not enough, as seen from about where the keyframe was taken."""

@@ -1,4 +1,4 @@
-"""Loop detection, keyframe by keyframe: describe, search, gate, verify; every refusal has a reason and is counted."""
+"""Loop detection, keyframe by keyframe: describe, search, re-rank, gate, verify; every refusal has a reason and is counted."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from vloc_ros.mapping.searches import Search, put_search
 from vloc_ros.retrieval import Background, Gates, GateSettings, Moment, Refusal
 from vloc_ros.retrieval.gates import BudgetSettings
 from vloc_ros.retrieval.of_map import MapDescriptor
+from vloc_ros.retrieval.rerank import RerankSettings
+from vloc_ros.retrieval.reranker_of_map import RerankerOfMap
 
 NOTHING_FOUND = "nothing_found"
 """Reason of a search that found no keyframe that may close a loop."""
@@ -32,6 +34,7 @@ class LoopSettings:
         "global descriptor that proposes; auto: the map's own model in use, else place (hog where that cannot run, or describes "
         "the map already), or vlad for a map without images",
     )
+    rerank: RerankSettings = section(RerankSettings)
     gates: GateSettings = section(GateSettings)
     verification: VerificationSettings = section(VerificationSettings)
 
@@ -44,13 +47,15 @@ class Detection:
         keyframe: it.
         candidate: the loop that was found, if any.
         rejections: keyframes that geometry rejected, the most similar first.
-        refusals: keyframes that a gate refused.
+        refusals: keyframes that re-ranking or a gate refused.
+        rerank_ms: time that re-ranking took [ms], None without it.
     """
 
     keyframe: KeyframeId
     candidate: Candidate | None
     rejections: tuple[Rejection, ...] = ()
     refusals: tuple[Refusal[KeyframeId], ...] = ()
+    rerank_ms: float | None = None
 
 
 class LoopDetector:
@@ -62,7 +67,14 @@ class LoopDetector:
     """
 
     def __init__(
-        self, store: MapStore, describer: MapDescriptor, registrar: Registrar, settings: LoopSettings, *, live: bool = True
+        self,
+        store: MapStore,
+        describer: MapDescriptor,
+        registrar: Registrar,
+        settings: LoopSettings,
+        *,
+        live: bool = True,
+        reranker: RerankerOfMap | None = None,
     ) -> None:
         """Take over what the map has.
 
@@ -72,6 +84,7 @@ class LoopDetector:
             registrar: matches and solves; of the map's camera and features.
             settings: thresholds.
             live: whether the budget per second holds, by the stamps of the keyframes; a finished recording needs none.
+            reranker: orders what the search finds, None for the order of the search.
 
         Raises:
             MapError: the map is damaged, or holds descriptors of another model of that name.
@@ -81,14 +94,18 @@ class LoopDetector:
         self._gates = Gates(self._of_gates(settings))
         self._moments = {keyframe.id: Moment(keyframe.id, keyframe.stamp_ns) for keyframe in store.keyframes()}
         self._proposer = Proposer(store, describer)
+        self.reranker = reranker
+        """Orders what the search finds, None where the search alone does."""
         self._searched: set[KeyframeId] = set()
         self.verifier = LoopVerifier(store, registrar, settings.verification)
         self.counts: Counter[str] = Counter()
         """How many keyframes were searched for, candidates found, and pairs refused or rejected, by reason."""
 
     def tune(self, registrar: Registrar, settings: LoopSettings) -> None:
-        """Take over other thresholds from the next keyframe on; the descriptor stays that of the beginning."""
+        """Take over other thresholds from the next keyframe on; descriptor and re-ranker stay those of the beginning."""
         self._settings = settings
+        if self.reranker is not None:
+            self.reranker.tune(settings.rerank)
         self._gates.tune(self._of_gates(settings))
         self.verifier.tune(registrar, settings.verification)
 
@@ -137,10 +154,12 @@ class LoopDetector:
             return Detection(id, None)
         query = self._moments[id] = Moment(id, keyframe.stamp_ns)
         self._proposer.learn_of(id)
-        proposals = self._proposals(query)
-        passed, refused = self._gated(query, proposals)
+        ranked = self._ranked(query.id, self._proposals(query))
+        passed, refused = self._gated(query, ranked.believed[: self._settings.verification.attempts])
         verified = self.verifier.first_verified(id, passed)
+        proposals = ranked.proposals
         detection = _detection(id, verified, refused, {proposal.id: proposal.probability for proposal in proposals})
+        detection = replace(detection, refusals=(*ranked.refused, *detection.refusals), rerank_ms=ranked.milliseconds)
         put_search(self._store, _search(detection, proposals, self.card, self.model))
         self._searched.add(id)
         self._count(detection)
@@ -150,7 +169,23 @@ class LoopDetector:
         def may_close(other: KeyframeId) -> bool:
             return other < query.id and not self._gates.is_near_in_time(query, self._moment(other))
 
-        return self._proposer.similar(query.id, self._settings.verification.attempts, may_close)
+        most = self._settings.verification.attempts
+        if self.reranker is not None:
+            most = max(most, self._settings.rerank.candidates)
+        return self._proposer.similar(query.id, most, may_close)
+
+    def _ranked(self, query: KeyframeId, proposals: Sequence[Proposal]) -> _Ranked:
+        """The proposals as re-ranking orders them. Their scores stay those of the search, which the gates are made for."""
+        if self.reranker is None:
+            return _Ranked(proposals, proposals)
+        judged = self.reranker.of_keyframe(query, [proposal.id for proposal in proposals])
+        by_id = {proposal.id: proposal for proposal in proposals}
+        return _Ranked(
+            [by_id[id] for id in judged.ids],
+            [by_id[id] for id in judged.believed],
+            tuple(Refusal(id, by_id[id].score, doubt) for id, doubt in judged.doubts.items()),
+            judged.milliseconds,
+        )
 
     def _gated(
         self, query: Moment, proposals: Sequence[Proposal]
@@ -177,6 +212,16 @@ class LoopDetector:
         self.counts.update(refusal.reason.value for refusal in detection.refusals)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """Proposals in the order in which they are believed, all of them and those that nothing speaks against yet."""
+
+    proposals: Sequence[Proposal]
+    believed: Sequence[Proposal]
+    refused: tuple[Refusal[KeyframeId], ...] = ()
+    milliseconds: float | None = None
+
+
 def _detection(
     id: KeyframeId, verified: Verified, refused: Sequence[Refusal[KeyframeId]], probabilities: Mapping[KeyframeId, float | None]
 ) -> Detection:
@@ -190,7 +235,7 @@ def _detection(
 
 
 def _search(detection: Detection, proposals: Sequence[Proposal], card: ModelCard, model: SearchModel) -> Search:
-    """What is kept of a detection: the verified partner, else the most similar one with the reason why it is none."""
+    """What is kept of a detection: the verified partner, else the best one with the reason why it is none."""
     found, now_ns = detection.candidate, time.time_ns()
     wanted = None if found is None else found.a
     best = next((proposal for proposal in proposals if wanted is None or proposal.id == wanted), None)

@@ -20,6 +20,8 @@ from vloc_ros.mapping.closures import Closure
 from vloc_ros.mapping.registration import Registrar
 from vloc_ros.pose_graph.anchors import odometry_poses
 from vloc_ros.retrieval.of_map import MapDescriptor
+from vloc_ros.retrieval.rerank import Reranker
+from vloc_ros.retrieval.reranker_of_map import RerankerOfMap, chosen_reranker
 
 Array = NDArray[np.float64]
 Progress = Callable[[Sequence[Keyframe]], Iterable[Keyframe]]
@@ -31,6 +33,8 @@ class LoopRun:
 
     Attributes:
         descriptor: name of the global descriptor that proposed.
+        reranker: name of what ordered its proposals, empty when nothing did.
+        rerank_ms: median time of that for a keyframe [ms], None without it.
         keyframes: all keyframes of the map, as they were.
         odometry: (N, 4, 4) map_T_base by odometry alone; sessions that closures join stand where those say.
         judgement: the verdicts and optimised poses.
@@ -42,6 +46,8 @@ class LoopRun:
     """
 
     descriptor: str
+    reranker: str
+    rerank_ms: float | None
     keyframes: tuple[Keyframe, ...]
     odometry: Array
     judgement: Judgement
@@ -72,20 +78,36 @@ class LoopRun:
         return self.candidates.get((closure.a, closure.b))
 
 
-def detector_for(store: MapStore, settings: LoopClosureSettings, assets: bytes | None = None, *, live: bool = True) -> LoopDetector:
-    """A detector for the camera and the features of a map.
+def detector_for(
+    store: MapStore,
+    settings: LoopClosureSettings,
+    assets: bytes | None = None,
+    *,
+    live: bool = True,
+    reranker: Reranker | None = None,
+) -> LoopDetector:
+    """A detector for the camera and the features of a map; its re-ranker is the one given, else made as the settings say.
 
     Raises:
-        ConfigError: the descriptor is unknown, or has no weights.
+        ConfigError: the descriptor or the re-ranker is unknown, or has no weights, or cannot be computed here.
+        WeightsError: the file of weights of the re-ranker is missing, damaged or of another network.
         MapError: the map is damaged, or holds descriptors of another model of that name.
     """
     # What made the features is not needed, nor need it be installed here: their type says how they are compared.
     registrar = Registrar(store.camera, None, settings.matching, settings.pnp)
     describer = MapDescriptor.of(store, settings.loops.descriptor, assets)
-    return LoopDetector(store, describer, registrar, settings.loops, live=live)
+    chosen = reranker or chosen_reranker(settings.loops.rerank)
+    of_map = None if chosen is None else RerankerOfMap(store, chosen, settings.loops.rerank)
+    return LoopDetector(store, describer, registrar, settings.loops, live=live, reranker=of_map)
 
 
-def find_loops(store: MapStore, settings: LoopClosureSettings, assets: bytes | None = None, progress: Progress = iter) -> LoopRun:
+def find_loops(
+    store: MapStore,
+    settings: LoopClosureSettings,
+    assets: bytes | None = None,
+    progress: Progress = iter,
+    reranker: Reranker | None = None,
+) -> LoopRun:
     """Search every keyframe of a map for loops and let the pose graph judge them.
 
     Global descriptors that are missing are stored in the map; closures, verdicts and poses are left to
@@ -96,19 +118,23 @@ def find_loops(store: MapStore, settings: LoopClosureSettings, assets: bytes | N
         settings: of the search and of the graph.
         assets: weights or vocabulary of the descriptor; by default those of the map.
         progress: shows how far the search is.
+        reranker: that was made of the settings already; None to make it.
 
     Raises:
-        ConfigError: the descriptor is unknown, or has no weights.
+        ConfigError: the descriptor or the re-ranker is unknown, or has no weights, or cannot be computed here.
+        WeightsError: the file of weights of the re-ranker is missing, damaged or of another network.
         MapError: the map is empty, damaged, or cannot be written.
         DataError: the graph cannot be solved.
     """
-    detector = detector_for(store, settings, assets, live=False)
+    detector = detector_for(store, settings, assets, live=False, reranker=reranker)
     keyframes = store.keyframes()
     found = list(_detections(detector, progress(keyframes)))
     candidates = [detection.candidate for detection in found if detection.candidate is not None]
     map_graph = graph_of_map(store, candidates)
     return LoopRun(
         descriptor=detector.descriptor_name,
+        reranker="" if detector.reranker is None else detector.reranker.name,
+        rerank_ms=_median([detection.rerank_ms for detection in found if detection.rerank_ms is not None]),
         keyframes=tuple(keyframes),
         odometry=odometry_poses(map_graph.graph),
         judgement=judge(map_graph, settings.gnc, settings.labels, next_revision(store)),
@@ -123,3 +149,7 @@ def find_loops(store: MapStore, settings: LoopClosureSettings, assets: bytes | N
 def _detections(detector: LoopDetector, keyframes: Iterable[Keyframe]) -> Iterator[Detection]:
     for keyframe in keyframes:
         yield detector.process(keyframe)
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None

@@ -13,6 +13,7 @@ from vloc_ros.geometry.camera import StereoCamera
 from vloc_ros.mapping.keyframe import EdgeKind, Keyframe
 from vloc_ros.mapping.model_state import ModelState, model_state
 from vloc_ros.mapping.opening import side_files
+from vloc_ros.mapping.patches import PatchCount, patch_counts
 from vloc_ros.mapping.session import Session
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.mapping.training_tuples import TupleCounts, tuple_counts
@@ -22,6 +23,10 @@ _PARTS = {
     "descriptors": "SELECT total(length(descriptors)) FROM features",
     "image": "SELECT total(length(jpeg)) FROM image",
     "global_descriptors": "SELECT total(length(vector)) FROM global_descriptor",
+}
+_LATER_PARTS = {  # of tables that an older map lacks
+    "patches": "SELECT total(length(content)) FROM patches",
+    "model_weights": "SELECT total(length(content)) FROM model_weights",
 }
 
 
@@ -56,6 +61,7 @@ class MapInfo:
         training: how many training tuples it has.
         features: mean number of features of a keyframe.
         models: what made its global descriptors.
+        patches: what re-rankers keep of its keyframes.
         versions: its own models, and which of them is in use.
         route_length_m: distance driven, summed over the sessions [m].
         first_stamp_ns, last_stamp_ns: smallest and largest stamp of a keyframe [ns], None without keyframes.
@@ -77,6 +83,7 @@ class MapInfo:
     training: TupleCounts
     features: float
     models: tuple[ModelCard, ...]
+    patches: tuple[PatchCount, ...]
     versions: ModelState
     route_length_m: float
     first_stamp_ns: int | None
@@ -98,8 +105,7 @@ def inspect_map(path: Path) -> MapInfo:
         edges = {str(kind): int(count) for kind, count in database.execute("SELECT kind, count(*) FROM edge GROUP BY kind")}
         size = file_size(path)
         parts = {name: float(database.scalar(query)) for name, query in _PARTS.items()}
-        if "model_weights" in database.tables:
-            parts["model_weights"] = float(database.scalar("SELECT total(length(content)) FROM model_weights"))
+        parts |= {name: float(database.scalar(query)) for name, query in _LATER_PARTS.items() if name in database.tables}
         parts["other"] = max(0.0, size - sum(parts.values()))
         stamps = [stamp for info in sessions for stamp in (info.first_stamp_ns, info.last_stamp_ns) if stamp is not None]
         return MapInfo(
@@ -118,6 +124,7 @@ def inspect_map(path: Path) -> MapInfo:
             training=tuple_counts(store),
             features=float(database.scalar("SELECT total(count) FROM features")) / max(keyframes, 1),
             models=_models(store),
+            patches=tuple(patch_counts(store)),
             versions=model_state(store),
             route_length_m=sum(info.length_m for info in sessions),
             first_stamp_ns=min(stamps, default=None),

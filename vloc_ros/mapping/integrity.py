@@ -113,9 +113,9 @@ def _structure(store: MapStore) -> Iterator[Problem]:
 
 
 def _damaged_rows(store: MapStore) -> Iterator[Problem]:
-    """Rows whose checksum or coding is wrong; ``keyframe`` is set where only features, image or descriptor are lost."""
+    """Rows whose checksum or coding is wrong; ``keyframe`` is set where only features, image, descriptor or patches are lost."""
     for table in store.database.tables:
-        heavy = table in ("features", "image", "global_descriptor", "descriptor_variance")
+        heavy = table in ("features", "image", "global_descriptor", "descriptor_variance", "patches")
         try:
             for row in store.database.raw_rows(table):
                 if checksum(row[:-1]) != row[-1]:

@@ -10,7 +10,7 @@ import sqlite3
 
 APPLICATION_ID = 0x564C4F43
 """``PRAGMA application_id`` of a map: the letters VLOC."""
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """``PRAGMA user_version`` that this release writes, and the newest that it reads."""
 
 _KEY = "session INTEGER NOT NULL, keyframe INTEGER NOT NULL"
@@ -95,7 +95,15 @@ _VERSION_3 = (
     " reason TEXT NOT NULL, figures TEXT NOT NULL, asked_ns INTEGER NOT NULL, finished_ns INTEGER, crc INTEGER NOT NULL)",
 )
 
-ADDED = {1: _VERSION_1, 2: _VERSION_2, 3: _VERSION_3}
+_VERSION_4 = (
+    # What re-rankers keep of keyframes (:mod:`.patches`); its card is no model_card: a descriptor may have its name.
+    "CREATE TABLE patch_card (fingerprint TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, dimension INTEGER NOT NULL,"
+    " sha256 TEXT NOT NULL, preprocessing TEXT NOT NULL, crc INTEGER NOT NULL)",
+    f"CREATE TABLE patches ({_KEY}, fingerprint TEXT NOT NULL REFERENCES patch_card (fingerprint), content BLOB NOT NULL,"
+    f" crc INTEGER NOT NULL, PRIMARY KEY (session, keyframe, fingerprint), {_OF_KEYFRAME})",
+)
+
+ADDED = {1: _VERSION_1, 2: _VERSION_2, 3: _VERSION_3, 4: _VERSION_4}
 """What each version added; nothing is ever taken away, so an old map is read as it is and upgraded by what it lacks."""
 
 

@@ -2,6 +2,9 @@
 
 Of CCT-14/7x2 the first eight layers, as DHE-VPR uses it (Lu et al., "Deep Homography Estimation for Visual Place Recognition",
 AAAI 2024): dense local descriptors, one for each patch of 16x16 px. State-dict names are those of its published weights.
+
+The small one is ours: its convolutional tokenizer is the trunk of the small U-Net of local features, which knows day and night
+from the start. Its layers then need minutes on a CPU to learn what those of random convolutions would need days for.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vloc_ros.networks.names import Backbone
+from vloc_ros.networks.unet_encoder import CHANNELS, UNetEncoder
 
 _DROPPED = 0.1
 """Stochastic depth of the last of all layers, rising linearly from zero at the first, and dropout of attention weights."""
@@ -26,7 +30,7 @@ class CctShape(NamedTuple):
     Attributes:
         size: height and width of its images [px], a multiple of 16.
         width: of a token.
-        between: channels between the two convolutions of the tokenizer.
+        between: channels between the two convolutions of the tokenizer; 0 where that is the trunk of the small U-Net.
         heads: of the attention.
         hidden: width of the layer between the two per token.
         layers: that are used.
@@ -49,7 +53,7 @@ class CctShape(NamedTuple):
 
 SHAPES = {
     Backbone.CCT14: CctShape(size=384, width=384, between=64, heads=6, hidden=1152, layers=8, of=14),
-    Backbone.CCT_SMALL: CctShape(size=256, width=192, between=24, heads=6, hidden=576, layers=4, of=4),
+    Backbone.CCT_SMALL: CctShape(size=256, width=192, between=0, heads=6, hidden=576, layers=2, of=2),
 }
 
 
@@ -69,6 +73,30 @@ class _Tokenizer(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) to (N, H / 16 * W / 16, width), row by row."""
         made: Tensor = self.conv_layers(images)
+        return made.flatten(2).transpose(1, 2)
+
+
+class TrunkTokenizer(nn.Module):
+    """The trunk of the small U-Net, and a layer on each 2x2 of its local descriptors: a sixteenth of the resolution."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.trunk = UNetEncoder(last_relu=False)
+        self.patches = nn.Conv2d(CHANNELS, width, 2, stride=2, bias=False)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Begin with means of the local descriptors of each patch, and noise in the other channels.
+
+        The trunk gives descriptors in both signs, see :meth:`vloc_ros.networks.unet_encoder.UNetEncoder.begin_with`: half say all.
+        """
+        nn.init.normal_(self.patches.weight, std=0.01, generator=generator)
+        half = min(CHANNELS // 2, len(self.patches.weight))
+        with torch.no_grad():
+            self.patches.weight[torch.arange(half), torch.arange(half)] = 0.25
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) to (N, H / 16 * W / 16, width), row by row."""
+        made: Tensor = self.patches(self.trunk(images))
         return made.flatten(2).transpose(1, 2)
 
 
@@ -141,11 +169,14 @@ class Cct(nn.Module):
         """Build it with undefined weights."""
         super().__init__()
         self.shape = SHAPES[backbone]
-        self.tokenizer = _Tokenizer(self.shape.between, self.shape.width)
+        between, width = self.shape.between, self.shape.width
+        self.tokenizer: nn.Module = _Tokenizer(between, width) if between else TrunkTokenizer(width)
         self.classifier = _Layers(self.shape)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Random weights as published: truncated normal of deviation 0.02 in layers, 0.2 of positions; convolutions after He."""
+        """Random weights as published: truncated normal of deviation 0.02 in layers, 0.2 of positions; convolutions
+        after He (2015). Those of the small one's trunk are better begun with local features.
+        """
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02, generator=generator)
@@ -153,7 +184,10 @@ class Cct(nn.Module):
                     nn.init.zeros_(layer.bias)
             elif isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, generator=generator)
-        nn.init.trunc_normal_(self.classifier.positional_emb, std=0.2, generator=generator)
+        strayed = 0.2 if self.shape.between else 0.02  # or positions would say more than what is to be seen there
+        nn.init.trunc_normal_(self.classifier.positional_emb, std=strayed, generator=generator)
+        if isinstance(self.tokenizer, TrunkTokenizer):
+            self.tokenizer.initialise(generator)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, size, size) prepared images to (N, width, size / 16, size / 16).

@@ -68,7 +68,7 @@ def local_descriptors(network: PlaceNetwork, images: Sequence[Image], seed: int)
     samples = [np.zeros((0, network.backbone.channels), dtype=np.float32)]
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):
-            maps = network.encoder(torch.from_numpy(preprocess(images[start : start + BATCH])))
+            maps = network.encoder(torch.from_numpy(preprocess(images[start : start + BATCH], network.backbone.size)))
             for local in functional.normalize(maps, dim=1).flatten(2).transpose(1, 2).numpy():
                 chosen = rng.permutation(len(local))[:per_image]
                 samples.append(local[chosen])

@@ -20,7 +20,7 @@ class Backbone(Enum):
     CCT14 = "cct14"
     """CCT-14/7x2 cut off after 8 layers, 384 channels of stride 16, of images of 384 px; Hassani et al. 2021, Lu et al. 2024."""
     CCT_SMALL = "cct_small"
-    """As CCT14, but 192 channels, four layers and images of 256 px: for training and running it on a CPU."""
+    """Two such layers of 192 channels on the trunk of the small U-Net, images of 256 px: for training and running it on a CPU."""
 
     @property
     def channels(self) -> int:
@@ -36,6 +36,11 @@ class Backbone(Enum):
     def size(self) -> int:
         """Height and width of the images that it sees on the robot [px]."""
         return {"cct14": 384, "cct_small": 256}.get(self.value, 224)
+
+    @property
+    def fixed_size(self) -> bool:
+        """Whether it sees images of that size alone: its positions are learned."""
+        return self in (Backbone.VIT_SMALL, Backbone.CCT14, Backbone.CCT_SMALL)
 
     @property
     def side(self) -> int:

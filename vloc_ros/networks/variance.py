@@ -59,7 +59,7 @@ def _pooled(network: UncertaintyNetwork, images: Sequence[Image]) -> Tensor:
     rows = [torch.zeros(0, network.backbone.channels)]
     with torch.no_grad():
         for start in range(0, len(images), BATCH):
-            local = network.encoder(torch.from_numpy(preprocess(images[start : start + BATCH])))
+            local = network.encoder(torch.from_numpy(preprocess(images[start : start + BATCH], network.backbone.size)))
             rows.append(network.variance.gem(local))
     pooled = torch.cat(rows)
     if len(pooled) == 0 or not bool(pooled.max() > 10.0 * network.variance.gem.eps):

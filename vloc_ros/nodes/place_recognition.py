@@ -141,6 +141,7 @@ class PlaceRecognitionNode(ManagedNode):
             self._problems.clear(Problem.MAP)
         except VlocError as error:
             self._problems.report(Problem.MAP, str(error))
+        self._problems.report_or_clear(Problem.PATCHES, self._recognizer.take_rerank_problem())
         values = report(self._recognizer) | self.reception.values
         self._diagnostics.publish(of_one_status(name, stamp_ns, values, self._problems.take(), "searching"))
 

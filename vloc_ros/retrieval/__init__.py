@@ -14,6 +14,16 @@ from vloc_ros.retrieval.contract import (
 from vloc_ros.retrieval.gates import Background, GateReason, Gates, GateSettings, Moment, Refusal
 from vloc_ros.retrieval.index import DescriptorIndex, IndexSettings, Neighbours
 from vloc_ros.retrieval.index_file import load_index, save_index
+from vloc_ros.retrieval.rerank import (
+    Doubt,
+    Reranked,
+    Reranker,
+    RerankSettings,
+    Storage,
+    Verification,
+    create_reranker,
+    rerankers,
+)
 from vloc_ros.retrieval.sequence import BayesFilter, BayesSettings, TrajectorySearch, TrajectorySettings
 from vloc_ros.retrieval.vocabulary import Vocabulary
 
@@ -23,6 +33,7 @@ from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
 from vloc_ros.retrieval.vlad import Vlad  # isort: skip
 from vloc_ros.retrieval.describing import VOCABULARY_IMAGES, Describer, describer_for, learn_vocabulary  # isort: skip
 from vloc_ros.retrieval import cct, gem, netvlad, uncertainty, vit, weights_file  # isort: skip
+from vloc_ros.retrieval import rerank_homography, rerank_ransac  # isort: skip
 
 __all__ = [
     "VOCABULARY_IMAGES",
@@ -31,6 +42,7 @@ __all__ = [
     "BayesSettings",
     "Describer",
     "DescriptorIndex",
+    "Doubt",
     "GateReason",
     "GateSettings",
     "Gates",
@@ -41,14 +53,20 @@ __all__ = [
     "Needs",
     "Neighbours",
     "Refusal",
+    "RerankSettings",
+    "Reranked",
+    "Reranker",
+    "Storage",
     "Thumbnail",
     "TrajectorySearch",
     "TrajectorySettings",
+    "Verification",
     "View",
     "Vlad",
     "Vocabulary",
     "cct",
     "create_descriptor",
+    "create_reranker",
     "describer_for",
     "descriptors",
     "gem",
@@ -58,6 +76,9 @@ __all__ = [
     "register",
     "register_file",
     "register_with_assets",
+    "rerank_homography",
+    "rerank_ransac",
+    "rerankers",
     "save_index",
     "takes_assets",
     "uncertainty",

@@ -34,10 +34,17 @@ class View:
     Attributes:
         image: (H, W) grey or (H, W, 3) RGB uint8, or None where only the features were kept.
         features: its local features, or None where nobody extracted any.
+        size: width and height [px], where the image was not kept and they are known.
     """
 
     image: Image | None = None
     features: Features | None = None
+    size: tuple[int, int] | None = None
+
+    @property
+    def extent(self) -> tuple[int, int] | None:
+        """Width and height of the image [px], None where nobody knows."""
+        return self.size if self.image is None else (self.image.shape[1], self.image.shape[0])
 
 
 class GlobalDescriptor(ABC):

@@ -28,6 +28,12 @@ class GateReason(Enum):
     """It is hardly more similar to the query than any other keyframe is."""
     IMPROBABLE = "improbable"
     """The model says itself that it is too likely to be wrong."""
+    RERANK_INLIERS = "rerank_inliers"
+    """Re-ranking found no homography, or too few inliers of it."""
+    RERANK_SHARE = "rerank_share"
+    """Re-ranking found too small a share of inliers among the matches."""
+    RERANK_PROBABILITY = "rerank_probability"
+    """By what re-ranking found, it is too likely to be another place."""
     OVER_BUDGET = "over_budget"
     """Others have used up the verifications of this second."""
 

@@ -1,4 +1,4 @@
-"""Describing the keyframes of a map with another model, beside the descriptors that it has."""
+"""Describing the keyframes of a map with another model, or for a re-ranker, beside what it has."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.mapping.model_versions import undescribed
+from vloc_ros.mapping.patches import keyframes_with_patches
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.retrieval.of_map import MapDescriptor
+from vloc_ros.retrieval.rerank import Reranker, RerankSettings
+from vloc_ros.retrieval.reranker_of_map import RerankerOfMap
 
 Progress = Callable[[Sequence[KeyframeId]], Iterable[KeyframeId]]
 
@@ -36,3 +39,30 @@ def redescribe(store: MapStore, describer: MapDescriptor, limit: int | None = No
     for id in progress(undescribed(store, card.name)[:limit]):
         describer.keep(store, id, *describer.describe(store, id))
     return len(undescribed(store, card.name))
+
+
+def prepare_patches(store: MapStore, reranker: Reranker, progress: Progress = iter) -> int:
+    """Make and store what a re-ranker keeps of the keyframes that the map has nothing of yet, each as soon as it is made.
+
+    A localisation only reads its map: what is not there, it makes when it is lost.
+
+    Args:
+        store: the map, open for writing.
+        reranker: for whom.
+        progress: shows how far it is.
+
+    Returns:
+        How many keyframes are left: they have no image, or a damaged one, or the map could not be written, which is logged.
+
+    Raises:
+        MapError: the map cannot be read.
+    """
+    of_map = RerankerOfMap(store, reranker, RerankSettings(), cached=1)
+    for id in progress(_without_patches(store, reranker)):
+        of_map.prepare(id)
+    return len(_without_patches(store, reranker))
+
+
+def _without_patches(store: MapStore, reranker: Reranker) -> list[KeyframeId]:
+    known = keyframes_with_patches(store, reranker.card)
+    return [keyframe.id for keyframe in store.keyframes() if keyframe.id not in known]

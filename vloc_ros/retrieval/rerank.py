@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -19,6 +20,9 @@ from vloc_ros.retrieval.contract import Needs, View
 Id = TypeVar("Id", bound=Hashable)
 Kept = Any
 """What a re-ranker keeps of an image: its own affair, see :meth:`Reranker.prepare` and :meth:`Reranker.to_bytes`."""
+
+MatchProbabilities = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+"""(N,) inliers and (N,) shares of inliers among the matches to (N,) probabilities that the candidate shows the place."""
 
 
 @unique
@@ -84,6 +88,10 @@ class Reranker(ABC):
     def card(self) -> ModelCard:
         """What makes :data:`Kept`; only such of equal cards can be compared. Its dimension is that of a local descriptor."""
 
+    def takes_features(self, fingerprint: str) -> bool:
+        """Whether local features of that fingerprint do instead of the image; only where :attr:`needs` says features."""
+        return False
+
     @abstractmethod
     def prepare(self, views: Sequence[View]) -> list[Kept]:
         """What is kept of each image; None for one with nothing to describe.
@@ -95,6 +103,15 @@ class Reranker(ABC):
     @abstractmethod
     def verify(self, query: Kept, candidates: Sequence[Kept]) -> list[Verification]:
         """What geometry says of each candidate; candidates go through together where that is faster."""
+
+    @property
+    def probability(self) -> MatchProbabilities | None:
+        """What was learned about this re-ranker: how probable candidates are. None where nothing was."""
+        return None
+
+    def bounds(self, query: Kept, candidates: Sequence[Kept]) -> list[int] | None:
+        """How many inliers each candidate can have at most, in a fraction of the time that :meth:`verify` takes; None: unknown."""
+        return None
 
     @abstractmethod
     def to_bytes(self, kept: Kept) -> bytes:
@@ -109,18 +126,54 @@ class Reranker(ABC):
         """
 
 
+@unique
+class Storage(Enum):
+    """How local descriptors of patches are kept, in a map as in memory."""
+
+    FLOAT16 = "float16"
+    """Two bytes per element."""
+    INT8 = "int8"
+    """One byte per element, and a scale per patch."""
+    PQ = "pq"
+    """Product quantisation: a byte for several elements; needs a code book beside the weights."""
+
+
 @dataclass(frozen=True)
 class RerankSettings:
     """Re-ranking of what a search by global descriptors found."""
 
-    reranker: str = param("none", "none, homography, ransac, or a file of weights (*.safetensors)", fixed=True)
+    reranker: str = param("none", "none, homography, ransac, or a file of weights (*.safetensors)")
     candidates: int = param(32, "of the best found that are compared", min=1, max=1000, live=True)
-    settle: int = param(0, "so many accepted candidates end the comparison; 0 compares all of them", min=0, max=1000, live=True)
+    settle: int = param(
+        0,
+        "so many accepted candidates end the comparison, where inliers, a share or a probability is asked for; 0 compares all",
+        min=0,
+        max=1000,
+        live=True,
+    )
+    max_ms: float = param(
+        0.0, "no further candidate is compared after so long; 0: however long it takes", unit="ms", min=0.0, max=1e6, live=True
+    )
     min_inliers: int = param(0, "a candidate with fewer inliers is not accepted", min=0, max=100000, live=True)
     min_share: float = param(0.0, "nor one with a smaller share of inliers among its matches", min=0.0, max=1.0, live=True)
     min_probability: float = param(
         0.0, "nor one that is less probable, where probabilities were learned", min=0.0, max=1.0, live=True
     )
+    certain: int = param(
+        0,
+        "so many of the best are certain, and what cannot be among them is not compared; 0 compares all",
+        min=0,
+        max=1000,
+        live=True,
+    )
+    storage: Storage = param(Storage.INT8, "of the patches that homography and patches compare: float16, int8 or pq")
+    integers: bool = param(False, "the homography network in 8-bit integers: faster on a CPU, counts may differ a little")
+    inlier_patches: float = param(3.0, "largest error of an inlier", unit="patches", min=0.1, max=100.0)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a candidate must have more than a homography to be accepted."""
+        return self.min_inliers > 0 or self.min_share > 0.0 or self.min_probability > 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +196,29 @@ class Reranked(Generic[Id]):
     compared_ms: float
 
 
-RerankerMaker = Callable[[], Reranker]
+RerankerMaker = Callable[[RerankSettings], Reranker]
+RerankerFileMaker = Callable[[Path, RerankSettings], Reranker]
+M = TypeVar("M", bound=RerankerMaker)
+F = TypeVar("F", bound=RerankerFileMaker)
 _MAKERS: dict[str, RerankerMaker] = {}
+_FILE_MAKERS: dict[str, RerankerFileMaker] = {}
 
 
-def register_reranker(name: str) -> Callable[[RerankerMaker], RerankerMaker]:
-    """Decorator that makes a class or function, called without arguments, known as the maker of a re-ranker."""
+def register_reranker(name: str) -> Callable[[M], M]:
+    """Decorator that makes a class or function, called with the settings, known as the maker of a re-ranker."""
 
-    def known(maker: RerankerMaker) -> RerankerMaker:
+    def known(maker: M) -> M:
         _MAKERS[name] = maker
+        return maker
+
+    return known
+
+
+def register_reranker_file(suffix: str) -> Callable[[F], F]:
+    """Decorator that makes a function known as the maker of re-rankers from files whose names end so."""
+
+    def known(maker: F) -> F:
+        _FILE_MAKERS[suffix] = maker
         return maker
 
     return known
@@ -162,12 +229,21 @@ def rerankers() -> list[str]:
     return sorted(_MAKERS)
 
 
-def create_reranker(name: str) -> Reranker:
+def create_reranker(name: str, settings: RerankSettings | None = None) -> Reranker:
     """Build a re-ranker by name, or from a file of weights.
 
+    Args:
+        name: one of :func:`rerankers`, or the path of a file of weights.
+        settings: how it compares and stores; by default the default settings.
+
     Raises:
-        ConfigError: the name is unknown.
+        ConfigError: the name is unknown, or what it needs is not installed or not shipped.
+        WeightsError: the file of weights, or its card, is missing, damaged or of another network.
     """
-    if name not in _MAKERS:
+    settings = settings or RerankSettings()
+    if name in _MAKERS:
+        return _MAKERS[name](settings)
+    from_file = _FILE_MAKERS.get(Path(name).suffix)
+    if from_file is None:
         raise ConfigError(f"unknown re-ranker '{name}'; known: {', '.join(rerankers())}, or a file of weights (*.safetensors)")
-    return _MAKERS[name]()
+    return from_file(Path(name), settings)

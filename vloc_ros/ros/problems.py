@@ -52,6 +52,7 @@ class Problem(Enum):
     WORK_FOLDER = "the work folder cannot be used"
     BAD_MODEL_MESSAGE = "bad model message"
     MODEL = "the model was not swapped"
+    PATCHES = "what a re-ranker keeps in the map"
 
 
 def printable(text: str) -> str:
@@ -86,6 +87,13 @@ class Problems:
             self._logged[problem] = {**recent, text: now} if news else recent
         if news:
             self._warn(text)
+
+    def report_or_clear(self, problem: Problem, text: str) -> None:
+        """Something is wrong, or, with an empty text, no longer."""
+        if text:
+            self.report(problem, text)
+        else:
+            self.clear(problem)
 
     def clear(self, problem: Problem) -> None:
         """It is well again."""

@@ -12,6 +12,7 @@ def report(recognizer: Recognizer) -> dict[str, str]:
     values = {
         "model": recognizer.model,
         **_of_swap(recognizer),
+        **_of_reranker(recognizer),
         "keyframes_searched": str(counts["keyframes"]),
         "keyframes_waiting": str(recognizer.waiting),
         "candidates": str(counts["candidates"]),
@@ -48,6 +49,14 @@ def _of_swap(recognizer: Recognizer) -> dict[str, str]:
         values["model_on_its_way"] = swap.wanted
         values["keyframes_to_describe"] = "unknown" if swap.left is None else str(swap.left)
     return values
+
+
+def _of_reranker(recognizer: Recognizer) -> dict[str, str]:
+    """What orders the keyframes that a search finds, and how it came by what it compares; its times are among the latencies."""
+    reranker = recognizer.reranker
+    if reranker is None:
+        return {}
+    return {"reranker": reranker.name} | {what: str(count) for what, count in sorted(reranker.counts.items())}
 
 
 def _of_claims(recognizer: Recognizer) -> dict[str, str]:

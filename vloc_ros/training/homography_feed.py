@@ -15,9 +15,9 @@ from torch import Tensor
 
 from vloc_ros.config import param
 from vloc_ros.data.frame import Image, to_grey, to_rgb
+from vloc_ros.networks.dhe import patch_centres
 from vloc_ros.networks.preprocessing import DEVIATION, MEAN
 from vloc_ros.training.augmentation import AugmentationSettings, augment
-from vloc_ros.training.homography_losses import patch_centres
 from vloc_ros.training.pairs import PairSource, TrainingPair
 from vloc_ros.training.sampling import SampleFeed, Weighted
 from vloc_ros.training.settings import TrainingSettings
@@ -173,7 +173,7 @@ def _cut(image: Image, rng: np.random.Generator, settings: PatchImageSettings, a
 
 def squeezed(pair: TrainingPair, a: Cut, b: Cut, size: int) -> PatchSample:
     """The cuts as images of the network, and where b shows the patches of a."""
-    centres = patch_centres(size // _PATCH, size).numpy()
+    centres = patch_centres(size // _PATCH).numpy()
     scale_a, scale_b = (np.array([cut.width, cut.height]) / size for cut in (a, b))
     at = np.floor(np.array([a.left, a.top]) + centres * scale_a).astype(np.intp)
     targets = pair.warp[np.minimum(at[:, 1], pair.warp.shape[0] - 1), np.minimum(at[:, 0], pair.warp.shape[1] - 1)]

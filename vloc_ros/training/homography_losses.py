@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vloc_ros.networks.dhe import patch_centres
 from vloc_ros.networks.homography import homography_of, project
 
 LEAST_MATCHES = 4
@@ -37,13 +38,6 @@ def mutual_matches(local_a: Tensor, local_b: Tensor) -> list[Tensor]:
         return [torch.stack([mine[chosen], there[chosen]], 1) for chosen, there in zip(mutual, to_b, strict=True)]
 
 
-def patch_centres(side: int, size: int) -> Tensor:
-    """(side * side, 2) x and y of the centres of patches, row by row [px]; the image reaches from 0 to ``size``, as published."""
-    along = (torch.arange(side, dtype=torch.float32) + 0.5) * (size / side)
-    down, across = torch.meshgrid(along, along, indexing="ij")
-    return torch.stack([across, down], 2).reshape(-1, 2)
-
-
 def rei_loss(
     points: Tensor, query_local: Tensor, candidate_local: Tensor, size: int, threshold_px: float = 24.0
 ) -> tuple[Tensor, Tensor]:
@@ -63,7 +57,7 @@ def rei_loss(
         matches, RANSAC finds no homography, or the predicted points are not those of one.
     """
     homographies, sound = homography_of(points[:, :4].float(), points[:, 4:].float())
-    centres = patch_centres(query_local.shape[-1], size).to(points.device)
+    centres = patch_centres(query_local.shape[-1], size // query_local.shape[-1]).to(points.device)
     errors, learned = [], []
     for k, matches in enumerate(mutual_matches(query_local, candidate_local)):
         here, there = centres[matches[:, 0]], centres[matches[:, 1]]

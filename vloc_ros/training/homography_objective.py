@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from vloc_ros.config import param
+from vloc_ros.networks.dhe import patch_centres
 from vloc_ros.networks.homography import homography_of, project
 from vloc_ros.networks.two_stage import TwoStageNetwork
 from vloc_ros.training.homography_feed import HomographyBatch
-from vloc_ros.training.homography_losses import patch_centres, rei_loss
+from vloc_ros.training.homography_losses import rei_loss
 
-_PATCH = 16.0  # [px]
+_PATCH = 16  # [px]
 _FEWEST = 12  # patches with a truth, below which a pair says nothing of where the image is
 
 
@@ -65,7 +66,11 @@ class HomographyObjective:
         points = network.regression(a, b) if settings.through else network.regression(a.detach(), b.detach())
         loss, terms = points.sum() * 0.0, dict[str, float]()
         if settings.warp > 0.0:
-            part, near = warp_loss(points, targets, self._size)
+            # The way back is another example, for which nothing needs to be seen again.
+            back = network.regression(b, a) if settings.through else network.regression(b.detach(), a.detach())
+            centres = patch_centres(self._size // _PATCH).to(targets).expand_as(targets)
+            here, there = torch.cat([centres, targets]), torch.cat([targets, centres])
+            part, near = warp_loss(torch.cat([points, back]), here, there, self._size)
             loss, terms = loss + settings.warp * part, terms | {"warp": float(part.detach()), "near": near}
         if settings.rei > 0.0:
             errors, learned = rei_loss(points, a.detach(), b.detach(), self._size, settings.rei_threshold_px)
@@ -123,7 +128,7 @@ def place_loss(a: Tensor, b: Tensor, scenes: Tensor, temperature: float) -> tupl
     return loss, float((logits.detach().argmax(1) == rows).float().mean())
 
 
-def warp_loss(points: Tensor, targets: Tensor, size: int) -> tuple[Tensor, float]:
+def warp_loss(points: Tensor, sources: Tensor, targets: Tensor, size: int) -> tuple[Tensor, float]:
     """How far patches are from where they truly are, under the homography: the mean of log(1 + distance [patches]).
 
     The logarithm lets a homography fit what most patches say: a scene is not one plane. What is not a homography, see
@@ -132,20 +137,21 @@ def warp_loss(points: Tensor, targets: Tensor, size: int) -> tuple[Tensor, float
 
     Args:
         points: (B, 8, 2) of the network [px].
-        targets: (B, S * S, 2) positions in the second image [px], NaN where unknown.
+        sources: (B, N, 2) positions in the first image [px], NaN where unknown.
+        targets: (B, N, 2) where the second one shows them [px], NaN where unknown.
         size: of the images [px].
 
     Returns:
         The loss, and how many patches come within 1.5 of theirs; of what is no homography none do.
     """
-    known = torch.isfinite(targets).all(2) & (torch.isfinite(targets).all(2).sum(1, keepdim=True) >= _FEWEST)
+    known = (torch.isfinite(targets) & torch.isfinite(sources)).all(2)
+    known = known & (known.sum(1, keepdim=True) >= _FEWEST)
     homography, sound = homography_of(points[:, :4], points[:, 4:])
     wanted = points.new_tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]) * size
     held = 0.1 * functional.smooth_l1_loss(points[:, :4] / _PATCH, (wanted / _PATCH).expand(len(points), -1, -1))
     if not known.any():
         return held, 0.0
-    centres = patch_centres(int(size // _PATCH), size).to(points)
-    away = project(homography, centres)[known] - targets[known]
+    away = project(homography, torch.nan_to_num(sources))[known] - targets[known]
     distance = (away.square().sum(1) + 1e-6).sqrt() / _PATCH
     good = sound[:, None].expand_as(known)[known]
     return torch.log1p(distance).mean() + held, float(((distance.detach() <= 1.5) & good).float().mean())

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from vloc_ros.config import param, replace, section, to_flat_dict
+from vloc_ros.data.models import shipped_features
 from vloc_ros.data.vpr_folder import PlaceTruth
 from vloc_ros.data.weights import TWO_STAGES, load_card
 from vloc_ros.errors import ConfigError, DataError
+from vloc_ros.networks.cct import TrunkTokenizer
 from vloc_ros.networks.files import load_network
 from vloc_ros.networks.freezing import freeze
+from vloc_ros.networks.local_files import load_local_network
 from vloc_ros.networks.names import Backbone, LearnedPart, NetworkKind
 from vloc_ros.networks.two_stage import TwoStageNetwork, random_two_stage
 from vloc_ros.networks.two_stage_files import load_two_stage, save_two_stage
@@ -23,6 +26,7 @@ from vloc_ros.training.homography_feed import HomographyFeed, PatchImageSettings
 from vloc_ros.training.homography_objective import HomographyObjective, HomographyObjectiveSettings
 from vloc_ros.training.loop import Outcome, Progress, Training
 from vloc_ros.training.pairs import PairSource
+from vloc_ros.training.place_networks import LOCAL_START
 from vloc_ros.training.place_pairs import PlacePairs
 from vloc_ros.training.place_registry import PLACE_SOURCES, PlaceTraining
 from vloc_ros.training.precision import half_inside
@@ -42,6 +46,8 @@ class LearnsToo(Enum):
     """As published for the first stage."""
     PUBLISHED = "published"
     """The last two layers of the backbone and the power of the generalised mean, as published for the second stage."""
+    LAYERS = "layers"
+    """The backbone but for the trunk of local features that the small one has, which begins with what they have learned."""
     ALL = "all"
     """The whole backbone."""
 
@@ -58,7 +64,7 @@ class HomographyTraining:
     static: StaticSettings = section(StaticSettings)
     recording: RecordingSettings = section(RecordingSettings)
     truth: PlaceTruth = section(PlaceTruth)
-    learned: LearnsToo = param(LearnsToo.NOTHING, "what learns beside the homography network: nothing, published or all")
+    learned: LearnsToo = param(LearnsToo.NOTHING, "what learns beside the homography network: nothing, published, layers or all")
 
 
 PUBLISHED: dict[str, Any] = {
@@ -83,7 +89,7 @@ DENSE: dict[str, Any] = {
     "training": {"epochs": 20, "samples": 3200, "batch": 16, "learning_rate": 1e-3, "warm_up": 100, "validation_samples": 160},
     "objective": {"patch": 1.0, "place": 0.5, "warp": 0.5, "rei": 0.0},
     "homography": {"width": 384, "height": 288},
-    "learned": "all",
+    "learned": "layers",
 }
 """From random weights, on pairs whose correspondences are known."""
 RECIPES = {"published": PUBLISHED, "dense": DENSE}
@@ -165,7 +171,7 @@ def _source(spec: DataSpec, settings: HomographyTraining, held_out: bool = False
 def _network(job: HomographyJob) -> tuple[TwoStageNetwork, str]:
     """The network to begin with, and the hash of the weights it was made from."""
     if job.start is None:
-        return random_two_stage(job.backbone, job.settings.training.seed), ""
+        return _fresh(job)
     if load_card(job.start).network == TWO_STAGES:
         network, card = load_two_stage(job.start)
     else:
@@ -181,12 +187,25 @@ def _network(job: HomographyJob) -> tuple[TwoStageNetwork, str]:
     return network, card.sha256
 
 
+def _fresh(job: HomographyJob) -> tuple[TwoStageNetwork, str]:
+    """Random weights, on the shipped local features where there is a trunk of such."""
+    network = random_two_stage(job.backbone, job.settings.training.seed)
+    tokenizer, local = network.place.encoder.tokenizer, shipped_features().get(LOCAL_START)
+    if not isinstance(tokenizer, TrunkTokenizer) or local is None:
+        return network, ""
+    features, card = load_local_network(local)
+    tokenizer.trunk.begin_with(features)
+    return network, card.sha256
+
+
 def _let_learn(network: TwoStageNetwork, part: LearnsToo) -> None:
     """What learns beside the regression, which always does."""
     if part is LearnsToo.NOTHING:
         network.place.requires_grad_(False)
-    else:
-        freeze(network.place, LearnedPart(part.value))
+        return
+    freeze(network.place, LearnedPart.ALL if part is LearnsToo.LAYERS else LearnedPart(part.value))
+    if part is LearnsToo.LAYERS and isinstance(network.place.encoder.tokenizer, TrunkTokenizer):
+        network.place.encoder.tokenizer.trunk.requires_grad_(False)
 
 
 def _folder(job: HomographyJob, out: Path, network: TwoStageNetwork, parent: str, data: dict[str, Any]) -> RunFolder[Any]:

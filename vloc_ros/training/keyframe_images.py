@@ -11,7 +11,7 @@ from vloc_ros.errors import MapError
 from vloc_ros.mapping.images import keyframes_with_image
 from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.mapping.store import MapStore
-from vloc_ros.networks.preprocessing import resized
+from vloc_ros.networks.preprocessing import INPUT_SIZE, resized
 
 _BYTES = 1 << 20
 CACHE_MB = 256
@@ -21,14 +21,15 @@ CACHE_MB = 256
 class KeyframeImages:
     """Reads the image of a keyframe, as :data:`vloc_ros.training.tuple_batch.ImageOf`."""
 
-    def __init__(self, stores: Sequence[MapStore], cache_mb: int = CACHE_MB) -> None:
+    def __init__(self, stores: Sequence[MapStore], cache_mb: int = CACHE_MB, size: int = INPUT_SIZE) -> None:
         """Sessions of later maps count on where those of the maps before end, so that all keyframes have names of their own.
 
         Args:
             stores: open maps.
             cache_mb: how much is kept [MiB].
+            size: of the images that the network sees [px].
         """
-        self._stores, self._room = tuple(stores), cache_mb * _BYTES
+        self._stores, self._room, self._image_size = tuple(stores), cache_mb * _BYTES, size
         self._kept: OrderedDict[KeyframeId, Image] = OrderedDict()
         self._size = 0
         self._first = [0]
@@ -86,4 +87,4 @@ class KeyframeImages:
         image = store.image(own)
         if image is None:
             raise MapError(f"the map {store.path} has no image of keyframe {own}: teach with keyframes.image_quality above 0")
-        return resized(image)
+        return resized(image, self._image_size)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vloc_ros.networks.preprocessing import DEVIATION, MEAN
+from vloc_ros.networks.preprocessing import DEVIATION, INPUT_SIZE, MEAN
 from vloc_ros.training.augmentation import AugmentationSettings
 from vloc_ros.training.place_numbers import PlaceNumbers
 from vloc_ros.training.place_views import ImageCache, PlaceImageSettings, PlaceSample, altered_view, chosen_views, plain_view
@@ -59,6 +59,7 @@ class PlaceFeed(SampleFeed[_Numbered, PlaceSample, PlaceBatch]):
         settings: TrainingSettings,
         images: PlaceImageSettings,
         augmentation: AugmentationSettings,
+        read_at: int = INPUT_SIZE,
     ) -> None:
         """Remember where places are from.
 
@@ -66,8 +67,9 @@ class PlaceFeed(SampleFeed[_Numbered, PlaceSample, PlaceBatch]):
             learned: sources to learn from.
             watched: held-out sources; none when the loss is not to be watched.
             settings: of the loop; a batch counts places.
-            images: size and views.
+            images: size and views; the size is that of the network.
             augmentation: of what is learned from.
+            read_at: size that images have before views of them are made, which is what the network sees on the robot [px].
 
         Raises:
             ConfigError: there is no source, or a weight is not positive.
@@ -77,13 +79,13 @@ class PlaceFeed(SampleFeed[_Numbered, PlaceSample, PlaceBatch]):
         numbered = [Weighted(_Numbered(k, entry.source), entry.weight, entry.name) for k, entry in enumerate(everything)]
         super().__init__(numbered[: len(learned)], numbered[len(learned) :], settings)
         self._images, self._augmentation = images, augmentation
-        self._cache = ImageCache(images.cache_mb)
+        self._cache = ImageCache(images.cache_mb, read_at)
 
     def sample(self, source: _Numbered, index: int, rng: np.random.Generator, learned: bool) -> PlaceSample:
         """As the contract says."""
         place, plain = source.place(index), self.numbers.number(source.number, index)
         views = chosen_views(place, self._images.per_place, rng)
-        images = [self._cache.image(place, plain, view) for view in views]
+        images = [self._cache.image((plain, view), place.views[view].read) for view in views]
         if not learned:
             return PlaceSample(plain, np.stack([plain_view(image, self._images.size) for image in images]), place.name)
         mirrored = bool(rng.random() < self._images.mirrored)

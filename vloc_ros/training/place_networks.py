@@ -11,6 +11,7 @@ from torch import nn
 
 from vloc_ros.data.frame import Image
 from vloc_ros.errors import ConfigError
+from vloc_ros.networks.cct import Cct
 from vloc_ros.networks.centroids import initialise_netvlad
 from vloc_ros.networks.local_files import load_local_network
 from vloc_ros.networks.names import Backbone, NetworkKind
@@ -41,7 +42,8 @@ def fresh_network(kind: NetworkKind, backbone: Backbone, seed: int, projected: i
         nn.init.orthogonal_(weight, generator=torch.Generator().manual_seed(seed))
         load_tensors(network, tensors | {"whitening.weight": weight.numpy(), "whitening.bias": np.zeros(projected, np.float32)})
     let_norms_learn(network)
-    normalise_inputs(network)
+    if not isinstance(network.encoder, Cct):  # which normalises every token itself
+        normalise_inputs(network)
     return network
 
 
@@ -61,8 +63,8 @@ def begin_with_features(network: PlaceNetwork, path: Path) -> str:
     return card.sha256
 
 
-def some_images(sources: Sequence[PlaceSource], count: int, seed: int) -> list[Image]:
-    """Images at input size from random places, as many of each source.
+def some_images(sources: Sequence[PlaceSource], count: int, seed: int, size: int) -> list[Image]:
+    """Images at input size [px] from random places, as many of each source.
 
     Raises:
         DataError: one of them is damaged.
@@ -72,7 +74,7 @@ def some_images(sources: Sequence[PlaceSource], count: int, seed: int) -> list[I
     for k in range(count):
         source = sources[k % len(sources)]
         views = source.place(int(rng.integers(len(source)))).views
-        found.append(resized(views[int(rng.integers(len(views)))].read()))
+        found.append(resized(views[int(rng.integers(len(views)))].read(), size))
     return found
 
 
@@ -88,7 +90,7 @@ def centre_on_images(network: PlaceNetwork, images: Sequence[Image], seed: int) 
     network.train()
     with torch.no_grad():
         for start in range(0, len(images), BATCH):
-            network.encoder(torch.from_numpy(preprocess(images[start : start + BATCH])))
+            network.encoder(torch.from_numpy(preprocess(images[start : start + BATCH], network.backbone.size)))
     network.eval()
     for norm in norms:
         norm.momentum = MOMENTUM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from typing import Any
 
 from vloc_ros.config import to_flat_dict
 from vloc_ros.data.models import shipped_features
-from vloc_ros.data.weights import LOCAL_NETWORKS, load_card
+from vloc_ros.data.weights import LOCAL_NETWORKS, TWO_STAGES, WeightsCard, load_card
 from vloc_ros.errors import ConfigError
+from vloc_ros.networks.dhe import DheNetwork
 from vloc_ros.networks.files import load_network, save_network
 from vloc_ros.networks.names import Backbone, NetworkKind
-from vloc_ros.networks.network import PlaceNetwork
+from vloc_ros.networks.network import PlaceNetwork, describe_images
+from vloc_ros.networks.two_stage import TwoStageNetwork
+from vloc_ros.networks.two_stage_files import load_two_stage, save_two_stage
 from vloc_ros.retrieval import View, create_descriptor
 from vloc_ros.training.distributed import Group, joined
 from vloc_ros.training.live_norm import let_norms_learn, with_frozen_norms
@@ -68,12 +72,14 @@ def train_places(job: PlaceJob, out: Path, on_step: Callable[[Progress], None] |
         TrainingError: a loss is not finite, or the folder is in use or damaged.
         KeyboardInterrupt: it was interrupted; the same call goes on.
     """
-    settings = job.settings
+    settings = dataclasses.replace(job.settings, images=job.settings.images.sized_for(job.backbone))
+    job = dataclasses.replace(job, settings=settings)
     with joined(settings.training.device) as group:
         learned, watched = _sources(job)
-        network, parent = _network(job, [entry.source for entry in learned])
-        feed = PlaceFeed(learned, watched, settings.training, settings.images, settings.augmentation)
-        folder = _folder(job, out, network, parent, feed.settings())
+        network, parent, second = _network(job, [entry.source for entry in learned])
+        read_at = job.backbone.size
+        feed = PlaceFeed(learned, watched, settings.training, settings.images, settings.augmentation, read_at)
+        folder = _folder(job, out, network, parent, second, feed.settings())
         with folder.claimed(group):
             training: Training[Any, Any] = Training(
                 network,
@@ -94,27 +100,36 @@ def _sources(job: PlaceJob) -> tuple[list[Weighted[PlaceSource]], list[Weighted[
     return learned, watched
 
 
-def _network(job: PlaceJob, sources: Sequence[PlaceSource]) -> tuple[PlaceNetwork, str]:
-    """The network to begin with, and the hash of the weights it was made from."""
+def _network(job: PlaceJob, sources: Sequence[PlaceSource]) -> tuple[PlaceNetwork, str, DheNetwork | None]:
+    """The network to begin with, the hash of the weights it was made from, and the second stage that they have, which is kept."""
     seed, start, parent = job.settings.training.seed, job.start, ""
     if start is None and job.backbone is Backbone.COMPACT_UNET:
         start = shipped_features().get(LOCAL_START)
     local = start is not None and load_card(start).network in LOCAL_NETWORKS
     if start is not None and not local:
-        network, card = load_network(start)
+        network, card, second = _of_file(start)
         if (network.kind, network.backbone) != (job.kind, job.backbone):
             raise ConfigError(f"{start} holds {card.network} on {card.backbone}: say so with --head and --network")
         let_norms_learn(network)
-        return network, card.sha256
+        return network, card.sha256, second
     network = fresh_network(job.kind, job.backbone, seed, job.projected)
     if start is not None:
         parent = begin_with_features(network, start)
     if job.kind is NetworkKind.NETVLAD:
-        centre_on_images(network, some_images(sources, job.settings.centre_images, seed), seed)
-    return network, parent
+        centre_on_images(network, some_images(sources, job.settings.centre_images, seed, network.backbone.size), seed)
+    return network, parent, None
 
 
-def _folder(job: PlaceJob, out: Path, network: PlaceNetwork, parent: str, data: dict[str, Any]) -> RunFolder[Any]:
+def _of_file(start: Path) -> tuple[PlaceNetwork, WeightsCard, DheNetwork | None]:
+    if load_card(start).network != TWO_STAGES:
+        return (*load_network(start), None)
+    both, card = load_two_stage(start)
+    return both.place, card, both.regression
+
+
+def _folder(
+    job: PlaceJob, out: Path, network: PlaceNetwork, parent: str, second: DheNetwork | None, data: dict[str, Any]
+) -> RunFolder[Any]:
     described = to_flat_dict(job.settings)
     described |= data | {
         "network": network.backbone.value,
@@ -126,7 +141,12 @@ def _folder(job: PlaceJob, out: Path, network: PlaceNetwork, parent: str, data: 
     learned_from = f"multi-similarity loss on places of {', '.join(f'{spec} ({spec.weight:g})' for spec in job.data)}"
 
     def save(path: Path, best: PlaceNetwork, words: str) -> None:
-        save_network(path, with_frozen_norms(best), words, parent, job.licence)
+        if second is None:
+            save_network(path, with_frozen_norms(best), words, parent, job.licence)
+            return
+        both = TwoStageNetwork(best.backbone)
+        both.place, both.regression = with_frozen_norms(best), second
+        save_two_stage(path, both, words, parent, job.licence)
 
     return RunFolder(out, described, save, learned_from)
 
@@ -136,6 +156,9 @@ def _validator(job: PlaceJob, sources: Sequence[PlaceSource]) -> Validator[Place
     validation = PlaceValidation(sources, job.settings.validation)
 
     def judged(network: PlaceNetwork) -> dict[str, float]:
+        if job.kind is NetworkKind.PLAIN_GEM:  # alone it is no descriptor yet: that is a file of both stages
+            frozen = with_frozen_norms(network)
+            return validation(lambda images: describe_images(frozen, images))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "validated.safetensors"
             save_network(path, with_frozen_norms(network), "")

@@ -28,11 +28,22 @@ class PlaceValidationSettings:
     databases: int = param(3, "queries are looked for in at most so many conditions: those in which most places were seen", min=1)
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """An image to be judged: its place, by index, and what is known of it."""
 
     place: int
     view: PlaceView
+
+
+class Question(NamedTuple):
+    """An image to look for among others."""
+
+    group: str
+    """Kind of source, and the conditions of the image and of the database where they have names."""
+    query: int
+    """Its entry."""
+    allowed: list[int]
+    """Entries of the database that may answer it; at least one of them shows its place."""
 
 
 class PlaceValidation:
@@ -64,16 +75,28 @@ class PlaceValidation:
             DataError: an image is missing or damaged; the text names it.
         """
         right: dict[str, list[bool]] = {}
-        for source in self._sources:
-            entries = self._entries(source)
-            vectors = _described(entries, describe)
-            for condition in self._databases(entries):
-                for group, answers in _answers(source, entries, vectors, condition):
-                    right.setdefault(group, []).extend(answers)
-        if not right:
-            raise ConfigError("the held-out places were seen in one condition each; name a source that has several")
+        for _, entries, questions in self.asked():
+            vectors = described(entries, describe)
+            for question in questions:
+                right.setdefault(question.group, []).append(_found(question, entries, vectors))
         figures = {f"{group}{RECALL}": float(np.mean(answers)) for group, answers in sorted(right.items())}
         return {"task": float(np.mean(list(figures.values()))), **figures}
+
+    def asked(self) -> Iterator[tuple[PlaceSource, list[Entry], list[Question]]]:
+        """Of each source the images, and what is asked of them.
+
+        Raises:
+            ConfigError: no source has two conditions in which one place was seen.
+        """
+        some = False
+        for source in self._sources:
+            entries = self._entries(source)
+            databases = self._databases(entries)
+            questions = [question for condition in databases for question in _questions(source, entries, condition)]
+            some |= bool(questions)
+            yield source, entries, questions
+        if not some:
+            raise ConfigError("the held-out places were seen in one condition each; name a source that has several")
 
     def database(self) -> Iterator[Image]:
         """The images of the databases, for descriptors that have a vocabulary to learn.
@@ -86,12 +109,12 @@ class PlaceValidation:
             conditions = self._databases(entries)
             yield from (entry.view.read() for entry in entries if entry.view.condition in conditions)
 
-    def _entries(self, source: PlaceSource) -> list[_Entry]:
+    def _entries(self, source: PlaceSource) -> list[Entry]:
         count = min(len(source), self._settings.places)
         chosen = [k * len(source) // count for k in range(count)]
-        return [_Entry(index, view) for index in chosen for view in source.place(index).views]
+        return [Entry(index, view) for index in chosen for view in source.place(index).views]
 
-    def _databases(self, entries: Sequence[_Entry]) -> list[str]:
+    def _databases(self, entries: Sequence[Entry]) -> list[str]:
         """The conditions in which most places were seen."""
         seen: dict[str, set[int]] = {}
         for entry in entries:
@@ -100,34 +123,36 @@ class PlaceValidation:
         return [condition for condition, places in seen.items() if len(places) == most][: self._settings.databases]
 
 
-def _described(entries: Sequence[_Entry], describe: Describe) -> NDArray[np.float32]:
-    """(N, D) vectors; few images are in memory at once."""
+def described(entries: Sequence[Entry], describe: Describe) -> NDArray[np.float32]:
+    """(N, D) vectors; few images are in memory at once.
+
+    Raises:
+        DataError: an image is missing or damaged; the text names it.
+    """
     starts = range(0, len(entries), _CHUNK)
     return np.concatenate([describe([entry.view.read() for entry in entries[first : first + _CHUNK]]) for first in starts])
 
 
-def _answers(
-    source: PlaceSource, entries: Sequence[_Entry], vectors: NDArray[np.float32], condition: str
-) -> Iterator[tuple[str, list[bool]]]:
-    """Whether the best answer of the database of one condition is right, for all images of other conditions, by group."""
+def _questions(source: PlaceSource, entries: Sequence[Entry], condition: str) -> Iterator[Question]:
+    """All images of other conditions, to be looked for in the database of one condition."""
     database = [row for row, entry in enumerate(entries) if entry.view.condition == condition]
-    groups: dict[str, list[bool]] = {}
     for row, entry in enumerate(entries):
         if entry.view.condition == condition:
             continue
         near = source.near(entry.place)
         allowed = [base for base in database if _may_answer(entry, entries[base], near)]
-        if not any(entries[base].place == entry.place for base in allowed):
-            continue  # the database does not have it
-        scores = vectors[allowed] @ vectors[row]
-        best = allowed[int(np.argmax(scores))]
-        found = bool(vectors[row].any()) and entries[best].place == entry.place
-        kind = source.place(entry.place).kind
-        groups.setdefault(_group(kind, entry.view.condition, condition), []).append(found)
-    yield from groups.items()
+        if any(entries[base].place == entry.place for base in allowed):  # else the database does not have it
+            yield Question(_group(source.place(entry.place).kind, entry.view.condition, condition), row, allowed)
 
 
-def _may_answer(query: _Entry, base: _Entry, near: Collection[int]) -> bool:
+def _found(question: Question, entries: Sequence[Entry], vectors: NDArray[np.float32]) -> bool:
+    """Whether the best answer is right."""
+    query = vectors[question.query]
+    best = question.allowed[int(np.argmax(vectors[question.allowed] @ query))]
+    return bool(query.any()) and entries[best].place == entries[question.query].place
+
+
+def _may_answer(query: Entry, base: Entry, near: Collection[int]) -> bool:
     if base.place != query.place:
         return base.place not in near
     return query.view.pose is None or base.view.pose != query.view.pose

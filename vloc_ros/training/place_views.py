@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -10,17 +12,27 @@ from numpy.typing import NDArray
 
 from vloc_ros.config import param
 from vloc_ros.data.frame import Image, to_grey, to_rgb
+from vloc_ros.errors import ConfigError
+from vloc_ros.networks.names import Backbone
 from vloc_ros.networks.preprocessing import INPUT_SIZE, resized
 from vloc_ros.training.augmentation import AugmentationSettings, augment
 from vloc_ros.training.places import Place
 from vloc_ros.training.sources.homographies import HomographySettings, look, random_view
+
+_SIZE, _SMALLEST = 160, 64  # [px]
 
 
 @dataclass(frozen=True)
 class PlaceImageSettings:
     """What images of places a network is trained on. On the robot it sees whole images at its full input size."""
 
-    size: int = param(160, "width and height of the images that are learned from", unit="px", min=64, max=INPUT_SIZE)
+    size: int = param(
+        0,
+        "width and height of the images that are learned from; 0 takes 160, or what a network is made for that has one size",
+        unit="px",
+        min=0,
+        max=384,
+    )
     per_place: int = param(4, "images of each place in a batch", min=2, max=64)
     mirrored: float = param(0.5, "so many of the places are mirrored, which makes other places of them", min=0.0, max=1.0)
     grey: float = param(0.2, "so many of the images lose their colour, as those of grey cameras", min=0.0, max=1.0)
@@ -29,6 +41,19 @@ class PlaceImageSettings:
     rotation_deg: float = param(4.0, "largest rotation in the image", unit="deg", min=0.0, max=90.0)
     perspective: float = param(0.06, "largest change of the scale from the centre to a border", min=0.0, max=0.5)
     cache_mb: int = param(400, "each process that prepares samples keeps so much of what it has read", unit="MB", min=0)
+
+    def sized_for(self, backbone: Backbone) -> PlaceImageSettings:
+        """With the size that a network learns from.
+
+        Raises:
+            ConfigError: it is too small, or not that of a network that has one size.
+        """
+        wanted = backbone.size if backbone.fixed_size else _SIZE
+        size = self.size or wanted
+        if size != wanted if backbone.fixed_size else not _SMALLEST <= size <= backbone.size:
+            known = f"{wanted}" if backbone.fixed_size else f"{_SMALLEST} to {backbone.size}"
+            raise ConfigError(f"images.size is {size}, and {backbone.value} learns from images of {known} px: leave it at 0")
+        return dataclasses.replace(self, size=size)
 
     def view(self) -> HomographySettings:
         """Of the random views."""
@@ -55,23 +80,23 @@ class PlaceSample:
 class ImageCache:
     """Images at input size that were read before; what no longer fits is read again."""
 
-    def __init__(self, limit_mb: int) -> None:
-        """Empty."""
-        self._left, self._kept = limit_mb * 1_000_000, dict[tuple[int, int], Image]()
+    def __init__(self, limit_mb: int, size: int = INPUT_SIZE) -> None:
+        """Empty; ``size`` is the height and width of the images that the network sees [px]."""
+        self._left, self._size, self._kept = limit_mb * 1_000_000, size, dict[tuple[int, int], Image]()
 
-    def image(self, place: Place, number: int, view: int) -> Image:
-        """(224, 224) or (224, 224, 3) image of a view of a place that has this number.
+    def image(self, key: tuple[int, int], read: Callable[[], Image]) -> Image:
+        """(size, size) or (size, size, 3) image that has this key, which is read where it is not kept.
 
         Raises:
             DataError: the image is damaged.
         """
-        known = self._kept.get((number, view))
+        known = self._kept.get(key)
         if known is not None:
             return known
-        image = resized(place.views[view].read())
+        image = resized(read(), self._size)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
-            self._kept[number, view] = image
+            self._kept[key] = image
         return image
 
 

@@ -57,7 +57,7 @@ class Weighted(Generic[P]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Numbers:
+class Numbers:
     """Numbers of the samples of each step: those of some places in its batch, below a limit."""
 
     steps: range
@@ -74,40 +74,15 @@ class _Numbers:
             yield [number for number in numbers if self.limit is None or number < self.limit]
 
 
-class SampleFeed(Feed[B], Generic[P, S, B]):
-    """Batches of samples from weighted sources; what a sample and a batch are is said by the methods without a body."""
-
-    def __init__(self, learned: Sequence[Weighted[P]], watched: Sequence[Weighted[P]], settings: TrainingSettings) -> None:
-        """Remember where samples are from.
-
-        Args:
-            learned: sources to learn from.
-            watched: held-out sources; none when the loss is not to be watched.
-            settings: of the loop.
-
-        Raises:
-            ConfigError: there is no source, or a weight is not positive.
-        """
-        if not learned:
-            raise ConfigError(f"there is nothing to learn from: name sources of {self.what} with --data KIND:PATH")
-        for source in (*learned, *watched):
-            if not source.weight > 0.0 or not np.isfinite(source.weight):
-                raise ConfigError(f"the weight of {source.name} must be positive, not {source.weight:g}")
-        self._sources = learned
-        self._settings = settings
-        self._learned = _Samples(self, learned, settings.seed, _LEARNED)
-        self._watched = _Samples(self, watched, settings.seed, _WATCHED) if watched else None
+class LoadedFeed(Feed[B], Generic[S, B]):
+    """Batches of numbered samples; what a sample and a batch are is said by the methods without a body."""
 
     what: str
     """What its samples are called, in the plural."""
 
-    @abstractmethod
-    def sample(self, source: P, index: int, rng: np.random.Generator, learned: bool) -> S:
-        """The sample of an index below ``len(source)``; the generator decides what is random, and held-out ones are not altered.
-
-        Raises:
-            VlocError: it cannot be made.
-        """
+    def __init__(self, settings: TrainingSettings) -> None:
+        """Remember the settings of the loop."""
+        self._settings = settings
 
     @abstractmethod
     def collate(self, samples: Sequence[S]) -> B:
@@ -117,26 +92,15 @@ class SampleFeed(Feed[B], Generic[P, S, B]):
     def on_device(self, batch: B, device: torch.device) -> B:
         """The batch as the network is given it."""
 
-    def batches(self, first: int, last: int, group: Group) -> Iterator[Portion[B]]:
-        """As the contract says."""
+    def _share(self, group: Group) -> range:
+        """Which samples of a batch are this process's."""
         batch = self._settings.batch
         mine = group.share(batch)
         if len(mine) == 0:
             raise ConfigError(f"a batch of {batch} {self.what} cannot be split among {group.size} processes: raise training.batch")
-        return self._load(self._learned, _Numbers(range(first, last), batch, mine), group)
+        return mine
 
-    def held_out(self, group: Group) -> Iterator[Portion[B]]:
-        """As the contract says."""
-        batch, count = self._settings.batch, self._settings.validation_samples
-        if self._watched is None:
-            return iter(())
-        return self._load(self._watched, _Numbers(range(math.ceil(count / batch)), batch, range(batch), count), group)
-
-    def settings(self) -> dict[str, Any]:
-        """As the contract says."""
-        return {f"data.{entry.name}": [entry.weight, len(entry.source)] for entry in self._sources}
-
-    def _load(self, samples: _Samples[P, S, B], numbers: _Numbers, group: Group) -> Iterator[Portion[B]]:
+    def _load(self, samples: Dataset[Any], numbers: Numbers, group: Group) -> Iterator[Portion[B]]:
         workers = min(self._settings.workers, len(numbers))
         loader = DataLoader(
             samples,
@@ -174,6 +138,64 @@ class SampleFeed(Feed[B], Generic[P, S, B]):
                 return sample
             good.append(sample)
         return self.collate(good), tuple(sample.tag for sample in good)
+
+
+def require_weights(learned: Sequence[Weighted[Any]], watched: Sequence[Weighted[Any]], what: str) -> None:
+    """Make sure that there are sources of samples, called ``what``.
+
+    Raises:
+        ConfigError: there is none to learn from, or a weight is not positive.
+    """
+    if not learned:
+        raise ConfigError(f"there is nothing to learn from: name sources of {what} with --data KIND:PATH")
+    for source in (*learned, *watched):
+        if not source.weight > 0.0 or not np.isfinite(source.weight):
+            raise ConfigError(f"the weight of {source.name} must be positive, not {source.weight:g}")
+
+
+class SampleFeed(LoadedFeed[S, B], Generic[P, S, B]):
+    """Batches of samples from weighted sources, drawn by number; what a sample is, is said by :meth:`sample`."""
+
+    def __init__(self, learned: Sequence[Weighted[P]], watched: Sequence[Weighted[P]], settings: TrainingSettings) -> None:
+        """Remember where samples are from.
+
+        Args:
+            learned: sources to learn from.
+            watched: held-out sources; none when the loss is not to be watched.
+            settings: of the loop.
+
+        Raises:
+            ConfigError: there is no source, or a weight is not positive.
+        """
+        super().__init__(settings)
+        require_weights(learned, watched, self.what)
+        self._sources = learned
+        self._learned = _Samples(self, learned, settings.seed, _LEARNED)
+        self._watched = _Samples(self, watched, settings.seed, _WATCHED) if watched else None
+
+    @abstractmethod
+    def sample(self, source: P, index: int, rng: np.random.Generator, learned: bool) -> S:
+        """The sample of an index below ``len(source)``; the generator decides what is random, and held-out ones are not altered.
+
+        Raises:
+            VlocError: it cannot be made.
+        """
+
+    def batches(self, first: int, last: int, group: Group) -> Iterator[Portion[B]]:
+        """As the contract says."""
+        numbers = Numbers(range(first, last), self._settings.batch, self._share(group))
+        return self._load(self._learned, numbers, group)
+
+    def held_out(self, group: Group) -> Iterator[Portion[B]]:
+        """As the contract says."""
+        batch, count = self._settings.batch, self._settings.validation_samples
+        if self._watched is None:
+            return iter(())
+        return self._load(self._watched, Numbers(range(math.ceil(count / batch)), batch, range(batch), count), group)
+
+    def settings(self) -> dict[str, Any]:
+        """As the contract says."""
+        return {f"data.{entry.name}": [entry.weight, len(entry.source)] for entry in self._sources}
 
 
 class _Samples(Dataset[Any], Generic[P, S, B]):

@@ -12,7 +12,7 @@ from torch import Tensor
 from vloc_ros.calibration.tuples import OutlierPair, TrainingTuple
 from vloc_ros.data.frame import Image
 from vloc_ros.mapping.keyframe import KeyframeId
-from vloc_ros.networks.preprocessing import preprocess
+from vloc_ros.networks.preprocessing import INPUT_SIZE, preprocess
 
 ImageOf = Callable[[KeyframeId], Image]
 """Reads the (H, W) grey or (H, W, 3) RGB image of a keyframe; raises a VlocError where there is none."""
@@ -51,8 +51,10 @@ class TupleBatch(NamedTuple):
         return TupleBatch(*(tensor.to(device) for tensor in self))
 
 
-def collate(items: Sequence[TrainingTuple | OutlierPair], image_of: ImageOf) -> TupleBatch:
+def collate(items: Sequence[TrainingTuple | OutlierPair], image_of: ImageOf, size: int = INPUT_SIZE) -> TupleBatch:
     """Tuples and outlier pairs as a batch, on the CPU; an image that several of them show is read and prepared once.
+
+    ``size`` is what the network sees [px].
 
     Raises:
         VlocError: an image cannot be read.
@@ -64,7 +66,7 @@ def collate(items: Sequence[TrainingTuple | OutlierPair], image_of: ImageOf) -> 
     for row, item in zip(negatives, tuples, strict=True):
         row[: len(item.negatives)] = [rows[id] for id in item.negatives]
     return TupleBatch(
-        torch.from_numpy(preprocess([image_of(id) for id in rows])),
+        torch.from_numpy(preprocess([image_of(id) for id in rows], size)),
         _rows([rows[item.anchor] for item in tuples]),
         _rows([rows[item.positive] for item in tuples]),
         torch.from_numpy(negatives),

@@ -11,6 +11,7 @@ import numpy as np
 
 from vloc_ros.calibration.tuples import OutlierPair, TrainingTuple, TupleSet, dumps
 from vloc_ros.errors import ConfigError
+from vloc_ros.networks.preprocessing import INPUT_SIZE
 from vloc_ros.training.distributed import Group
 from vloc_ros.training.feed import Feed, Portion
 from vloc_ros.training.settings import TrainingSettings
@@ -27,7 +28,9 @@ def settings_for(settings: TrainingSettings, learned: TupleSet) -> TrainingSetti
 class TupleFeed(Feed[TupleBatch]):
     """See the module. The batches of an epoch are equally large but for one sample, and hold all of it once."""
 
-    def __init__(self, learned: TupleSet, watched: TupleSet, image_of: ImageOf, settings: TrainingSettings) -> None:
+    def __init__(
+        self, learned: TupleSet, watched: TupleSet, image_of: ImageOf, settings: TrainingSettings, size: int = INPUT_SIZE
+    ) -> None:
         """Remember what there is.
 
         Args:
@@ -35,6 +38,7 @@ class TupleFeed(Feed[TupleBatch]):
             watched: held-out, of other keyframes; none when the loss is not to be watched.
             image_of: reads the image of a keyframe.
             settings: of the loop, as :func:`settings_for` gives them.
+            size: of the images that the network sees [px].
 
         Raises:
             ConfigError: there is nothing to learn from, or the settings are for another number of samples.
@@ -44,6 +48,7 @@ class TupleFeed(Feed[TupleBatch]):
         if settings.samples != len(learned):
             raise ConfigError(f"training.samples must be {len(learned)}, the number of tuples and pairs, not {settings.samples}")
         self._learned, self._watched, self._image_of, self._settings = learned, watched, image_of, settings
+        self._size = size
 
     def batches(self, first: int, last: int, group: Group) -> Iterator[Portion[TupleBatch]]:
         """As the contract says."""
@@ -72,5 +77,5 @@ class TupleFeed(Feed[TupleBatch]):
         return [*(tuples[i] for i in rng.permutation(len(tuples))), *(pairs[i] for i in rng.permutation(len(pairs)))]
 
     def _portion(self, items: Sequence[Item], group: Group) -> Portion[TupleBatch]:
-        batch = collate(items, self._image_of).on(group.device)
+        batch = collate(items, self._image_of, self._size).on(group.device)
         return Portion(batch, len(items), tuple(str(item) for item in items))

@@ -83,7 +83,7 @@ def tune(job: TupleJob, out: Path, on_step: Callable[[Progress], None] | None = 
     with joined(settings.device) as group:
         network, parent = start_network(job)
         freeze(network, job.part)
-        feed = TupleFeed(job.learned, job.watched, job.image_of, settings)
+        feed = TupleFeed(job.learned, job.watched, job.image_of, settings, network.backbone.size)
         folder = _folder(job, settings, out, parent, feed.settings())
         objective: Any = _objective(job)
         with folder.claimed(group):

@@ -1,0 +1,291 @@
+"""Re-ranking what descriptors found, side by side with what they found. The truth is used only after the last comparison."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.data.frame import Image
+from vloc_ros.data.places import Picture, PlaceDataset
+from vloc_ros.evaluation.confidence_metrics import ConfidenceSummary, summarise_confidence
+from vloc_ros.evaluation.rerank_metrics import Acceptance, Change, acceptance, change
+from vloc_ros.evaluation.retrieval_metrics import Answers, RetrievalSummary, judge, pool, summarise
+from vloc_ros.evaluation.retrieval_run import (
+    DEEPEST,
+    Progress,
+    RetrievalResult,
+    Searched,
+    SequenceMethod,
+    judged,
+    percentile_ms,
+    readable,
+    search_datasets,
+)
+from vloc_ros.features import FeatureExtractor
+from vloc_ros.retrieval import Reranked, Reranker, RerankSettings, View, create_reranker, rerank_homography
+from vloc_ros.retrieval.rerank import Kept
+from vloc_ros.retrieval.reranking import rerank
+
+_log = logging.getLogger(__name__)
+
+
+class RerankStage:
+    """A re-ranker with its settings, and what it keeps of the pictures of databases: the bytes that a map would store.
+
+    Each picture is prepared once, however many queries and descriptors ask for it. What is kept stays in memory, see
+    :attr:`total_bytes`.
+    """
+
+    def __init__(self, reranker: Reranker, settings: RerankSettings, probability: Callable[..., Any] | None = None) -> None:
+        """The settings say how many candidates are compared and which are accepted; ``settings.reranker`` names the stage."""
+        self.reranker, self.settings, self.probability = reranker, settings, probability
+        self._kept: dict[Picture, bytes | None] = {}
+
+    @property
+    def name(self) -> str:
+        """What the user called the re-ranker."""
+        return self.settings.reranker
+
+    @property
+    def pictures(self) -> int:
+        """Pictures of which something is kept."""
+        return sum(content is not None for content in self._kept.values())
+
+    @property
+    def total_bytes(self) -> int:
+        """Memory of what is kept."""
+        return sum(len(content) for content in self._kept.values() if content is not None)
+
+    def prepare(self, picture: Picture) -> None:
+        """Keep what is needed of a picture of the database; nothing of one that cannot be read, which is logged."""
+        if picture in self._kept:
+            return
+        self._kept[picture] = None
+        for _, image in readable([picture]):
+            [kept] = self.reranker.prepare([View(image)])
+            self._kept[picture] = None if kept is None else self.reranker.to_bytes(kept)
+
+    def kept(self, picture: Picture) -> Kept | None:
+        """What was kept of a picture that was prepared, None where that is nothing."""
+        content = self._kept[picture]
+        return None if content is None else self.reranker.from_bytes(content)
+
+    def rerank(self, query: Kept | None, rows: Sequence[int], database: Sequence[Picture]) -> Reranked[int]:
+        """The new order of the rows of a database that a search found."""
+        for row in rows[: self.settings.candidates]:
+            self.prepare(database[row])
+        return rerank(self.reranker, query, rows, lambda row: self.kept(database[row]), self.settings, self.probability)
+
+
+@dataclass(slots=True)
+class RerankedAnswers:
+    """What one stage made of the answers of a search, by data set and query; None for a query without an answer.
+
+    Attributes:
+        answers: by data set.
+        prepare_s: for each query the time to prepare it, after the descriptor has seen it: what both need is computed once.
+    """
+
+    answers: list[list[Reranked[int] | None]] = field(default_factory=list)
+    prepare_s: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RerankResult:
+    """How one re-ranker did on what one descriptor found.
+
+    Attributes:
+        before: without it.
+        reranker: its name.
+        settings: its settings.
+        summary: the numbers with it; the score of a best answer is its probability, or where none was learned its inliers.
+        answers: what they are of, over all data sets.
+        reranked: the answers by data set and query, None for a query without one.
+        change: against ``before``, query by query.
+        acceptance: what the thresholds of the settings do; None without any.
+        confidence: how well the probability tells; None without one.
+        prepare_ms, prepare_p95_ms: median and 95th percentile of the time to prepare a query [ms].
+        compare_ms, compare_p95_ms: of the time to compare it with its candidates [ms].
+        kept_bytes_per_image: mean of what is kept of a picture of the database.
+        kept_bytes: memory of all that was kept for this evaluation, by all descriptors together.
+    """
+
+    before: RetrievalResult
+    reranker: str
+    settings: RerankSettings
+    summary: RetrievalSummary
+    answers: Answers
+    reranked: list[list[Reranked[int] | None]]
+    change: Change
+    acceptance: Acceptance | None
+    confidence: ConfidenceSummary | None
+    prepare_ms: float | None
+    prepare_p95_ms: float | None
+    compare_ms: float | None
+    compare_p95_ms: float | None
+    kept_bytes_per_image: float | None
+    kept_bytes: int
+
+    @property
+    def name(self) -> str:
+        """Of the descriptor, the method and the re-ranker."""
+        return f"{self.before.name} > {self.reranker}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; keys that are there without re-ranking mean the same with it."""
+        times = ("prepare_ms", "prepare_p95_ms", "compare_ms", "compare_p95_ms", "kept_bytes_per_image", "kept_bytes")
+        values = self.before.to_dict() | self.summary.to_dict()
+        values |= {"reranker": self.reranker, "candidates": self.settings.candidates}
+        values |= {name: getattr(self, name) for name in times}
+        values |= {"won": self.change.won, "lost": self.change.lost, "p_value": self.change.p_value}
+        values["acceptance"] = None if self.acceptance is None else self.acceptance.to_dict()
+        values["probability"] = None if self.confidence is None else self.confidence.to_dict()
+        return values
+
+
+def stage_of(settings: RerankSettings) -> RerankStage:
+    """The stage that settings name; ``patches:FILE`` compares the patches of a file of weights as ``patches`` does.
+
+    Raises:
+        ConfigError: the name is unknown, or what it needs is not installed or not shipped.
+        DataError: what lies beside the weights is damaged or of other weights.
+        WeightsError: the file of weights, or its card, is missing, damaged or of another network.
+    """
+    kind, separator, file = settings.reranker.partition(":")
+    if separator and kind == rerank_homography.PatchRansacReranker.name:
+        return RerankStage(rerank_homography.load_patches(Path(file), settings), settings)
+    return RerankStage(create_reranker(settings.reranker, settings), settings)
+
+
+def prepare_query(stages: Sequence[RerankStage], image: Image, describe: Callable[[Image], Any]) -> list[tuple[Kept, float]]:
+    """What each re-ranker keeps of a query, and the time that it takes [s] where it is the only one.
+
+    A descriptor and a re-ranker of one network share the work on an image, as they do on a robot; two re-rankers do not.
+    """
+    found = []
+    for number, stage in enumerate(stages):
+        # Networks remember images: what an earlier re-ranker computed must not make a later one faster, so that its time is that
+        # of an image moved by some pixels.
+        moved = np.ascontiguousarray(np.roll(image, number, axis=1))
+        describe(moved)
+        begin = time.perf_counter()
+        [kept] = stage.reranker.prepare([View(moved)])
+        taken = time.perf_counter() - begin
+        found.append((kept if number == 0 else stage.reranker.prepare([View(image)])[0], taken))
+    return found
+
+
+def evaluate_reranking(
+    datasets: Sequence[PlaceDataset],
+    name: str,
+    extractor: FeatureExtractor,
+    stages: Sequence[RerankStage],
+    assets: bytes | None = None,
+    methods: Sequence[SequenceMethod] = (SequenceMethod.NONE,),
+    speed: float = 1.0,
+    progress: Progress = lambda pictures, label: pictures,
+    of_map: Path | None = None,
+) -> list[tuple[RetrievalResult, list[RerankResult]]]:
+    """As :func:`vloc_ros.evaluation.retrieval_run.evaluate_retrieval`, each result with those of all re-rankers.
+
+    A query that could not be read has no answer. One in which a re-ranker finds nothing to describe keeps the order of the search,
+    with no inliers.
+
+    Raises:
+        ConfigError: the descriptor is unknown or cannot be made.
+        MapError: the map cannot be read, or has no such model.
+        DataError: there is no data set, or no vocabulary can be learned.
+    """
+    depth = max([DEEPEST, *(stage.settings.candidates for stage in stages)])
+    searched = search_datasets(datasets, name, extractor, assets, methods, speed, progress, of_map, depth)
+    made = [[RerankedAnswers() for _ in stages] for _ in searched]
+    for number, data in enumerate(datasets if stages else ()):
+        _rerank_dataset(number, data, searched, stages, made, progress)
+    results = []
+    for one, reranked in zip(searched, made, strict=True):
+        before = judged(one, datasets)
+        results.append((before, [_judged(before, s, r, datasets) for s, r in zip(stages, reranked, strict=True)]))
+    return results
+
+
+def _rerank_dataset(
+    number: int,
+    data: PlaceDataset,
+    searched: Sequence[Searched],
+    stages: Sequence[RerankStage],
+    made: Sequence[Sequence[RerankedAnswers]],
+    progress: Progress,
+) -> None:
+    """Add the answers of all stages to the queries of one data set; one query is in memory at a time."""
+    for fresh in (one for row in made for one in row):
+        fresh.answers.append([None] * len(data.queries))
+    place = {id(picture): query for query, picture in enumerate(data.queries)}
+    for picture, image in readable(progress(data.queries, "re-ranking")):
+        query = place[id(picture)]
+        prepared = prepare_query(stages, image, searched[0].describer.describe)
+        for k, (stage, (kept, taken)) in enumerate(zip(stages, prepared, strict=True)):
+            for one, reranked in zip(searched, made, strict=True):
+                rows = one.found[number].rows[query].tolist()
+                reranked[k].prepare_s.append(taken)
+                if rows:
+                    reranked[k].answers[-1][query] = stage.rerank(kept, rows, data.database)
+
+
+def _judged(
+    before: RetrievalResult, stage: RerankStage, reranked: RerankedAnswers, datasets: Sequence[PlaceDataset]
+) -> RerankResult:
+    parts: list[Answers] = []
+    chosen: list[Reranked[int] | None] = []
+    truth: list[NDArray[np.int64]] = []
+    for answers, data in zip(reranked.answers, datasets, strict=True):
+        rows = [np.array([] if answer is None else answer.ids, dtype=np.int64) for answer in answers]
+        parts.append(judge(rows, [_scores(answer) for answer in answers], data.positives))
+        chosen += answers
+        truth += data.positives
+    after = pool(parts)
+    given = [answer for answer in chosen if answer is not None]
+    preparing, comparing = np.array(reranked.prepare_s), np.array([answer.compared_ms for answer in given]) / 1e3
+    return RerankResult(
+        before=before,
+        reranker=stage.name,
+        settings=stage.settings,
+        summary=summarise(after),
+        answers=after,
+        reranked=reranked.answers,
+        change=change(before.answers, after),
+        acceptance=acceptance(chosen, truth) if stage.settings.asks else None,
+        confidence=_confidence(chosen, after),
+        prepare_ms=percentile_ms(preparing, 50),
+        prepare_p95_ms=percentile_ms(preparing, 95),
+        compare_ms=percentile_ms(comparing, 50),
+        compare_p95_ms=percentile_ms(comparing, 95),
+        kept_bytes_per_image=stage.total_bytes / stage.pictures if stage.pictures else None,
+        kept_bytes=stage.total_bytes,
+    )
+
+
+def best_score(answer: Reranked[Any]) -> float:
+    """How sure the best answer is: its probability, or where none was learned its inliers."""
+    if answer.probabilities:
+        return float(answer.probabilities[0])
+    return float(answer.verifications[0].inliers) if answer.verifications else 0.0
+
+
+def _scores(answer: Reranked[int] | None) -> NDArray[np.float64]:
+    return np.zeros(0) if answer is None else np.array([best_score(answer)])
+
+
+def _confidence(chosen: Sequence[Reranked[int] | None], after: Answers) -> ConfidenceSummary | None:
+    """Of the probability that the best answer is right."""
+    rows = [(k, float(answer.probabilities[0])) for k, answer in enumerate(chosen) if answer and answer.probabilities]
+    if not rows:
+        return None
+    places = [k for k, _ in rows]
+    return summarise_confidence(np.array([share for _, share in rows]), after.first_right[places] == 0)

@@ -1,0 +1,217 @@
+"""Batches of mined tuples: a cache of them is mined when its first step comes, written into the run's folder, and told to all."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vloc_ros.data.frame import Image, to_rgb
+from vloc_ros.data.output import remove_quietly, write_text
+from vloc_ros.errors import TrainingError, VlocError
+from vloc_ros.networks.preprocessing import DEVIATION, MEAN
+from vloc_ros.training.augmentation import augment
+from vloc_ros.training.distributed import Group
+from vloc_ros.training.feed import Portion
+from vloc_ros.training.place_views import ImageCache
+from vloc_ros.training.sampling import LoadedFeed, Numbers, Weighted, require_weights
+from vloc_ros.training.sources.homographies import look, random_view
+from vloc_ros.training.vpr_mining import DescribeRows, MinedTuple, Miner, Pictures, dumps, loads, require_negatives
+from vloc_ros.training.vpr_settings import VprTraining, require_whole
+from vloc_ros.training.vpr_sources import VprSource
+
+_log = logging.getLogger(__name__)
+FOLDER = "mined"
+_STREAM = 42  # of random numbers, apart from other uses of the seed
+
+
+class VprBatch(NamedTuple):
+    """T tuples with at most N negatives each, of M images; on one device.
+
+    Attributes:
+        images: (M, 3, S, S) as networks are given them; in between (M, S, S, 3) uint8.
+        queries: (T,) rows of ``images``.
+        positives: (T,) likewise.
+        negatives: (T, N) likewise, -1 where a tuple has fewer.
+    """
+
+    images: Tensor
+    queries: Tensor
+    positives: Tensor
+    negatives: Tensor
+
+
+class VprSample(NamedTuple):
+    """The images of one tuple: (2 + its negatives, S, S, 3) uint8 RGB, query and positive first."""
+
+    images: NDArray[np.uint8]
+    tag: str
+
+
+class VprFeed(LoadedFeed[VprSample, VprBatch]):
+    """See the module. A run that goes on in the middle of a cache finds the tuples that it had."""
+
+    what = "queries"
+
+    def __init__(self, learned: Sequence[Weighted[VprSource]], settings: VprTraining, size: int, folder: Path) -> None:
+        """Remember where tuples are from; :meth:`mine_with` says what describes.
+
+        Args:
+            learned: sources.
+            settings: all of them.
+            size: height and width of the images that the network sees [px].
+            folder: of the run.
+
+        Raises:
+            ConfigError: there is no source or nothing that can be a negative, a weight is not positive, or caches and epochs are
+                not whole.
+        """
+        super().__init__(settings.training)
+        require_weights(learned, (), self.what)
+        require_whole(settings)
+        require_negatives([entry.source for entry in learned], settings.mining.negs_num_per_query)
+        self.pictures = Pictures(learned)
+        self._all, self._size, self._folder = settings, size, folder / FOLDER
+        self._miner = Miner(self.pictures, settings.mining, settings.training.seed)
+        self._cache = ImageCache(settings.images.cache_mb, size)
+        self._describe: DescribeRows | None = None
+
+    def mine_with(self, describe: DescribeRows) -> None:
+        """Say what describes pictures: the network, as it is whenever it is asked."""
+        self._describe = describe
+
+    def batches(self, first: int, last: int, group: Group) -> Iterator[Portion[VprBatch]]:
+        """As the contract says."""
+        batch, each = self._settings.batch, self._all.mining.cache_refresh_rate // self._settings.batch
+        mine, step = self._share(group), first
+        while step < last:
+            cache = step // each
+            until = min((cache + 1) * each, last)
+            samples = _Tuples(self, self._tuples(cache, step % each == 0, group), cache * each * batch)
+            yield from self._load(samples, Numbers(range(step, until), batch, mine), group)
+            step = until
+
+    def held_out(self, group: Group) -> Iterator[Portion[VprBatch]]:
+        """None: a validation judges what the network is for."""
+        return iter(())
+
+    def settings(self) -> dict[str, Any]:
+        """As the contract says: a run goes on only with the same pictures."""
+        names = hashlib.sha256("\n".join(shot.name for shot in self.pictures.shots).encode()).hexdigest()
+        of_sources = {
+            f"data.{entry.name}": [entry.weight, len(entry.source), len(entry.source.shots)] for entry in self.pictures.sources
+        }
+        return of_sources | {"data.pictures": names}
+
+    def _tuples(self, cache: int, fresh: bool, group: Group) -> list[MinedTuple]:
+        """The tuples of a cache, which the first process has or mines."""
+        content = b""
+        if group.first:
+            try:
+                content = b"+" + self._found(cache, fresh).encode()
+            except VlocError as error:
+                if group.size == 1:
+                    raise
+                content = b"-" + str(error).encode()
+        content = group.broadcast(content)
+        if content[:1] == b"-":
+            raise TrainingError(content[1:].decode())
+        return loads(content[1:].decode(), cache, len(self.pictures.shots), "what was mined")
+
+    def _found(self, cache: int, fresh: bool) -> str:
+        path = self._folder / f"{cache:06d}.json"
+        try:
+            text = path.read_text("utf-8")
+            loads(text, cache, len(self.pictures.shots), str(path))
+            return text
+        except FileNotFoundError:
+            if not fresh:
+                _log.warning("%s is not there any more: its tuples are mined again by the network as it is now", path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise TrainingError(f"cannot read {path} ({error}): remove it, and its tuples are mined again") from error
+        if self._describe is None:
+            raise TypeError("say first what describes, with mine_with()")
+        text = dumps(self._miner.mine(cache, self._describe), cache)
+        write_text(path, text)
+        self._forget(cache)
+        return text
+
+    def _forget(self, cache: int) -> None:
+        """Remove what no check point can go back to."""
+        each = self._all.mining.cache_refresh_rate // self._settings.batch
+        kept = 2 + 2 * -(-self._settings.checkpoint_every // each)
+        remove_quietly(self._folder / f"{cache - kept:06d}.json")
+
+    def of_tuple(self, item: MinedTuple, number: int) -> VprSample:
+        """The images of a tuple; the number of the sample decides how they are altered.
+
+        Raises:
+            VlocError: an image cannot be read.
+        """
+        rng = np.random.default_rng([self._settings.seed, _STREAM, number])
+        flat = self.pictures.sources[self.pictures.source_of(item.query)].source.flat
+        rows = (item.query, item.positive, *item.negatives)
+        images = [self._altered(row, rng, flat and place < 2) for place, row in enumerate(rows)]
+        return VprSample(np.stack(images), self.pictures.shots[item.query].name)
+
+    def image(self, row: int) -> Image:
+        """The picture of a row, at the size that the network sees.
+
+        Raises:
+            VlocError: it cannot be read.
+        """
+        return self._cache.image((row, 0), self.pictures.shots[row].read)
+
+    def _altered(self, row: int, rng: np.random.Generator, strays: bool) -> Image:
+        image = self.image(row)
+        if strays:
+            view = self._all.images.view(self._size)
+            image = look(image, random_view((image.shape[1], image.shape[0]), rng, view), view)
+        return to_rgb(augment(image, rng, self._all.augmentation))
+
+    def collate(self, samples: Sequence[VprSample]) -> VprBatch:
+        """As the contract says."""
+        most = max(len(sample.images) - 2 for sample in samples) if samples else 0
+        queries, negatives, row = list[int](), np.full((len(samples), most), -1, dtype=np.int64), 0
+        for place, sample in enumerate(samples):
+            queries.append(row)
+            count = len(sample.images) - 2
+            negatives[place, :count] = np.arange(row + 2, row + 2 + count)
+            row += len(sample.images)
+        images = np.concatenate([sample.images for sample in samples])
+        firsts = torch.tensor(queries, dtype=torch.int64)
+        return VprBatch(torch.from_numpy(images), firsts, firsts + 1, torch.from_numpy(negatives))
+
+    def on_device(self, batch: VprBatch, device: torch.device) -> VprBatch:
+        """As the contract says."""
+        images = prepared(batch.images, device)
+        return VprBatch(images, *(part.to(device, non_blocking=True) for part in batch[1:]))
+
+
+class _Tuples(Dataset[Any]):
+    """The samples of one cache by number; an error of ours is handed over as it is."""
+
+    def __init__(self, feed: VprFeed, tuples: Sequence[MinedTuple], first: int) -> None:
+        self._feed, self._tuples, self._first = feed, tuples, first
+
+    def __getitem__(self, number: int) -> VprSample | VlocError:
+        try:
+            return self._feed.of_tuple(self._tuples[number - self._first], number)
+        except VlocError as error:
+            return error
+
+
+def prepared(images: Tensor, device: torch.device) -> Tensor:
+    """(N, S, S, 3) uint8 RGB images on a device, (N, 3, S, S) as :func:`vloc_ros.networks.preprocess` gives them to networks."""
+    # Channels stay last in memory, which networks take over: a step takes two thirds of the time on a CPU.
+    scaled = images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255.0
+    mean, deviation = (torch.from_numpy(values).to(device).reshape(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+    return (scaled - mean) / deviation

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, rows
+from vloc_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from vloc_ros.data.weights import WeightsCard
@@ -21,14 +22,16 @@ _IMPORT = """
   vloc weights import network_multiseason_layer16.pth --as unet --out models/utias16.safetensors       local features of U
   vloc weights import checkpoint.pth.tar --as netvlad --backbone vgg16 --out models/pitts.safetensors   descriptors of images
   vloc weights import checkpoint.pth.tar --as uncertainty --backbone mobilenetv3 --out models/u.safetensors   and their variances
-  vloc weights import vit_small.safetensors --as barebone --backbone vit_small --out models/vit.safetensors"""
+  vloc weights import vit_small.safetensors --as barebone --backbone vit_small --out models/vit.safetensors
+  vloc weights import CCT14_msls.pth --as plain_gem --backbone cct14 --out models/cct14.safetensors     first stage of H
+  vloc weights import initializedDHE.torch --as dhe --with CCT14_msls.pth --out models/dhe.safetensors    both of its stages"""
 _INIT = """
   vloc weights init netvlad --images site.vloc --out models/site.safetensors
   vloc weights init netvlad --from models/pitts.safetensors --images photos/ --pca 256 --out models/pitts_256.safetensors"""
 _EXAMPLES = _LIST.rpartition("\n")[0] + _INFO + _IMPORT + _INIT
 _KINDS = ["netvlad", "gem"]
 _BACKBONES = ["vgg16", "mobilenetv3"]
-_IMPORTED = [*_KINDS, "uncertainty", "barebone", "unet"]
+_IMPORTED = [*_KINDS, "uncertainty", "barebone", "plain_gem", "dhe", "unet"]
 
 
 def register(subparsers: Subparsers) -> None:
@@ -53,10 +56,14 @@ def _add_import(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--as", dest="kind", required=True, choices=_IMPORTED, help="which network to make of it")
     sub.add_argument(
         "--backbone",
-        choices=[*_BACKBONES, "vit_small"],
+        choices=[*_BACKBONES, "vit_small", "cct14"],
         default="vgg16",
-        help="what is below it (default: vgg16); barebone goes with vit_small alone, unet with none",
+        help="what is below it (default: vgg16); barebone goes with vit_small alone, plain_gem with cct14, dhe and unet with none",
     )
+    sub.add_argument(
+        "--with", dest="place", type=Path, metavar="FILE",
+        help="of --as dhe, the weights of the descriptors it was trained with: a published check point, or what was imported from one",
+    )  # fmt: skip
     sub.add_argument("--out", type=Path, required=True, help="file to write, *.safetensors; the card is put beside it")
     sub.add_argument("--trained-on", default="", help="what it was trained on, for its card")
     sub.add_argument("--licence", default="", help="under which it was published, for its card")
@@ -107,18 +114,37 @@ def _import(args: argparse.Namespace) -> int:
     from vloc_ros.networks.availability import require_torch
 
     require_torch("vloc weights import")
+    if args.place is not None and args.kind != "dhe":
+        raise ConfigError(f"--with FILE belongs to --as dhe alone, not to --as {args.kind}")
     if args.kind == "unet":
         return _import_unet(args)
+    if args.kind == "dhe":
+        return _import_dhe(args)
     from vloc_ros.networks import Backbone, NetworkKind
     from vloc_ros.networks.checkpoint import import_checkpoint
     from vloc_ros.networks.files import save_network
+    from vloc_ros.networks.two_stage_import import import_first_stage
 
-    imported = import_checkpoint(args.file, NetworkKind(args.kind), Backbone(args.backbone))
+    kind, backbone = NetworkKind(args.kind), Backbone(args.backbone)
+    of_cct = (kind, backbone) == (NetworkKind.PLAIN_GEM, Backbone.CCT14)
+    imported = import_first_stage(args.file) if of_cct else import_checkpoint(args.file, kind, backbone)
     trained_on = args.trained_on or f"unknown, imported from {args.file.name}"
     if imported.random:
         trained_on += f"; random: {', '.join(imported.random)}"
     card = save_network(args.out, imported.network, trained_on, licence=args.licence)
     _show(args, args.out, card, sum(tensor.numel() for tensor in imported.network.state_dict().values()))
+    return 0
+
+
+def _import_dhe(args: argparse.Namespace) -> int:
+    from vloc_ros.networks.two_stage_files import save_two_stage
+    from vloc_ros.networks.two_stage_import import import_both
+
+    network, first = import_both(args.file, args.place)
+    trained_on = args.trained_on or f"unknown, imported from {args.file.name} and {args.place.name}"
+    parent = "" if first is None else first.sha256
+    card = save_two_stage(args.out, network, trained_on, parent, args.licence)
+    _show(args, args.out, card, sum(parameter.numel() for parameter in network.parameters()))
     return 0
 
 

@@ -118,7 +118,9 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, width) to the same."""
-        parts = functional.linear(x, self.in_proj_weight, self.in_proj_bias).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        parts = (
+            functional.linear(x, self.in_proj_weight, self.in_proj_bias).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )
         mixed = functional.scaled_dot_product_attention(parts[0], parts[1], parts[2])
         projected: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return projected

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from vloc_ros.data.weights import TWO_STAGES, Tensors, WeightsCard, hash_of, load_weights, save_weights
-from vloc_ros.errors import WeightsError
-from vloc_ros.networks.dhe import SHAPES
 from vloc_ros.networks.files import require_tensors
-from vloc_ros.networks.names import Backbone
 from vloc_ros.networks.network import load_tensors, tensors_of
-from vloc_ros.networks.preprocessing import preprocessing_of, require_preprocessing
+from vloc_ros.networks.preprocessing import preprocessing_of
 from vloc_ros.networks.two_stage import TwoStageNetwork
+from vloc_ros.networks.two_stage_card import two_stage_backbone
 
-__all__ = ["load_two_stage", "save_two_stage", "two_stage_backbone", "two_stage_of"]
+__all__ = ["load_two_stage", "save_two_stage", "two_stage_of"]
 
 
 def load_two_stage(path: Path) -> tuple[TwoStageNetwork, WeightsCard]:
@@ -44,26 +42,6 @@ def two_stage_of(tensors: Tensors, card: WeightsCard, what: str) -> TwoStageNetw
     require_tensors(shapes, tensors, what, f"{TWO_STAGES} on {backbone.value}")
     load_tensors(network, tensors)
     return network
-
-
-def two_stage_backbone(card: WeightsCard, what: str) -> Backbone:
-    """The backbone of a network of both stages, after a look at all that its card says.
-
-    Raises:
-        WeightsError: the card is that of another network, or of one that there cannot be; ``what`` names the weights.
-    """
-    if card.network != TWO_STAGES:
-        raise WeightsError(
-            f"{what} holds weights of {card.network} on {card.backbone}, and a homography needs some of {TWO_STAGES}"
-        )
-    known = [backbone.value for backbone in SHAPES]
-    if card.backbone not in known:
-        raise WeightsError(f"{what} holds weights of {TWO_STAGES} on {card.backbone}, which must be one of: {', '.join(known)}")
-    backbone = Backbone(card.backbone)
-    require_preprocessing(card.preprocessing, what, backbone.size)
-    if card.dimension != backbone.channels:
-        raise WeightsError(f"{what} makes descriptors of {backbone.channels} elements and its card says {card.dimension}")
-    return backbone
 
 
 def save_two_stage(path: Path, network: TwoStageNetwork, trained_on: str, parent: str = "", licence: str = "") -> WeightsCard:

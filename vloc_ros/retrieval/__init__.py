@@ -33,7 +33,7 @@ from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
 from vloc_ros.retrieval.vlad import Vlad  # isort: skip
 from vloc_ros.retrieval.describing import VOCABULARY_IMAGES, Describer, describer_for, learn_vocabulary  # isort: skip
 from vloc_ros.retrieval import gem, netvlad, uncertainty, vit, weights_file  # isort: skip
-from vloc_ros.retrieval import rerank_ransac  # isort: skip
+from vloc_ros.retrieval import rerank_homography, rerank_ransac  # isort: skip
 
 __all__ = [
     "VOCABULARY_IMAGES",
@@ -75,6 +75,7 @@ __all__ = [
     "register",
     "register_file",
     "register_with_assets",
+    "rerank_homography",
     "rerank_ransac",
     "rerankers",
     "save_index",

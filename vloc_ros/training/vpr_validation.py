@@ -12,10 +12,11 @@ from torch import Tensor
 
 from vloc_ros.data.frame import Image
 from vloc_ros.errors import ConfigError
+from vloc_ros.networks.dhe import patch_centres
 from vloc_ros.networks.homography import homography_of, project
 from vloc_ros.networks.preprocessing import resized
 from vloc_ros.networks.two_stage import TwoStageNetwork
-from vloc_ros.training.homography_losses import LEAST_MATCHES, mutual_matches, patch_centres
+from vloc_ros.training.homography_losses import LEAST_MATCHES, mutual_matches
 from vloc_ros.training.vpr_describing import Describer, evaluating
 from vloc_ros.training.vpr_mining import nearest
 from vloc_ros.training.vpr_objective import VprNetwork, size_of
@@ -126,7 +127,7 @@ def inliers(network: TwoStageNetwork, queries: Tensor, candidates: Tensor, withi
     """
     points = network.regression(queries, candidates).float()
     homographies, sound = homography_of(points[:, :4], points[:, 4:])
-    centres = patch_centres(queries.shape[-1], network.backbone.size).to(points.device)
+    centres = patch_centres(network.backbone.side, network.backbone.stride).to(points.device)
     away = project(homographies, centres)
     counts = []
     for k, matches in enumerate(mutual_matches(queries, candidates)):

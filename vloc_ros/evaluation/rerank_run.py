@@ -54,11 +54,6 @@ class RerankStage:
         return self.settings.reranker
 
     @property
-    def has_threshold(self) -> bool:
-        """Whether a candidate can fail to be accepted for more than lack of a homography."""
-        return max(self.settings.min_inliers, self.settings.min_share, self.settings.min_probability) > 0
-
-    @property
     def pictures(self) -> int:
         """Pictures of which something is kept."""
         return sum(content is not None for content in self._kept.values())
@@ -265,7 +260,7 @@ def _judged(
         answers=after,
         reranked=reranked.answers,
         change=change(before.answers, after),
-        acceptance=acceptance(chosen, truth) if stage.has_threshold else None,
+        acceptance=acceptance(chosen, truth) if stage.settings.asks else None,
         confidence=_confidence(chosen, after),
         prepare_ms=percentile_ms(preparing, 50),
         prepare_p95_ms=percentile_ms(preparing, 95),

@@ -167,6 +167,7 @@ class RerankSettings:
         live=True,
     )
     storage: Storage = param(Storage.INT8, "of the patches that homography and patches compare: float16, int8 or pq")
+    integers: bool = param(False, "the homography network in 8-bit integers: faster on a CPU, counts may differ a little")
     inlier_patches: float = param(3.0, "largest error of an inlier", unit="patches", min=0.1, max=100.0)
 
     @property

@@ -19,6 +19,7 @@ from vloc_ros.data.weights import SUFFIX
 from vloc_ros.errors import ConfigError, DataError
 from vloc_ros.geometry.four_points import homographies_of, inliers_of
 from vloc_ros.retrieval.contract import Needs, View
+from vloc_ros.retrieval.integer_pairs import integer_engine
 from vloc_ros.retrieval.match_model import MatchModel, load_match_model
 from vloc_ros.retrieval.pair_engine import PairEngine, pair_engine
 from vloc_ros.retrieval.patch_codebook import PatchCodebook, load_codebook
@@ -190,7 +191,8 @@ def load_homography(path: Path, settings: RerankSettings) -> HomographyReranker:
         DataError: the code book or the match model beside it is damaged or of other weights.
         WeightsError: the file or its card is missing or damaged, or of another network.
     """
-    return HomographyReranker(*_opened(path, settings, HomographyReranker.name))
+    engine, _, book, learned = _opened(path, settings, HomographyReranker.name)
+    return HomographyReranker(integer_engine(path, engine) if settings.integers else engine, settings, book, learned)
 
 
 def load_patches(path: Path, settings: RerankSettings) -> PatchRansacReranker:

@@ -127,7 +127,7 @@ def inliers(network: TwoStageNetwork, queries: Tensor, candidates: Tensor, withi
     """
     points = network.regression(queries, candidates).float()
     homographies, sound = homography_of(points[:, :4], points[:, 4:])
-    centres = patch_centres(network.backbone.side, network.backbone.stride).to(points.device)
+    centres = patch_centres(queries.shape[-1]).to(points.device)
     away = project(homographies, centres)
     counts = []
     for k, matches in enumerate(mutual_matches(queries, candidates)):

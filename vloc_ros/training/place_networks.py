@@ -57,7 +57,8 @@ def begin_with_features(network: PlaceNetwork, path: Path) -> str:
     trunk = trunk_of(network)
     if trunk is None:
         raise ConfigError(
-            f"{path} holds local features, from which {network.backbone.value} cannot begin: take compact_unet or cct_small"
+            f"{path} holds local features, from which {network.backbone.value} cannot begin: take --network compact_unet "
+            "or cct_small"
         )
     local, card = load_local_network(path)
     trunk.begin_with(local)  # files hold no counters: those of normalisations that learn stay zero

@@ -8,10 +8,11 @@ from pathlib import Path
 from safetensors.numpy import load
 
 from vloc_ros.data.models import shipped_places
-from vloc_ros.data.weights import PLACE_NETWORKS, SUFFIX, WeightsCard, load_card, load_weights, save_weights
+from vloc_ros.data.weights import PLACE_NETWORKS, SUFFIX, TWO_STAGES, WeightsCard, load_card, load_weights, save_weights
 from vloc_ros.errors import WeightsError
 from vloc_ros.mapping.model_versions import version_in_use, versions, weights_of
 from vloc_ros.mapping.store import MapStore
+from vloc_ros.retrieval.automatic import PLACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def base_of(store: MapStore, given: Path | None, work: Path) -> Base | None:
         work: folder for the weights of a version that is in the map.
 
     Raises:
-        WeightsError: the given file is damaged, or of no network of place recognition.
+        WeightsError: the given file is damaged, of no network of place recognition, or of both stages of one.
         MapError: the map is damaged.
         DataError: the file of a version cannot be written.
     """
@@ -46,6 +47,11 @@ def base_of(store: MapStore, given: Path | None, work: Path) -> Base | None:
         _, card = load_weights(given)
         if card.network not in PLACE_NETWORKS:
             raise WeightsError(f"{given} holds weights of {card.network}, not of place recognition ({', '.join(PLACE_NETWORKS)})")
+        if card.network == TWO_STAGES:
+            raise WeightsError(
+                f"{given} holds both stages of {TWO_STAGES}, which learn together: train it further with `vloc train vpr`, or take "
+                "weights that only describe images"
+            )
         known = next((version.number for version in versions(store) if version.card.sha256 == card.sha256), None)
         return Base(card, given, known)
     used = version_in_use(store)
@@ -53,5 +59,5 @@ def base_of(store: MapStore, given: Path | None, work: Path) -> Base | None:
         path = work / f"base{SUFFIX}"
         save_weights(path, load(weights_of(store, used.number)), used.card)
         return Base(used.card, path, used.number)
-    shipped = next(iter(shipped_places().values()), None)
+    shipped = shipped_places().get(PLACE)
     return None if shipped is None else Base(load_card(shipped), shipped, None)

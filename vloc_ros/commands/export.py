@@ -15,6 +15,7 @@ _EXAMPLES = """
   vloc export unet --to onnx --int8 --calibrate recording/ webcams/garden      in 8-bit integers: models/unet_int8.onnx
   vloc export unet --to openvino --out unet.xml             and unet.bin, which belongs to it
   vloc export models/site_places.safetensors --to onnx      networks of whole images too: in floats, as ONNX, and no other way
+  vloc export cct --to onnx --out cct.onnx                  and cct_pairs.onnx, which re-ranks what the other one finds
   vloc export utias.safetensors --to torchscript --size 512x384 --out utias.pt      as VT&R3 loads it"""
 _MOST_IMAGES = 1000
 _KINDS = ["onnx", "openvino", "torchscript"]
@@ -43,7 +44,7 @@ def register(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, and say how well it was done."""
     from vloc_ros.data.models import shipped_features, shipped_places
-    from vloc_ros.data.weights import PLACE_NETWORKS, SUFFIX, load_card
+    from vloc_ros.data.weights import PLACE_NETWORKS, SUFFIX, TWO_STAGES, load_card
     from vloc_ros.networks.availability import require_torch
 
     size = re.fullmatch(r"(\d{1,5})x(\d{1,5})", args.size)
@@ -52,19 +53,24 @@ def run(args: argparse.Namespace) -> int:
     if not 2 <= args.window <= 256:
         raise ConfigError(f"--window {args.window} must be from 2 to 256")
     require_torch("vloc export")
-    from vloc_ros.networks.export_files import ExportKind, export_local, export_place
+    from vloc_ros.networks.export_files import ExportKind, export_local, export_place, export_two_stages
 
     kind = ExportKind(args.to)
     path = (shipped_places() | shipped_features()).get(args.weights) or Path(args.weights)
-    of_place = path.suffix == SUFFIX and load_card(path).network in PLACE_NETWORKS
+    network = load_card(path).network if path.suffix == SUFFIX else ""
+    of_place = network in PLACE_NETWORKS
     if of_place and (kind is not ExportKind.ONNX or args.int8 or args.calibrate):
         raise ConfigError(f"{path.name} describes whole images: such networks are exported with --to onnx alone, in floats")
     if args.int8 or args.calibrate:
         return _int8(args, path)
     out = args.out or path.with_suffix(kind.suffix)
     shape = (int(size[1]), int(size[2]))
-    difference = export_place(path, out) if of_place else export_local(path, kind, out, shape, args.window)
     files = [out, out.with_suffix(".bin")] if kind is ExportKind.OPENVINO else [out]
+    if network == TWO_STAGES:
+        second, difference = export_two_stages(path, out)
+        files.append(second)
+    else:
+        difference = export_place(path, out) if of_place else export_local(path, kind, out, shape, args.window)
     length = sum(file.stat().st_size for file in files)
     text = [
         ("file", " and ".join(map(str, files))),

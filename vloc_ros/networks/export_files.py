@@ -14,13 +14,16 @@ from vloc_ros.data.onnx_file import METADATA
 from vloc_ros.data.output import write_bytes
 from vloc_ros.errors import ConfigError, DataError, WeightsError
 from vloc_ros.features.engines.choice import is_installed
+from vloc_ros.features.engines.onnx_files import PAIRS_ENDING
 from vloc_ros.networks.export import for_vtr3, onnx_of, torchscript_of
 from vloc_ros.networks.files import load_network
 from vloc_ros.networks.local import LocalNetwork
 from vloc_ros.networks.local_files import load_local_network, model_of
 from vloc_ros.networks.network import as_described
 from vloc_ros.networks.place_export import onnx_of_place
-from vloc_ros.networks.preprocessing import INPUT_SIZE, preprocess
+from vloc_ros.networks.preprocessing import preprocess
+from vloc_ros.networks.two_stage_export import onnx_of_look, onnx_of_pairs
+from vloc_ros.networks.two_stage_files import load_two_stage
 
 _TOLERANCE = 1e-3  # of the largest value of an output: rounding, in another order of sums
 
@@ -89,12 +92,50 @@ def export_place(path: Path, out: Path) -> float:
     _require_suffix(out, ExportKind.ONNX)
     _require_engine(ExportKind.ONNX)
     content = onnx_of_place(network, card.sha256)
-    images = preprocess(list(np.random.default_rng(1).integers(0, 256, (2, INPUT_SIZE, INPUT_SIZE, 3), dtype=np.uint8)))
+    images = _pictures(network.backbone.size)
     made = _written_onnx(content, out, {"images": images})
     with torch.inference_mode():
         expected = as_described(network(torch.from_numpy(images)))
     outputs = [expected.mean] if expected.variance is None else [expected.mean, expected.variance]
     return _required(_difference(made, [one.numpy() for one in outputs]), out)
+
+
+def export_two_stages(path: Path, out: Path) -> tuple[Path, float]:
+    """Export a file of weights of both stages as two ONNX files, which beside these weights make torch unnecessary.
+
+    Args:
+        path: the file of weights.
+        out: file to write for the first stage; that for the second one is called ``<name>_pairs.onnx``.
+
+    Returns:
+        The file of the second stage, and the largest difference from torch on two random images and their pairs, relative to the
+        largest value of each output.
+
+    Raises:
+        ConfigError: what is needed is not installed, or the file to write is not called ``.onnx``.
+        WeightsError: the file of weights cannot be used, or what was exported does something else than torch.
+        DataError: a file cannot be written.
+    """
+    network, card = load_two_stage(path)
+    _require_suffix(out, ExportKind.ONNX)
+    _require_engine(ExportKind.ONNX)
+    images = _pictures(network.backbone.size)
+    with torch.inference_mode():
+        mean, patches = network.look(torch.from_numpy(images))
+        points = network.points(patches[0], patches)
+    second = out.with_name(out.stem + PAIRS_ENDING)
+    looked = _written_onnx(onnx_of_look(network, card.sha256), out, {"images": images})
+    query, candidates = patches[0].contiguous().numpy(), patches.contiguous().numpy()
+    compared = _written_onnx(onnx_of_pairs(network, card.sha256), second, {"query": query, "candidates": candidates})
+    return second, max(
+        _required(_difference(looked, [mean.numpy(), patches.numpy()]), out),
+        _required(_difference(compared, [points.numpy()]), second),
+    )
+
+
+def _pictures(size: int) -> NDArray[np.float32]:
+    """Two random images of a size, prepared."""
+    return preprocess(list(np.random.default_rng(1).integers(0, 256, (2, size, size, 3), dtype=np.uint8)), size)
 
 
 def _require_suffix(out: Path, kind: ExportKind) -> None:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from vloc_ros.data.onnx_file import PLACE_WEIGHTS, with_metadata
 from vloc_ros.networks.export import OPSET
 from vloc_ros.networks.network import PlaceNetwork, as_described
-from vloc_ros.networks.preprocessing import INPUT_SIZE
 
 
 class _AsTuple(nn.Module):
@@ -25,7 +24,7 @@ class _AsTuple(nn.Module):
 
 
 def onnx_of_place(network: PlaceNetwork, sha256: str) -> bytes:
-    """The network as ONNX: ``images`` (N, 3, 224, 224), prepared, to ``mean`` (N, D) and, where it has one, ``variance`` (N,).
+    """The network as ONNX: ``images`` (N, 3, size, size), prepared, to ``mean`` (N, D) and, where it has one, ``variance`` (N,).
 
     Metadata say of which weights it is. Needs the package ``onnx``.
 
@@ -33,7 +32,8 @@ def onnx_of_place(network: PlaceNetwork, sha256: str) -> bytes:
         network: in evaluation mode.
         sha256: hash of its weights.
     """
-    images = torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE)
+    size = network.backbone.size
+    images = torch.zeros(1, 3, size, size)
     with torch.inference_mode():
         outputs = ["mean", "variance"][: len(_AsTuple(network)(images))]
     buffer = io.BytesIO()

@@ -32,7 +32,7 @@ from vloc_ros.retrieval.hog import Hog  # isort: skip
 from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
 from vloc_ros.retrieval.vlad import Vlad  # isort: skip
 from vloc_ros.retrieval.describing import VOCABULARY_IMAGES, Describer, describer_for, learn_vocabulary  # isort: skip
-from vloc_ros.retrieval import gem, netvlad, uncertainty, vit, weights_file  # isort: skip
+from vloc_ros.retrieval import cct, gem, netvlad, uncertainty, vit, weights_file  # isort: skip
 from vloc_ros.retrieval import rerank_homography, rerank_ransac  # isort: skip
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "View",
     "Vlad",
     "Vocabulary",
+    "cct",
     "create_descriptor",
     "create_reranker",
     "describer_for",

@@ -50,9 +50,9 @@ class TorchEngine(PlaceEngine):
 class OnnxRuntimeEngine(PlaceEngine):
     """A session of ONNX Runtime, made of the network with the first image: who only asks for the card does not wait for it."""
 
-    def __init__(self, content: bytes | None, network: PlaceNetwork | None = None, sha256: str = "") -> None:
-        """Of an ONNX file, or of a network that is exported when it is needed."""
-        self._content, self._network, self._sha256 = content, network, sha256
+    def __init__(self, content: bytes | None, size: int, network: PlaceNetwork | None = None, sha256: str = "") -> None:
+        """Of an ONNX file, or of a network that is exported when it is needed; ``size`` is that of its images [px]."""
+        self._content, self._size, self._network, self._sha256 = content, size, network, sha256
         self._session: Any = None
 
     def __call__(self, images: Sequence[Image]) -> tuple[Array, Array | None]:
@@ -63,7 +63,8 @@ class OnnxRuntimeEngine(PlaceEngine):
         """
         if self._session is None:
             self._session = self._opened()
-        parts = [self._session.run(None, {"images": preprocess(images[k : k + _BATCH])}) for k in range(0, len(images), _BATCH)]
+        batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
+        parts = [self._session.run(None, {"images": preprocess(batch, self._size)}) for batch in batches]
         outputs = [np.concatenate(values) for values in zip(*parts, strict=True)]
         return outputs[0], outputs[1] if len(outputs) > 1 else None
 
@@ -83,14 +84,17 @@ class OnnxRuntimeEngine(PlaceEngine):
 def engine_of(network: PlaceNetwork, sha256: str) -> PlaceEngine:
     """The fastest engine that is installed for a network with weights of that hash."""
     if is_installed("onnxruntime") and is_installed("onnx"):
-        return OnnxRuntimeEngine(None, network, sha256)
+        return OnnxRuntimeEngine(None, network.backbone.size, network, sha256)
     return TorchEngine(network)
 
 
-def exported_engine(path: Path, sha256: str) -> PlaceEngine | None:
-    """The engine of ``<name>.onnx`` beside a file of weights; None where there is none of these weights, or no ONNX Runtime."""
+def exported_engine(path: Path, sha256: str, size: int) -> PlaceEngine | None:
+    """The engine of ``<name>.onnx`` beside a file of weights; None where there is none of these weights, or no ONNX Runtime.
+
+    ``size`` is the height and width of the images of its network [px].
+    """
     content = _exported(path, sha256)
-    return None if content is None else OnnxRuntimeEngine(content)
+    return None if content is None else OnnxRuntimeEngine(content, size)
 
 
 def can_compute(path: Path, sha256: str) -> bool:

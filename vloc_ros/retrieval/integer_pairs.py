@@ -14,9 +14,9 @@ from vloc_ros.data.frame import Image
 from vloc_ros.data.onnx_file import PAIR_WEIGHTS, metadata_of
 from vloc_ros.errors import ConfigError
 from vloc_ros.features.engines.choice import is_installed
-from vloc_ros.features.engines.onnx_files import onnx_of_weights
+from vloc_ros.features.engines.onnx_files import PAIRS_ENDING, onnx_of_weights
 from vloc_ros.features.engines.onnxruntime import session_of
-from vloc_ros.retrieval.pair_engine import PAIRS_ENDING, THREADS, PairEngine
+from vloc_ros.retrieval.pair_engine import THREADS, PairEngine
 
 Array = NDArray[np.float32]
 ENDING = PAIRS_ENDING.replace(".onnx", "_int8.onnx")

@@ -14,9 +14,9 @@ from vloc_ros.data.model_card import ModelCard
 from vloc_ros.data.weights import Tensors, WeightsCard, hash_of, load_weights
 from vloc_ros.errors import ConfigError, DataError, WeightsError
 from vloc_ros.features.engines.choice import is_installed
-from vloc_ros.networks import PREPROCESSING, Backbone, NetworkKind
+from vloc_ros.networks import Backbone, NetworkKind
 from vloc_ros.networks.availability import require_torch
-from vloc_ros.networks.preprocessing import require_preprocessing
+from vloc_ros.networks.preprocessing import preprocessing_of, require_preprocessing
 from vloc_ros.retrieval.contract import GlobalDescriptor, View
 from vloc_ros.retrieval.engines import PlaceEngine, TorchEngine, engine_of, exported_engine
 
@@ -48,7 +48,7 @@ class NetworkDescriptor(GlobalDescriptor):
         from vloc_ros.networks.network import random_network, tensors_of
 
         network = random_network(cls.kind, cls.backbone, seed)
-        prepared = f"{PREPROCESSING}; random weights of seed {seed}"
+        prepared = f"{preprocessing_of(cls.backbone.size)}; random weights of seed {seed}"
         return cls(TorchEngine(network), ModelCard(cls.name, network.dimension, hash_of(tensors_of(network)), prepared))
 
     @classmethod
@@ -60,8 +60,8 @@ class NetworkDescriptor(GlobalDescriptor):
             WeightsError: the file or its card is missing or damaged, or it holds another network.
         """
         tensors, card = load_weights(path)
-        require_preprocessing(card.preprocessing, str(path))
-        exported = exported_engine(path, card.sha256)
+        require_preprocessing(card.preprocessing, str(path), cls.backbone.size)
+        exported = exported_engine(path, card.sha256, cls.backbone.size)
         if exported is not None and (card.network, card.backbone) == (cls.kind.value, cls.backbone.value):
             return cls(exported, card.model_card)
         if not is_installed("torch") and is_installed("onnxruntime"):

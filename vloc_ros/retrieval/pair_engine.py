@@ -19,7 +19,7 @@ from vloc_ros.data.onnx_file import PAIR_WEIGHTS, PLACE_WEIGHTS, metadata_of
 from vloc_ros.data.weights import Tensors, WeightsCard, load_card, load_weights
 from vloc_ros.errors import ConfigError
 from vloc_ros.features.engines.choice import is_installed
-from vloc_ros.features.engines.onnx_files import SUFFIX, onnx_of_weights
+from vloc_ros.features.engines.onnx_files import PAIRS_ENDING, SUFFIX, onnx_of_weights
 from vloc_ros.networks.availability import require_torch
 from vloc_ros.networks.names import Backbone
 from vloc_ros.networks.preprocessing import preprocess
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from vloc_ros.networks.two_stage import TwoStageNetwork
 
 Array = NDArray[np.float32]
-PAIRS_ENDING = "_pairs" + SUFFIX
-"""Of the name of the ONNX file of the second stage, after the name of the weights."""
 THREADS = 2
 """Cores that a network uses."""
 _BATCH = 8

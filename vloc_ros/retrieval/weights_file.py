@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vloc_ros.data.weights import SUFFIX, WeightsCard, hash_of, load_card, tensors_of_bytes
+from vloc_ros.data.weights import SUFFIX, TWO_STAGES, WeightsCard, hash_of, load_card, tensors_of_bytes
 from vloc_ros.errors import WeightsError
+from vloc_ros.retrieval.cct import Cct14, CctSmall
 from vloc_ros.retrieval.contract import GlobalDescriptor, register_file
 from vloc_ros.retrieval.gem import GemCompactUNet, GemMobileNetV3, GemVgg16
 from vloc_ros.retrieval.netvlad import NetVladCompactUNet, NetVladMobileNetV3, NetVladVgg16
@@ -17,9 +18,12 @@ _ALL: tuple[type[NetworkDescriptor], ...] = (
     *(NetVladVgg16, NetVladCompactUNet, NetVladMobileNetV3),
     *(GemVgg16, GemCompactUNet, GemMobileNetV3),
     *(UncertaintyVgg16, UncertaintyCompactUNet, UncertaintyMobileNetV3),
-    VitSmall,
+    *(VitSmall, Cct14, CctSmall),
 )
-_CLASSES = {(cls.kind.value, cls.backbone.value): cls for cls in _ALL}
+_CLASSES: dict[tuple[str, str], type[NetworkDescriptor]] = {
+    **{(cls.kind.value, cls.backbone.value): cls for cls in _ALL},
+    **{(TWO_STAGES, cls.backbone.value): cls for cls in (Cct14, CctSmall)},
+}
 
 
 @register_file(SUFFIX)

@@ -10,6 +10,8 @@ from vloc_ros.data.onnx_file import CALIBRATED, metadata_of
 from vloc_ros.errors import WeightsError
 
 SUFFIX = ".onnx"
+PAIRS_ENDING = "_pairs" + SUFFIX
+"""Of the name of the file of a second stage, after the name of the weights beside it."""
 _log = logging.getLogger("vloc.engines")
 
 

@@ -5,10 +5,11 @@
     python benchmarks/rerank.py --backbone cct_small --queries 6 --json
 
 Each query is a place seen again among the best 32 that its global descriptor finds among 64 places. All rows take turns, query by
-query, so that what else the machine does slows all alike; times are medians. "same counts" and "same ranks" compare with the
-published forward, its equal counts in the order of the search (it turns them around); "same best" is the first of the new order,
-which is all that certain=1 promises. The last layer of the random network is scaled so that its points move by some 20 px, as
-those of a trained one do: with smaller ones all homographies were the identity, and the rankings equal whatever happened.
+query, so that what else the machine does slows all alike; times are medians, those of the processor of both cores together: what
+counts where the machine is busy. "same counts" and "same ranks" compare with the published forward, its equal counts in the order
+of the search (it turns them around); "same best" is the first of the new order, which is all that certain=1 promises.
+The last layer of the random network is scaled so that its points move by some 20 px, as those of a trained one do: else all
+homographies would be the identity, and all rankings equal.
 
     python benchmarks/rerank.py --weights models/cct.safetensors PLACES --layout tree
 
@@ -40,17 +41,19 @@ from vloc_ros.data.frame import Image
 from vloc_ros.networks.names import Backbone
 from vloc_ros.networks.two_stage import TwoStageNetwork, random_two_stage
 from vloc_ros.networks.two_stage_files import save_two_stage
-from vloc_ros.retrieval import View
 from vloc_ros.retrieval.integer_pairs import integer_engine
 from vloc_ros.retrieval.pair_engine import THREADS, PairEngine, pair_engine
 from vloc_ros.retrieval.patch_codebook import PatchCodebook
-from vloc_ros.retrieval.rerank import Kept, RerankSettings, Storage
+from vloc_ros.retrieval.patch_codes import PatchCodec
+from vloc_ros.retrieval.rerank import RerankSettings, Storage
 from vloc_ros.retrieval.rerank_homography import HomographyReranker
 from vloc_ros.retrieval.reranking import rerank
 
-CANDIDATES, PLACES = 32, 64
+CANDIDATES = 32
 MOVED_PX = 20.0
 PUBLISHED = "published forward, float32"
+Way = Callable[[int, list[int]], "tuple[dict[int, int], list[int]]"]
+Patches = NDArray[np.float32]
 
 
 @dataclass
@@ -58,6 +61,7 @@ class Row:
     """What one way of re-ranking took and answered."""
 
     seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     counts: list[dict[int, int]] = field(default_factory=list)
     orders: list[list[int]] = field(default_factory=list)
 
@@ -71,6 +75,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", choices=["cct14", "cct_small"], default="cct14")
     parser.add_argument("--queries", type=int, default=3)
+    parser.add_argument("--places", type=int, default=64, help=f"in the database, {CANDIDATES} or more (default: 64)")
     parser.add_argument("--rows", default="", help="only those that begin so, and the published one")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -79,7 +84,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "random.safetensors"
         save_two_stage(path, network, "nothing: random weights")
-        rows, kept = measured(network, path, args.queries, args.rows)
+        rows, kept = measured(network, path, (args.queries, args.places), args.rows)
     report(rows, kept, args.json)
     return 0
 
@@ -97,36 +102,35 @@ def lively(network: TwoStageNetwork) -> TwoStageNetwork:
     return network
 
 
-def measured(network: TwoStageNetwork, path: Path, queries: int, wanted: str) -> tuple[dict[str, Row], dict[str, int]]:
+def measured(network: TwoStageNetwork, path: Path, numbers: tuple[int, int], wanted: str) -> tuple[dict[str, Row], dict[str, int]]:
     """Rows by name, and bytes that are kept of an image by storage."""
     floats = pair_engine(path)
-    pictures = [place(number) for number in range(PLACES)]
+    queries, places = numbers
+    pictures = [place(number) for number in range(places)]
     means, patches = floats.look(pictures)
-    asked = [number * 7 % PLACES for number in range(queries)]
+    asked = [number * 7 % places for number in range(queries)]
     found_means, found_patches = floats.look([again(pictures[number], number) for number in asked])
     lists = [list(map(int, np.argsort(-(means @ mean), kind="stable")[:CANDIDATES])) for mean in found_means]
     book = PatchCodebook.learn(patches.reshape(-1, patches.shape[2]), floats.card.sha256)
     ways, kept = {}, {"published (float32)": patches[0].nbytes}
     for storage in Storage:
-        reranker = HomographyReranker(floats, RerankSettings(storage=storage), book)
-        kept[storage.value] = len(reranker.to_bytes(reranker.prepare([View(pictures[0])])[0]))
+        codec = codec_of(floats, storage, book)
+        kept[storage.value] = len(codec.to_bytes(codec.encode(patches[0])))
     ways[PUBLISHED] = published(network, patches, found_patches)
-    ways |= ours(floats, integer_engine(path, floats), Brief(network, floats), book, pictures, asked)
+    ways |= ours((floats, integer_engine(path, floats), Brief(network, floats)), book, patches, found_patches)
     ways = {name: way for name, way in ways.items() if name == PUBLISHED or name.startswith(wanted)}
     rows = {name: Row() for name in ways}
     for way in ways.values():
         way(0, lists[0][:2])  # what is loaded with the first pair is not timed
     for query, list_of in enumerate(lists):
         for name, way in ways.items():
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             counts, order = way(query, list_of)
+            rows[name].cpu.append(time.process_time() - used)
             rows[name].seconds.append(time.perf_counter() - began)
             rows[name].counts.append(counts)
             rows[name].orders.append(order)
     return rows, kept
-
-
-Way = Callable[[int, list[int]], "tuple[dict[int, int], list[int]]"]
 
 
 def published(network: TwoStageNetwork, patches: NDArray[np.float32], asked: NDArray[np.float32]) -> Way:
@@ -165,10 +169,16 @@ class Brief(PairEngine):
         return made.float().numpy()
 
 
+def codec_of(engine: PairEngine, storage: Storage, book: PatchCodebook) -> PatchCodec:
+    """What encodes the patches of an image."""
+    return PatchCodec(storage, engine.side**2, engine.channels, engine.card.sha256, book)
+
+
 def ours(
-    floats: PairEngine, integers: PairEngine, brief: PairEngine, book: PatchCodebook, pictures: list[Image], asked: list[int]
+    engines: tuple[PairEngine, PairEngine, PairEngine], book: PatchCodebook, patches: Patches, asked: Patches
 ) -> dict[str, Way]:
     """Each engine with each storage that shows something."""
+    floats, integers, brief = engines
     rows: list[tuple[str, PairEngine, RerankSettings]] = [
         ("ONNX Runtime float32, float16 kept", floats, RerankSettings(storage=Storage.FLOAT16)),
         ("ONNX Runtime float32, int8 kept", floats, RerankSettings()),
@@ -181,13 +191,15 @@ def ours(
         ("integers, int8 kept, certain=1", integers, RerankSettings(certain=1)),
         ("integers, int8 kept, settle=1", integers, RerankSettings(settle=1, min_share=0.5)),
     ]
-    return {name: way_of(HomographyReranker(engine, settings, book), settings, pictures, asked) for name, engine, settings in rows}
+    return {
+        name: way_of(HomographyReranker(engine, settings, book), settings, codec_of(engine, settings.storage, book), patches, asked)
+        for name, engine, settings in rows
+    }
 
 
-def way_of(reranker: HomographyReranker, settings: RerankSettings, pictures: list[Image], asked: list[int]) -> Way:
-    """What a user calls, with what is kept of the pictures as bytes would give it."""
-    kept: list[Kept] = reranker.prepare([View(picture) for picture in pictures])
-    queries = reranker.prepare([View(again(pictures[number], number)) for number in asked])
+def way_of(reranker: HomographyReranker, settings: RerankSettings, codec: PatchCodec, patches: Patches, asked: Patches) -> Way:
+    """What a user calls, with what is kept of the pictures."""
+    kept, queries = [codec.encode(rows) for rows in patches], [codec.encode(rows) for rows in asked]
 
     def way(query: int, ids: list[int]) -> tuple[dict[int, int], list[int]]:
         answer = rerank(reranker, queries[query], ids, kept.__getitem__, settings)
@@ -198,36 +210,38 @@ def way_of(reranker: HomographyReranker, settings: RerankSettings, pictures: lis
 
 def report(rows: dict[str, Row], kept: dict[str, int], as_json: bool) -> None:
     """One line for each row."""
-    base = rows[PUBLISHED]
     if not as_json:
-        sys.stdout.write(
-            f"{'':<38}{'ms/query':>9}{'faster':>8}{'compared':>10}{'same counts':>13}{'same ranks':>12}{'same best':>11}\n"
-        )
+        head = f"{'':<38}{'ms/query':>9}{'faster':>8}{'CPU ms':>8}{'less':>8}{'compared':>10}"
+        sys.stdout.write(f"{head}{'same counts':>13}{'same ranks':>12}{'same best':>11}\n")
     for name, row in rows.items():
-        faster = float(np.median([a / b for a, b in zip(base.seconds, row.seconds, strict=True)]))
-        compared = float(np.mean([len(counts) for counts in row.counts]))
-        same = [counts[id] == wanted[id] for counts, wanted in zip(row.counts, base.counts, strict=True) for id in counts]
-        ranks = [a == b for order, wanted in zip(row.orders, base.orders, strict=True) for a, b in zip(order, wanted, strict=True)]
-        best = [order[0] == wanted[0] for order, wanted in zip(row.orders, base.orders, strict=True)]
-        whole = compared == CANDIDATES
-        values = (
-            1e3 * float(np.median(row.seconds)),
-            faster,
-            compared,
-            np.mean(same),
-            np.mean(ranks) if whole else np.nan,
-            np.mean(best),
-        )
+        found = compared_with(row, rows[PUBLISHED])
         if as_json:
-            keys = ("ms_per_query", "faster", "compared", "same_counts", "same_ranks", "same_best")
-            sys.stdout.write(json.dumps({"row": name} | dict(zip(keys, map(float, values), strict=True))) + "\n")
-        else:
-            ms, times, number, *shares = values
-            shown = "".join(
-                f"{'-' if np.isnan(share) else f'{share:.0%}':>{width}}" for share, width in zip(shares, (13, 12, 11), strict=True)
-            )
-            sys.stdout.write(f"{name:<38}{ms:>9.0f}{times:>7.1f}x{number:>10.1f}{shown}\n")
+            sys.stdout.write(json.dumps({"row": name} | found) + "\n")
+            continue
+        shares = (found["same_counts"], found["same_ranks"], found["same_best"])
+        shown = "".join(
+            f"{'-' if np.isnan(share) else f'{share:.0%}':>{width}}" for share, width in zip(shares, (13, 12, 11), strict=True)
+        )
+        sys.stdout.write(f"{name:<38}{found['ms']:>9.0f}{found['faster']:>7.1f}x{found['cpu_ms']:>8.0f}{found['less_cpu']:>7.1f}x")
+        sys.stdout.write(f"{found['compared']:>10.1f}{shown}\n")
     sys.stdout.write(json.dumps({"bytes_per_image": kept}) + "\n" if as_json else f"bytes per image: {kept}\n")
+
+
+def compared_with(row: Row, base: Row) -> dict[str, float]:
+    """Medians of times, and shares of what is as in the published forward; no ranks where not all were compared."""
+    same = [counts[id] == wanted[id] for counts, wanted in zip(row.counts, base.counts, strict=True) for id in counts]
+    ranks = [a == b for order, wanted in zip(row.orders, base.orders, strict=True) for a, b in zip(order, wanted, strict=True)]
+    compared = float(np.mean([len(counts) for counts in row.counts]))
+    return {
+        "ms": 1e3 * float(np.median(row.seconds)),
+        "faster": float(np.median(np.divide(base.seconds, row.seconds))),
+        "cpu_ms": 1e3 * float(np.median(row.cpu)),
+        "less_cpu": float(np.median(np.divide(base.cpu, row.cpu))),
+        "compared": compared,
+        "same_counts": float(np.mean(same)),
+        "same_ranks": float(np.mean(ranks)) if compared == CANDIDATES else float("nan"),
+        "same_best": float(np.mean([a[0] == b[0] for a, b in zip(row.orders, base.orders, strict=True)])),
+    }
 
 
 def place(number: int) -> Image:

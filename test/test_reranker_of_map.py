@@ -212,3 +212,32 @@ def test_a_lost_robot_has_defaults_of_its_own():
     given = from_dict(LocalizationSettings, {"rerank.reranker": "ransac"}).rerank
     assert (given.reranker, given.settle, given.max_ms) == ("ransac", 1, 300.0)
     assert replace(LocalizationSettings(), {"rerank.settle": 0}).rerank.settle == 0
+
+
+@pytest.mark.slow
+def test_a_network_of_two_stages_serves_a_map(path, tmp_path):
+    """Weights that nobody trained: what matters here is what the map keeps, and that other weights do not get it."""
+    pytest.importorskip("torch", reason="torch is not installed (requirements/torch.txt)")
+    from vloc_ros.networks import Backbone
+    from vloc_ros.networks.two_stage import random_two_stage
+    from vloc_ros.networks.two_stage_files import save_two_stage
+
+    files = [tmp_path / name for name in ("one.safetensors", "two.safetensors")]
+    for seed, file in enumerate(files):
+        save_two_stage(file, random_two_stage(Backbone.CCT_SMALL, seed), "nothing")
+    settings = [RerankSettings(reranker=str(file)) for file in files]
+    with MapStore.open(path) as store:
+        of = of_map(store, settings[0])
+        judged = of.of_keyframe(QUERY, SEARCH)
+        assert judged.compared == len(SEARCH) and of.counts == {"patches_made": len(SEARCH) + 1}
+        assert of.name.startswith("homography ")
+        again = of_map(store, settings[0])
+        assert again.of_keyframe(QUERY, SEARCH).ids == judged.ids and again.counts == {}
+        other = of_map(store, settings[1])
+        other.of_keyframe(QUERY, SEARCH)
+        assert other.counts == {"patches_made": len(SEARCH) + 1} and len(patch_counts(store)) == 2
+        # Another way to store them is no other model, and what is there is read as it is.
+        half = of_map(store, replace(settings[0], {"storage": "float16"}))
+        assert sorted(half.of_keyframe(QUERY, SEARCH).ids) == sorted(SEARCH) and half.counts == {}
+        assert {count.size_bytes // count.keyframes for count in patch_counts(store)} == {49236}
+    assert check_map(path) == []

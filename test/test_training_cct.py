@@ -14,11 +14,13 @@ from network_samples import place as picture  # noqa: E402
 
 from vloc_ros.calibration.tuples import TrainingTuple, TupleSet  # noqa: E402
 from vloc_ros.cli import main  # noqa: E402
+from vloc_ros.data.models import shipped_features  # noqa: E402
 from vloc_ros.data.output import write_image  # noqa: E402
 from vloc_ros.errors import ConfigError  # noqa: E402
 from vloc_ros.mapping.keyframe import KeyframeId  # noqa: E402
 from vloc_ros.networks import Backbone, LearnedPart, NetworkKind  # noqa: E402
 from vloc_ros.networks.files import load_network, save_network  # noqa: E402
+from vloc_ros.networks.local_files import load_local_network  # noqa: E402
 from vloc_ros.networks.network import random_network  # noqa: E402
 from vloc_ros.networks.two_stage import random_two_stage  # noqa: E402
 from vloc_ros.networks.two_stage_files import load_two_stage, save_two_stage  # noqa: E402
@@ -71,6 +73,8 @@ def test_a_cct_learns_places(cameras, capsys):
     network, card = load_network(Path(values["weights"]))
     assert (card.network, card.backbone, network.dimension) == ("plain_gem", "cct_small", 192)
     assert 0.0 <= values["task"] <= 1.0 and not network.training
+    begun = load_local_network(shipped_features()["unet"])[0].state_dict()["encoder.0.0.weight"]  # a step away from it
+    assert torch.allclose(network.encoder.tokenizer.trunk.encoder[0][0].weight, begun, atol=0.02)
     assert main(command(cameras, "--head", "netvlad", "--out", str(cameras.parent / "other"))) == 1
     assert "there is no netvlad on cct_small" in capsys.readouterr().err
 

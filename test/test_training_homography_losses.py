@@ -24,7 +24,7 @@ def _identity(shift: tuple[float, float] = (0.0, 0.0)) -> torch.Tensor:
 
 
 def test_centres_are_those_published() -> None:
-    centres = patch_centres(24, 384)
+    centres = patch_centres(24)
     assert centres[0].tolist() == [8.0, 8.0] and centres[1].tolist() == [24.0, 8.0]
     assert centres[24].tolist() == [8.0, 24.0] and centres[-1].tolist() == [376.0, 376.0]
 
@@ -50,7 +50,7 @@ def test_only_as_many_of_the_smallest_errors_as_ransac_has_inliers_count() -> No
     a = _maps(4)
     b = a.clone()
     b[0, :, 0, 0], b[0, :, 3, 3] = a[0, :, 3, 3], a[0, :, 0, 0]  # two wrong matches across the image
-    centres = patch_centres(SIDE, SIZE).numpy()
+    centres = patch_centres(SIDE).numpy()
     matches = mutual_matches(a, b)[0].numpy()
     assert len(matches) == SIDE**2
     source, target = centres[matches[:, 0]], centres[matches[:, 1]]

@@ -36,7 +36,7 @@ def register_places(subjects: Subparsers) -> None:
         "--network",
         choices=["compact_unet", "mobilenetv3", "vgg16", "cct14", "cct_small"],
         default="compact_unet",
-        help="backbone: compact_unet (default) begins with what the local features have learned, the others with random weights",
+        help="backbone: compact_unet (default) and cct_small begin with what the local features have learned, the others at random",
     )
     sub.add_argument(
         "--head",

@@ -11,7 +11,7 @@ from torch import nn
 
 from vloc_ros.data.frame import Image
 from vloc_ros.errors import ConfigError
-from vloc_ros.networks.cct import Cct
+from vloc_ros.networks.cct import Cct, TrunkTokenizer
 from vloc_ros.networks.centroids import initialise_netvlad
 from vloc_ros.networks.local_files import load_local_network
 from vloc_ros.networks.names import Backbone, NetworkKind
@@ -54,13 +54,23 @@ def begin_with_features(network: PlaceNetwork, path: Path) -> str:
         ConfigError: the backbone has nothing to do with local features.
         WeightsError: the file is missing or damaged, or its network is another.
     """
-    if not isinstance(network.encoder, UNetEncoder):
+    trunk = trunk_of(network)
+    if trunk is None:
         raise ConfigError(
-            f"{path} holds local features, from which {network.backbone.value} cannot begin: take --network compact_unet"
+            f"{path} holds local features, from which {network.backbone.value} cannot begin: take --network compact_unet "
+            "or cct_small"
         )
     local, card = load_local_network(path)
-    network.encoder.begin_with(local)  # files hold no counters: those of normalisations that learn stay zero
+    trunk.begin_with(local)  # files hold no counters: those of normalisations that learn stay zero
     return card.sha256
+
+
+def trunk_of(network: PlaceNetwork) -> UNetEncoder | None:
+    """The part of a network that is the trunk of local features; None where there is none."""
+    encoder = network.encoder
+    if isinstance(encoder, Cct) and isinstance(encoder.tokenizer, TrunkTokenizer):
+        return encoder.tokenizer.trunk
+    return encoder if isinstance(encoder, UNetEncoder) else None
 
 
 def some_images(sources: Sequence[PlaceSource], count: int, seed: int, size: int) -> list[Image]:

@@ -103,7 +103,7 @@ def _sources(job: PlaceJob) -> tuple[list[Weighted[PlaceSource]], list[Weighted[
 def _network(job: PlaceJob, sources: Sequence[PlaceSource]) -> tuple[PlaceNetwork, str, DheNetwork | None]:
     """The network to begin with, the hash of the weights it was made from, and the second stage that they have, which is kept."""
     seed, start, parent = job.settings.training.seed, job.start, ""
-    if start is None and job.backbone is Backbone.COMPACT_UNET:
+    if start is None and job.backbone in (Backbone.COMPACT_UNET, Backbone.CCT_SMALL):
         start = shipped_features().get(LOCAL_START)
     local = start is not None and load_card(start).network in LOCAL_NETWORKS
     if start is not None and not local:

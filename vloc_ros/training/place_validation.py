@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -123,13 +123,15 @@ class PlaceValidation:
         return [condition for condition, places in seen.items() if len(places) == most][: self._settings.databases]
 
 
-def described(entries: Sequence[Entry], describe: Describe) -> NDArray[np.float32]:
-    """(N, D) vectors; few images are in memory at once.
+def described(
+    entries: Sequence[Entry], describe: Describe, progress: Callable[[Sequence[int]], Iterable[int]] = lambda starts: starts
+) -> NDArray[np.float32]:
+    """(N, D) vectors; few images are in memory at once. ``progress`` wraps the walk over the batches.
 
     Raises:
         DataError: an image is missing or damaged; the text names it.
     """
-    starts = range(0, len(entries), _CHUNK)
+    starts = progress(range(0, len(entries), _CHUNK))
     return np.concatenate([describe([entry.view.read() for entry in entries[first : first + _CHUNK]]) for first in starts])
 
 

@@ -7,13 +7,13 @@ from functools import partial
 
 import numpy as np
 import pytest
-from rerank_toys import LeftHalf, RightHalf, halves, settings
+from rerank_toys import MATCHES, LeftHalf, RightHalf, broken, halves, settings
 
 from vloc_ros.data.frame import Image
 from vloc_ros.errors import ConfigError
 from vloc_ros.evaluation.rerank_run import RerankStage
 from vloc_ros.retrieval import View
-from vloc_ros.training.place_reranking import rerank_places
+from vloc_ros.training.place_reranking import Compared, rerank_places
 from vloc_ros.training.place_validation import PlaceValidation
 from vloc_ros.training.places import Place, PlaceSource, PlaceView
 
@@ -56,6 +56,35 @@ def test_each_question_is_answered_by_all() -> None:
     assert {one.group for one in answers} == {"sim:night>day", "sim:day>night"} and len(answers) == 8
     # eight images as queries, and each once as one of a database
     assert len(stage.reranker.prepared) == 8 + 8
+
+
+def test_what_geometry_said_of_each_candidate_is_kept() -> None:
+    answers, _ = run()
+    third = [one for one in answers if one.group == "sim:night>day"][2]
+    # its right half is 150: as that of the third by day; the second is 50 darker, so that nothing of it or of the first agrees
+    assert sorted(third.compared[0], key=lambda one: -one.inliers)[0] == Compared(MATCHES, 1.0, True)
+    assert [one.right for one in third.compared[0]].count(True) == 1 and third.spot == 0.5
+    assert all(one.inliers >= 4 and one.share == one.inliers / MATCHES for answer in answers for one in answer.compared[0])
+    unlike, _ = run(candidates=1)
+    assert [one for one in unlike if one.group == "sim:night>day"][2].compared == ((),)
+
+
+def test_places_near_by_are_neither_right_nor_wrong() -> None:
+    class Neighbours(Sites):
+        def near(self, index: int) -> set[int]:
+            return set(range(4)) - {index}
+
+    stage = RerankStage(RightHalf(), settings())
+    answers = rerank_places(PlaceValidation([Neighbours()]), describe, [stage])
+    assert len(answers) == 8 and all(one.right for answer in answers for one in answer.compared[0])
+
+
+def test_a_source_of_which_nothing_is_asked_is_not_described() -> None:
+    class Unread(Sites):
+        def place(self, index: int) -> Place:
+            return Place(f"photo:{index}", (PlaceView("#0", broken),))
+
+    assert len(rerank_places(PlaceValidation([Unread(), Sites()]), describe, [])) == 8
 
 
 def test_what_is_not_compared_is_out_of_reach() -> None:

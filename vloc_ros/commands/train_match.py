@@ -25,15 +25,15 @@ _EXAMPLES = """
 
 simulated:SET          a folder of `vloc train render`
 static:FOLDER          a folder for each fixed camera, with its images at any hour and season
-homography:FOLDER      photos of anything, each a place of its own; never told from each other, so that none is wrong
+homography:FOLDER      photos of anything, each seen once: for the code book alone, beside places of another kind
 tree:FOLDER            images/val of VPR-datasets
 aligned:A,B            two traverses of a route whose images correspond by name or order
 recording:PATH[,PATH]  frames with poses, of any format that is read: a second drive in the same frame, or one that comes back
 
 Each image of one condition is looked for among those of another, and what the search finds is compared; what shows a place near by
-is neither right nor wrong. Give places that the weights did not learn from, and that are like those of the robot: it is the probability
-of such candidates. Half of the places judge what the other half teaches. FILE_match.json beside the weights is used by every
-re-ranking with them; the code book, FILE.codebook, by storage: pq. Nothing is written when no probability can be learned."""
+is neither right nor wrong. Give places that the weights did not learn from, and that are like those of the robot: the probability
+holds for such. Half of the places judge what the other half teaches. FILE_match.json beside the weights is used by every re-ranking
+with them, FILE.codebook by storage: pq. Nothing is written when no probability can be learned."""
 
 
 def register_match(subjects: Subparsers) -> None:
@@ -78,7 +78,7 @@ def _match(args: argparse.Namespace) -> int:
     learned = learn_matches(args.weights, sources, words, settings.validation, args.candidates, args.questions, _bar)
     if learned.refusal is not None:
         raise DataError(_refused(learned, learned.refusal))
-    book = learn_codebook(args.weights, sources, _bar) if args.codebook else None
+    book = learn_codebook(args.weights, sources, _bar) if args.codebook and not args.dry_run else None
     out = args.out or match_model_path(args.weights)
     files = {"probability": out}
     if book is not None:

@@ -124,7 +124,9 @@ def load_match_model(weights: Path, weights_sha256: str, reranker: str) -> Match
         return None
     model = MatchModel.from_json(read_text(path), str(path))
     if model.weights_sha256 != weights_sha256:
-        raise DataError(f"{path} was learned with other weights than {weights.name}: learn it anew, or copy both files again")
+        raise DataError(
+            f"{path} was learned with other weights than {weights.name}: learn it anew (vloc train match), or copy both again"
+        )
     return model if model.reranker == reranker else None
 
 

@@ -138,5 +138,8 @@ def load_codebook(weights: Path, weights_sha256: str) -> PatchCodebook | None:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     book = PatchCodebook.from_bytes(content, str(path))
     if book.weights_sha256 != weights_sha256:
-        raise DataError(f"{path} is the code book of other weights than {weights.name}: learn it anew, or copy both files again")
+        raise DataError(
+            f"{path} is the code book of other weights than {weights.name}: learn it anew (vloc train match --codebook), or copy "
+            "both files again"
+        )
     return book

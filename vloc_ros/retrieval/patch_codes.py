@@ -68,8 +68,7 @@ class PatchCodec:
         """
         if storage is Storage.PQ and book is None:
             raise ConfigError(
-                "storage 'pq' needs a code book beside the weights: make it with PatchCodebook.learn and save_codebook, "
-                "or choose int8"
+                "storage 'pq' needs a code book beside the weights: make it with `vloc train match --codebook`, or choose int8"
             )
         if book is not None and book.channels != channels:
             raise DataError(f"the code book is of descriptors of {book.channels} elements, not of {channels}: learn it anew")

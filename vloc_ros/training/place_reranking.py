@@ -78,6 +78,8 @@ def rerank_places(
     """
     found: list[RerankedQuestion] = []
     for source, entries, questions in validation.asked():
+        if not questions:
+            continue
         images = _Images(source, entries, described(entries, describe, lambda starts: progress(starts, "describing")))
         by_query: dict[int, list[Question]] = {}
         for question in questions:

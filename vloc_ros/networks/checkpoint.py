@@ -27,11 +27,23 @@ from vloc_ros.networks.names import Backbone, NetworkKind
 from vloc_ros.networks.network import PlaceNetwork, load_tensors, make_network, random_network, tensors_of
 from vloc_ros.networks.recognition import with_known_backbone, with_known_heads
 
+
+class _Ignored:
+    """Stands for an array beside the weights, of scores for example: whatever it holds is not even read."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
+
+
 # Scores beside the weights are often numpy scalars, under the name of numpy 1 or 2; making one runs no code.
 _SCALAR = np.float64(0.0).__reduce__()[0]
 _HARMLESS = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
     (_SCALAR, "numpy._core.multiarray.scalar"),
+    (_Ignored, "numpy.core.multiarray._reconstruct"),
+    (_Ignored, "numpy._core.multiarray._reconstruct"),
+    (_Ignored, "numpy.ndarray"),
     np.dtype,
     *{type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.bool_)},
 ]
@@ -160,7 +172,7 @@ def read_checkpoint(path: Path, inert: Sequence[tuple[type, str]] = ()) -> dict[
 
 def _refusal(text: str) -> str:
     """Why torch would not read a file, in one sentence."""
-    code = re.search(r"(?:GLOBAL|global:?) `?([\w.]+)", text)
+    code = re.search(r"(?:GLOBAL|global:?) `?(?!GLOBAL)([\w.]+)", text)
     if code and "weights_only" in text:
         return (
             f"holds a pickle that would run code ({code[1]}) and is refused: "

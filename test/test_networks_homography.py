@@ -27,7 +27,17 @@ def test_is_exact_at_its_points_and_recovers_what_made_them() -> None:
     known = torch.tensor([[[1.1, 0.05, -12.0], [-0.03, 0.9, 20.0], [1e-4, -2e-4, 1.0]]], dtype=torch.float64)
     again, good = homography_of(SQUARE[None], project(known, SQUARE[None]))
     assert good.all()
-    torch.testing.assert_close(again, known, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(again / again[:, 2:, 2:], known, atol=1e-9, rtol=1e-9)
+
+
+def test_the_corner_of_the_image_may_be_beyond_the_horizon() -> None:
+    tilted = torch.tensor([[[100.0, 0.0, -20000.0], [0.0, 300.0, -30000.0], [0.0, 1.0, -50.0]]], dtype=torch.float64)
+    source = torch.tensor([[[100.0, 100.0], [300.0, 100.0], [300.0, 300.0], [100.0, 300.0]]], dtype=torch.float64)
+    target = project(tilted, source)
+    made, good = homography_of(source, target)
+    assert good.all()
+    torch.testing.assert_close(project(made, source), target, atol=1e-8, rtol=0.0)
+    assert project(made, torch.zeros(1, 2, dtype=torch.float64)).norm() > 1e5
 
 
 def test_is_exact_in_single_precision_to_a_hundredth_of_a_pixel() -> None:

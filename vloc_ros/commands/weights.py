@@ -62,7 +62,7 @@ def _add_import(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument(
         "--with", dest="place", type=Path, metavar="FILE",
-        help="of --as dhe, the descriptors it was trained with: a published check point, or what was imported from one",
+        help="for --as dhe, the descriptors it was trained with: a published check point, or what was imported from one",
     )  # fmt: skip
     sub.add_argument("--out", type=Path, required=True, help="file to write, *.safetensors; the card is put beside it")
     sub.add_argument("--trained-on", default="", help="what it was trained on, for its card")

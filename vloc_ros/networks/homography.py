@@ -19,8 +19,9 @@ def homography_of(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         target: (B, 4, 2).
 
     Returns:
-        (B, 3, 3) with a last element of 1, and (B,) bool: whether it is one. Where three points are nearly on one line, or the
-        quadrilateral is turned inside out, it is not; the matrix is then the identity and has no gradient.
+        (B, 3, 3) with a depth of 1 in the middle of the source points, and (B,) bool: whether it is one. Where three points are
+        nearly on one line, or the quadrilateral is turned inside out, it is not; the matrix is then the identity, without a
+        gradient.
     """
     good = is_sound(source, target)
     safe = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], dtype=source.dtype, device=source.device)
@@ -32,12 +33,12 @@ def homography_of(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     down = torch.cat([zero, zero, zero, x, y, one, -v * x, -v * y], 2)
     system, wanted = torch.cat([along, down], 1), torch.cat([u, v], 1)
     solved, info = torch.linalg.solve_ex(system, wanted)
+    # The middle of sound points is inside the quadrilateral, never on the horizon; the upper left corner of the image may be.
     matrix = torch.cat([solved[..., 0], torch.ones_like(solved[:, :1, 0])], 1).reshape(-1, 3, 3)
     matrix = torch.linalg.solve(b_T, matrix @ a_T)
-    last = matrix[:, 2:, 2:]
-    good = good & (info == 0) & (last.abs() > 1e-8).flatten() & torch.isfinite(matrix).all(2).all(1)
+    good = good & (info == 0) & torch.isfinite(matrix).all(2).all(1)
     eye = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
-    return torch.where(good[:, None, None], matrix / torch.where(last.abs() > 1e-8, last, torch.ones_like(last)), eye), good
+    return torch.where(good[:, None, None], matrix, eye), good
 
 
 def is_sound(source: Tensor, target: Tensor) -> Tensor:
@@ -73,7 +74,11 @@ def _normalised(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def project(homography: Tensor, points: Tensor) -> Tensor:
-    """Where (B, 3, 3) homographies map (B, N, 2) or (N, 2) points; far beyond everything where that is at or behind infinity."""
+    """Where (B, 3, 3) homographies map (B, N, 2) or (N, 2) points; far beyond everything where that is at or behind infinity.
+
+    Of :func:`homography_of`, whose depths are positive on the side of the horizon that its points are on. As published, points
+    behind the camera come out in front of it, turned upside down.
+    """
     points = points.expand(len(homography), -1, -1)
     mapped = points @ homography[:, :, :2].transpose(1, 2) + homography[:, None, :, 2]
     depth = mapped[..., 2:]

@@ -227,11 +227,6 @@ def pair_engine_of(
     return OnnxPairEngine(card, lambda: onnx_of_look(network, card.sha256), lambda: onnx_of_pairs(network, card.sha256))
 
 
-def can_compare(path: Path, sha256: str) -> bool:
-    """Whether anything that is installed computes both stages of a file of weights with that hash."""
-    return is_installed("torch") or None not in _exported(path, sha256)
-
-
 def _exported(path: Path, sha256: str) -> tuple[bytes | None, bytes | None]:
     """Contents of the ONNX files of both stages of these weights beside them."""
     if not is_installed("onnxruntime"):

@@ -39,12 +39,12 @@ from vloc_ros.training.homography_objective import (  # noqa: E402
     place_loss,
     warp_loss,
 )
-from vloc_ros.training.homography_training import settings_of  # noqa: E402
+from vloc_ros.training.homography_registry import settings_of  # noqa: E402
 from vloc_ros.training.pairs import PairSource, TrainingPair  # noqa: E402
-from vloc_ros.training.place_pairs import PlacePairs  # noqa: E402
-from vloc_ros.training.places import Place, PlaceSource, PlaceView  # noqa: E402
+from vloc_ros.training.positive_pairs import PositivePairs  # noqa: E402
 from vloc_ros.training.sampling import Weighted  # noqa: E402
 from vloc_ros.training.settings import TrainingSettings  # noqa: E402
+from vloc_ros.training.vpr_sources import Shot, VprSource  # noqa: E402
 
 TINY = ["--set", "training.epochs=2", "--set", "training.samples=4", "--set", "training.batch=2", "--set", "training.workers=0"]
 
@@ -282,27 +282,30 @@ def test_what_cannot_be_trained_is_said(tmp_path, capsys, arguments, said):
     assert said in error and "Traceback" not in error
 
 
-class TwoViews(PlaceSource):
-    """A place with three views of two sizes and one with a single view."""
-
-    def __len__(self) -> int:
-        return 2
-
-    def place(self, index: int) -> Place:
-        sizes = [(64, 48), (80, 60), (64, 48)] if index == 0 else [(64, 48)]
-        views = (PlaceView(f"#{k}", lambda k=k, size=size: texture(k, True, size)) for k, size in enumerate(sizes))
-        return Place(f"two:{index}", tuple(views))
-
-    def near(self, index: int) -> set[int]:
-        return set()
-
-
-def test_pairs_of_places_are_two_views_of_which_nothing_is_known():
-    pairs, rng = PlacePairs(TwoViews()), np.random.default_rng(1)
+def test_pairs_of_places_are_a_query_and_a_positive_of_which_nothing_is_known():
+    sizes = [(64, 48), (80, 60), (96, 48), (100, 50)]
+    shots = tuple(Shot(f"#{k}", lambda k=k, size=size: texture(k, True, size)) for k, size in enumerate(sizes))
+    rows = [np.array([2, 3])]
+    pairs, rng = PositivePairs(VprSource("some", shots, np.array([1]), np.array([0, 2, 3]), rows, rows)), np.random.default_rng(1)
     assert len(pairs) == 1
-    for _ in range(5):
+    seen = set()
+    for _ in range(10):
         pair = pairs.pair(0, rng)
-        assert not np.isfinite(pair.warp).any() and pair.warp.shape[:2] == pair.image_a.shape[:2]
-        assert pair.image_a.shape != pair.image_b.shape or not np.array_equal(pair.image_a, pair.image_b)
+        assert pair.image_a.shape == (60, 80, 3) and pair.warp.shape == (60, 80, 2) and not np.isfinite(pair.warp).any()
+        seen.add(pair.image_b.shape)
         sample = squeezed(pair, *random_cuts(pair, rng, PatchImageSettings()), 64)
         assert sample.image_b.shape == (64, 64, 3) and not np.isfinite(sample.targets).any()
+    assert seen == {(48, 96, 3), (50, 100, 3)}, "each positive has its turn, and nothing else"
+
+
+@pytest.mark.parametrize("database", ["database", "gallery"])
+def test_it_learns_from_a_tree_without_a_truth(tmp_path, database):
+    for number in range(2):
+        for folder, metres in ((database, 0), ("queries", 3)):
+            name = f"@{1000.0 + 100 * number + metres:010.2f}@{5000.0:010.2f}@17@T@0@0@@@@@@@20200101@@.png"
+            write_image(tmp_path / "tree" / "images" / "train" / folder / name, texture(number, True, (160, 120)))
+    save_two_stage(tmp_path / "start.safetensors", random_two_stage(Backbone.CCT_SMALL), "nothing")
+    start = ["--start", str(tmp_path / "start.safetensors"), "--data", f"tree:{tmp_path / 'tree'}"]
+    assert main(["train", "dhe", *start, *TINY, "--out", str(tmp_path / "run")]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert all("rei" in row and "warp" not in row for row in rows)

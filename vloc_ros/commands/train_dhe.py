@@ -24,6 +24,7 @@ homography:FOLDER      photos of anything, each seen through two random homograp
 recording:PATH         stereo or RGB-D frames with poses, of any format that is read
 tree:FOLDER            images/train of VPR-datasets, with `database` or `gallery`; held out, images/val; without correspondences
 aligned:A,B            two traverses of a route whose images correspond by name or order; without correspondences
+map:FILE               keyframes of a map, by the tuples that its labelled loop closures yield; without correspondences
 
 A run that was interrupted or killed goes on when the same command is given again. The best weights are RUN/best.safetensors, a
 descriptor and a re-ranker in one; `vloc train vpr --reranker homography --start RUN/best.safetensors` goes on with both."""
@@ -33,7 +34,7 @@ def register_dhe(subjects: Subparsers) -> None:
     """Describe ``vloc train dhe``."""
     what = "train the homography network of a re-ranker (stage 1 of DHE-VPR)"
     sub = add_command(subjects, "dhe", what, _EXAMPLES, _dhe)
-    add_run_arguments(sub, "simulated, static, homography, recording, tree, aligned", "tree or static")
+    add_run_arguments(sub, "simulated, static, homography, recording, tree, aligned, map", "tree or static")
     sub.add_argument("--network", choices=["cct_small", "cct14"], default="cct_small", help="backbone (default: cct_small)")
     sub.add_argument("--recipe", choices=["published", "dense"], help="settings to begin with (default: published with --start)")
 
@@ -45,7 +46,8 @@ def _dhe(args: argparse.Namespace) -> int:
     from vloc_ros.config import dump_yaml
     from vloc_ros.errors import ConfigError
     from vloc_ros.networks import Backbone
-    from vloc_ros.training.homography_training import KINDS, HomographyJob, settings_of, train_homographies
+    from vloc_ros.training.homography_registry import KINDS, settings_of
+    from vloc_ros.training.homography_training import HomographyJob, train_homographies
     from vloc_ros.training.registry import DataSpec
 
     settings = changed(args, settings_of(args.recipe or ("dense" if args.start is None else "published")))

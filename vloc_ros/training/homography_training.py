@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum, unique
 from pathlib import Path
 from typing import Any
 
-from vloc_ros.config import param, replace, section, to_flat_dict
+from vloc_ros.config import to_flat_dict
 from vloc_ros.data.models import shipped_features
-from vloc_ros.data.vpr_folder import PlaceTruth
 from vloc_ros.data.weights import TWO_STAGES, load_card
-from vloc_ros.errors import ConfigError, DataError
+from vloc_ros.errors import ConfigError
 from vloc_ros.networks.cct import TrunkTokenizer
 from vloc_ros.networks.files import load_network
 from vloc_ros.networks.freezing import freeze
@@ -20,88 +18,16 @@ from vloc_ros.networks.local_files import load_local_network
 from vloc_ros.networks.names import Backbone, LearnedPart, NetworkKind
 from vloc_ros.networks.two_stage import TwoStageNetwork, random_two_stage
 from vloc_ros.networks.two_stage_files import load_two_stage, save_two_stage
-from vloc_ros.training.augmentation import AugmentationSettings
 from vloc_ros.training.distributed import Group, joined
-from vloc_ros.training.homography_feed import HomographyFeed, PatchImageSettings
-from vloc_ros.training.homography_objective import HomographyObjective, HomographyObjectiveSettings
+from vloc_ros.training.homography_feed import HomographyFeed
+from vloc_ros.training.homography_objective import HomographyObjective
+from vloc_ros.training.homography_registry import HomographyTraining, LearnsToo, open_pairs
 from vloc_ros.training.loop import Outcome, Progress, Training
-from vloc_ros.training.pairs import PairSource
 from vloc_ros.training.place_networks import LOCAL_START
-from vloc_ros.training.place_pairs import PlacePairs
-from vloc_ros.training.place_registry import PLACE_SOURCES, PlaceTraining
 from vloc_ros.training.precision import half_inside
-from vloc_ros.training.registry import SOURCES, DataSpec, StaticSettings
+from vloc_ros.training.registry import DataSpec
 from vloc_ros.training.run_folder import RunFolder
 from vloc_ros.training.sampling import Weighted
-from vloc_ros.training.settings import TrainingSettings
-from vloc_ros.training.sources.homographies import HomographySettings
-from vloc_ros.training.sources.recordings import RecordingSettings
-
-
-@unique
-class LearnsToo(Enum):
-    """What learns beside the homography network."""
-
-    NOTHING = "nothing"
-    """As published for the first stage."""
-    PUBLISHED = "published"
-    """The last two layers of the backbone and the power of the generalised mean, as published for the second stage."""
-    LAYERS = "layers"
-    """The backbone but for the trunk of local features that the small one has, which begins with what they have learned."""
-    ALL = "all"
-    """The whole backbone."""
-
-
-@dataclass(frozen=True)
-class HomographyTraining:
-    """All settings of a training of the homography network."""
-
-    training: TrainingSettings = section(TrainingSettings)
-    images: PatchImageSettings = section(PatchImageSettings)
-    augmentation: AugmentationSettings = section(AugmentationSettings)
-    objective: HomographyObjectiveSettings = section(HomographyObjectiveSettings)
-    homography: HomographySettings = section(HomographySettings)
-    static: StaticSettings = section(StaticSettings)
-    recording: RecordingSettings = section(RecordingSettings)
-    truth: PlaceTruth = section(PlaceTruth)
-    learned: LearnsToo = param(LearnsToo.NOTHING, "what learns beside the homography network: nothing, published, layers or all")
-
-
-PUBLISHED: dict[str, Any] = {
-    "training": {
-        "epochs": 100,
-        "samples": 32000,
-        "batch": 16,
-        "optimizer": "adam",
-        "learning_rate": 1e-4,
-        "weight_decay": 0.0,
-        "schedule": "step",
-        "rate_step": 5,
-        "rate_factor": 0.8,
-        "warm_up": 0,
-        "gradient_clip": 0.0,
-    },
-    "augmentation": {"strength": 0.0},
-    "images": {"whole": 0.0, "mirrored": 0.0, "grey": 0.0},
-}
-"""As published: 2000 steps of 16 pairs an epoch, a fifth less to learn every 10 000 steps, the re-projection error of inliers."""
-DENSE: dict[str, Any] = {
-    "training": {"epochs": 20, "samples": 3200, "batch": 16, "learning_rate": 1e-3, "warm_up": 100, "validation_samples": 160},
-    "objective": {"patch": 1.0, "place": 0.5, "warp": 0.5, "rei": 0.0},
-    "homography": {"width": 384, "height": 288},
-    "learned": "layers",
-}
-"""From random weights, on pairs whose correspondences are known."""
-RECIPES = {"published": PUBLISHED, "dense": DENSE}
-PLACE_KINDS = ("tree", "aligned")
-"""Kinds of :data:`vloc_ros.training.place_registry.PLACE_SOURCES` of which pairs without a truth are made."""
-KINDS = ("simulated", "static", "homography", "recording", *PLACE_KINDS)
-"""All kinds of sources."""
-
-
-def settings_of(recipe: str) -> HomographyTraining:
-    """Where those of the user begin."""
-    return replace(HomographyTraining(), RECIPES[recipe])
 
 
 @dataclass(frozen=True)
@@ -146,8 +72,8 @@ def train_homographies(job: HomographyJob, out: Path, on_step: Callable[[Progres
     with joined(settings.training.device) as group:
         network, parent = _network(job)
         _let_learn(network, settings.learned)
-        learned = [Weighted(_source(spec, settings), spec.weight, str(spec)) for spec in job.data]
-        watched = [Weighted(_source(spec, settings, True), spec.weight, str(spec)) for spec in job.held_out]
+        learned = [Weighted(open_pairs(spec, settings), spec.weight, str(spec)) for spec in job.data]
+        watched = [Weighted(open_pairs(spec, settings, True), spec.weight, str(spec)) for spec in job.held_out]
         size = job.backbone.size
         feed = HomographyFeed(learned, watched, settings.training, settings.images, settings.augmentation, size)
         folder = _folder(job, out, network, parent, feed.settings())
@@ -157,15 +83,6 @@ def train_homographies(job: HomographyJob, out: Path, on_step: Callable[[Progres
             objective = HomographyObjective(settings.objective, size)
             training: Training[Any, Any] = Training(network, objective, feed, settings.training, folder, group, on_step=on_step)
             return training.run(), group
-
-
-def _source(spec: DataSpec, settings: HomographyTraining, held_out: bool = False) -> PairSource:
-    if spec.kind not in PLACE_KINDS:
-        return SOURCES[spec.kind](spec.path, settings, held_out)
-    pairs = PlacePairs(PLACE_SOURCES[spec.kind](spec.path, PlaceTraining(static=settings.static, truth=settings.truth), held_out))
-    if len(pairs) == 0:
-        raise DataError(f"{spec} has no place with two images: raise truth.radius_m, or name another source")
-    return pairs
 
 
 def _network(job: HomographyJob) -> tuple[TwoStageNetwork, str]:

@@ -231,7 +231,7 @@ def test_a_map_of_the_second_schema_is_read_as_it_is_and_upgraded_for_writing(pa
     with MapStore.open(path) as store:
         assert contents(store) == everything
         assert replace_tuples(store, first(), 3, TupleOrigin.LABELS) and tuples_of(store) == first()
-    assert check_map(path) == [] and inspect_map(path).schema == 3
+    assert check_map(path) == [] and inspect_map(path).schema == 4
 
 
 def test_map_info_shows_the_counts(path, capsys):

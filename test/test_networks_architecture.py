@@ -259,7 +259,8 @@ def test_a_seed_decides_random_weights(kind):
     backbone = backbones_of(kind)[-1]
     one, same, other = (tensors_of(random_network(kind, backbone, seed)) for seed in (1, 1, 2))
     assert all(np.array_equal(one[name], same[name]) for name in one)
-    first = "encoder.cls_token" if backbone is Backbone.VIT_SMALL else "encoder.features.0.0.weight"
+    firsts = {Backbone.VIT_SMALL: "encoder.cls_token", Backbone.CCT_SMALL: "encoder.tokenizer.trunk.encoder.0.0.weight"}
+    first = firsts.get(backbone, "encoder.features.0.0.weight")
     assert not np.array_equal(one[first], other[first])
 
 

@@ -15,6 +15,7 @@ from vloc_ros.data.output import write_bytes
 from vloc_ros.errors import ConfigError, DataError, WeightsError
 from vloc_ros.features.engines.choice import is_installed
 from vloc_ros.features.engines.onnx_files import PAIRS_ENDING
+from vloc_ros.features.engines.onnxruntime import open_session
 from vloc_ros.networks.export import for_vtr3, onnx_of, torchscript_of
 from vloc_ros.networks.files import load_network
 from vloc_ros.networks.local import LocalNetwork
@@ -25,6 +26,7 @@ from vloc_ros.networks.preprocessing import preprocess
 from vloc_ros.networks.two_stage_export import onnx_of_look, onnx_of_pairs
 from vloc_ros.networks.two_stage_files import load_two_stage
 
+_THREADS = 2
 _TOLERANCE = 1e-3  # of the largest value of an output: rounding, in another order of sums
 
 
@@ -181,11 +183,8 @@ def _engine_file(network: LocalNetwork, model: LocalModel, kind: ExportKind, out
 
 
 def _written_onnx(content: bytes, out: Path, inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    import onnxruntime
-
     write_bytes(out, content)
-    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
-    made: list[NDArray[np.float32]] = session.run(None, inputs)
+    made: list[NDArray[np.float32]] = open_session(out.read_bytes(), _THREADS).run(None, inputs)
     return made
 
 

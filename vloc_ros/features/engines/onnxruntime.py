@@ -26,6 +26,8 @@ def open_session(network: bytes, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A plan of the memory of each size of image makes nothing faster, and a third of the peak is its.
     options.enable_mem_pattern = False
+    # Where layers are laid out for AVX-512, one of few channels is given the buffer of a larger map, which ends the run.
+    options.enable_mem_reuse = False
     options.log_severity_level = 3  # errors; they are raised as well
     return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 

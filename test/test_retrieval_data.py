@@ -44,6 +44,16 @@ def test_a_tree_is_read_from_file_names_only(tmp_path: Path, base: str) -> None:
     assert data.queries[0].read().shape == (160, 240, 3)
 
 
+def test_a_tree_may_have_folders_in_its_folders(tmp_path: Path) -> None:
+    split = tmp_path / "images" / "test"
+    write(split / "queries" / "night" / "@1000.0@2000@a.png")
+    for east, folder in ((1000, ""), (1001, "000"), (5000, "001/b")):
+        write(split / "database" / folder / f"@{east}@2000.0@.jpg")
+    data = open_tree(tmp_path)
+    assert truth_of(data) == {"@1000.0@2000@a.png": ["@1000@2000.0@.jpg", "@1001@2000.0@.jpg"]}
+    assert data.database[2].name == "@5000@2000.0@.jpg" and data.database[2].read().shape == (160, 240, 3)
+
+
 def test_wrong_trees_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no images/test"):
         open_tree(tmp_path)

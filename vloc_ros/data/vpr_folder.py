@@ -39,6 +39,8 @@ class PlaceTruth:
 def open_tree(root: Path, split: str = "test", truth: PlaceTruth | None = None) -> PlaceDataset:
     """The tree of VPR-datasets: ``images/<split>/queries`` and ``database`` (or ``gallery``), names ``@UTM_east@UTM_north@...``.
 
+    Both may have folders in them.
+
     Args:
         root: folder that holds ``images``, or ``images`` itself.
         split: train, val or test.
@@ -53,7 +55,7 @@ def open_tree(root: Path, split: str = "test", truth: PlaceTruth | None = None) 
     bases = [folder / name for name in ("database", "gallery") if (folder / name).is_dir()]
     if len(bases) != 1 or not (folder / "queries").is_dir():
         raise DataError(f"{folder} must hold queries and one of database and gallery")
-    queries, database = _images(folder / "queries"), _images(bases[0])
+    queries, database = _images_below(folder / "queries"), _images_below(bases[0])
     radius = (truth or PlaceTruth()).radius_m
     positives = nearby(_coordinates(queries), _coordinates(database), radius)
     return PlaceDataset(f"{root.name} {split}", _pictures(queries), _pictures(database), positives)
@@ -188,7 +190,16 @@ def _posed(path: Path, format: str | None) -> list[tuple[Picture, NDArray[np.flo
 
 
 def _images(folder: Path) -> list[Path]:
-    files = list_images(folder)
+    return _some(list_images(folder), folder)
+
+
+def _images_below(folder: Path) -> list[Path]:
+    """Images of a folder, then those of the folders in it, as large data sets are divided."""
+    folders = sorted(path for path in folder.rglob("*") if path.is_dir())
+    return _some([file for each in (folder, *folders) for file in list_images(each)], folder)
+
+
+def _some(files: list[Path], folder: Path) -> list[Path]:
     if not files:
         raise DataError(f"there are no images in {folder}")
     return files

@@ -6,6 +6,7 @@ and agree with the homography, within three patches, are counted.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -140,11 +141,11 @@ class PatchReranker(Reranker):
         """
         return self._codec.from_bytes(content)
 
+    @abstractmethod
     def _compared(
         self, query: NDArray[np.float32], candidates: NDArray[np.float32], matches: Sequence[NDArray[np.int64]]
     ) -> list[Verification]:
         """What geometry says of (B, N, C) candidates with at least four matches each."""
-        raise NotImplementedError
 
 
 class HomographyReranker(PatchReranker):

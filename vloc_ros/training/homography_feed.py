@@ -16,9 +16,9 @@ from torch import Tensor
 from vloc_ros.config import param
 from vloc_ros.data.frame import Image, to_grey, to_rgb
 from vloc_ros.networks.dhe import patch_centres
-from vloc_ros.networks.preprocessing import DEVIATION, MEAN
 from vloc_ros.training.augmentation import AugmentationSettings, augment
 from vloc_ros.training.pairs import PairSource, TrainingPair
+from vloc_ros.training.place_feed import prepared_on
 from vloc_ros.training.sampling import SampleFeed, Weighted
 from vloc_ros.training.settings import TrainingSettings
 
@@ -123,10 +123,8 @@ class HomographyFeed(SampleFeed[PairSource, PatchSample, HomographyBatch]):
 
     def on_device(self, batch: HomographyBatch, device: torch.device) -> HomographyBatch:
         """As the contract says."""
-        images = batch.images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255.0
-        mean, deviation = (torch.from_numpy(values).to(device).reshape(1, 3, 1, 1) for values in (MEAN, DEVIATION))
         targets, scenes = (part.to(device, non_blocking=True) for part in (batch.targets, batch.scenes))
-        return HomographyBatch((images - mean) / deviation, targets, scenes)
+        return HomographyBatch(prepared_on(batch.images, device), targets, scenes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,12 @@ from typing import Any
 
 from vloc_ros.config import param, replace, section
 from vloc_ros.data.vpr_folder import PlaceTruth, open_aligned, open_tree
-from vloc_ros.errors import ConfigError
 from vloc_ros.training.augmentation import AugmentationSettings
 from vloc_ros.training.homography_feed import PatchImageSettings
 from vloc_ros.training.homography_objective import HomographyObjectiveSettings
 from vloc_ros.training.pairs import PairSource
 from vloc_ros.training.positive_pairs import PositivePairs
-from vloc_ros.training.registry import SOURCES, DataSpec, StaticSettings
+from vloc_ros.training.registry import SOURCES, DataSpec, StaticSettings, traverses
 from vloc_ros.training.settings import TrainingSettings
 from vloc_ros.training.sources.homographies import HomographySettings
 from vloc_ros.training.sources.recordings import RecordingSettings
@@ -87,10 +86,7 @@ def _tree(path: Path, truth: PlaceTruth, held_out: bool) -> VprSource:
 
 
 def _aligned(path: Path, truth: PlaceTruth, held_out: bool) -> VprSource:
-    folders = [Path(part) for part in str(path).split(",")]
-    if len(folders) != 2:
-        raise ConfigError(f"aligned:{path} must name the folders of two traverses, parted by a comma")
-    found = open_aligned(folders[0], folders[1], truth)
+    found = open_aligned(*traverses(path), truth)
     return of_datasets(found, found)
 
 

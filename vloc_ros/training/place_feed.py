@@ -100,7 +100,12 @@ class PlaceFeed(SampleFeed[_Numbered, PlaceSample, PlaceBatch]):
 
     def on_device(self, batch: PlaceBatch, device: torch.device) -> PlaceBatch:
         """As the contract says."""
-        # Channels stay last in memory, which networks take over: a step takes two thirds of the time on a CPU.
-        images = batch.images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255.0
-        mean, deviation = (torch.from_numpy(values).to(device).reshape(1, 3, 1, 1) for values in (MEAN, DEVIATION))
-        return PlaceBatch((images - mean) / deviation, batch.places.to(device, non_blocking=True))
+        return PlaceBatch(prepared_on(batch.images, device), batch.places.to(device, non_blocking=True))
+
+
+def prepared_on(images: Tensor, device: torch.device) -> Tensor:
+    """(N, 3, S, S) images as networks are given them, on a device, of (N, S, S, 3) uint8."""
+    # Channels stay last in memory, which networks take over: a step takes two thirds of the time on a CPU.
+    images = images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255.0
+    mean, deviation = (torch.from_numpy(values).to(device).reshape(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+    return (images - mean) / deviation

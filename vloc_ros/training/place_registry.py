@@ -9,14 +9,13 @@ from typing import Any
 
 from vloc_ros.config import param, replace, section
 from vloc_ros.data.vpr_folder import PlaceTruth, open_aligned, open_poses, open_tree
-from vloc_ros.errors import ConfigError
 from vloc_ros.training.augmentation import AugmentationSettings
 from vloc_ros.training.multi_similarity import MultiSimilaritySettings
 from vloc_ros.training.place_sources import DatasetPlaces, OverlapSettings, PhotoPlaces, SimulatedPlaces, StaticPlaces
 from vloc_ros.training.place_validation import PlaceValidationSettings
 from vloc_ros.training.place_views import PlaceImageSettings
 from vloc_ros.training.places import PlaceSource
-from vloc_ros.training.registry import DataSpec, StaticSettings
+from vloc_ros.training.registry import DataSpec, StaticSettings, drives, traverses
 from vloc_ros.training.settings import TrainingSettings
 
 
@@ -86,17 +85,12 @@ def _tree(path: Path, settings: PlaceTraining, held_out: bool) -> PlaceSource:
 
 
 def _aligned(path: Path, settings: PlaceTraining, held_out: bool) -> PlaceSource:
-    folders = str(path).split(",")
-    if len(folders) != 2:
-        raise ConfigError(f"aligned:{path} must name the folders of two traverses, parted by a comma")
-    return DatasetPlaces(open_aligned(Path(folders[0]), Path(folders[1]), settings.truth))
+    return DatasetPlaces(open_aligned(*traverses(path), settings.truth))
 
 
 def _recording(path: Path, settings: PlaceTraining, held_out: bool) -> PlaceSource:
-    paths = [path] if path.exists() else [Path(part) for part in str(path).split(",")]
-    if len(paths) > 2:
-        raise ConfigError(f"recording:{path} must name one recording, or two of the same place parted by a comma")
-    return DatasetPlaces(open_poses(paths[0], paths[1] if len(paths) == 2 else None, truth=settings.truth))
+    first, second = drives(path)
+    return DatasetPlaces(open_poses(first, second, truth=settings.truth))
 
 
 PLACE_SOURCES: dict[str, Callable[[Path, PlaceTraining, bool], PlaceSource]] = {

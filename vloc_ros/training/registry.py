@@ -173,6 +173,30 @@ def open_source(spec: DataSpec, settings: Any, held_out: bool = False) -> PairSo
     return SOURCES[spec.kind](spec.path, settings, held_out)
 
 
+def traverses(path: Path) -> tuple[Path, Path]:
+    """The folders of two traverses that an ``aligned`` source names.
+
+    Raises:
+        ConfigError: it names another number of them.
+    """
+    folders = str(path).split(",")
+    if len(folders) != 2:
+        raise ConfigError(f"aligned:{path} must name the folders of two traverses, parted by a comma")
+    return Path(folders[0]), Path(folders[1])
+
+
+def drives(path: Path) -> tuple[Path, Path | None]:
+    """The recording that a ``recording`` source of places names, and the second one of the same place, if any.
+
+    Raises:
+        ConfigError: it names more.
+    """
+    paths = _parts(path)
+    if len(paths) > 2:
+        raise ConfigError(f"recording:{path} must name one recording, or two of the same place parted by a comma")
+    return paths[0], paths[1] if len(paths) == 2 else None
+
+
 def _homography(path: Path, settings: Any, held_out: bool) -> PairSource:
     from vloc_ros.training.sources.homography import HomographyPairs
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vloc_ros.data.frame import Image, to_rgb
-from vloc_ros.training.vpr_feed import prepared
+from vloc_ros.training.place_feed import prepared_on
 from vloc_ros.training.vpr_objective import VprNetwork, look_in_parts
 from vloc_ros.training.vpr_sources import Rows
 
@@ -45,7 +45,7 @@ class Describer:
             for first in range(0, len(rows), self._at_once):
                 images = list(readers.map(self._image_of, rows[first : first + self._at_once].tolist()))
                 stacked = torch.from_numpy(np.stack([to_rgb(image) for image in images]))
-                yield look_in_parts(self._network, prepared(stacked, self._device), self._at_once)
+                yield look_in_parts(self._network, prepared_on(stacked, self._device), self._at_once)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from vloc_ros.data.places import PlaceDataset
 from vloc_ros.data.vpr_folder import PlaceTruth, open_aligned, open_poses, open_tree
 from vloc_ros.errors import ConfigError
 from vloc_ros.training.place_sources import PhotoPlaces, SimulatedPlaces, StaticPlaces
-from vloc_ros.training.registry import DataSpec
+from vloc_ros.training.registry import DataSpec, drives, traverses
 from vloc_ros.training.vpr_settings import VprTraining
 from vloc_ros.training.vpr_sources import VprSource, of_datasets, of_photos, of_places
 
@@ -50,18 +50,13 @@ def _tree(path: Path, settings: VprTraining, held_out: bool) -> VprSource:
 
 
 def _aligned(path: Path, settings: VprTraining, held_out: bool) -> VprSource:
-    folders = [Path(part) for part in str(path).split(",")]
-    if len(folders) != 2:
-        raise ConfigError(f"aligned:{path} must name the folders of two traverses, parted by a comma")
-    return _both(lambda truth: open_aligned(folders[0], folders[1], truth), settings, held_out)
+    first, second = traverses(path)
+    return _both(lambda truth: open_aligned(first, second, truth), settings, held_out)
 
 
 def _recording(path: Path, settings: VprTraining, held_out: bool) -> VprSource:
-    paths = [path] if path.exists() else [Path(part) for part in str(path).split(",")]
-    if len(paths) > 2:
-        raise ConfigError(f"recording:{path} must name one recording, or two of the same place parted by a comma")
-    other = paths[1] if len(paths) == 2 else None
-    return _both(lambda truth: open_poses(paths[0], other, truth=truth), settings, held_out)
+    first, second = drives(path)
+    return _both(lambda truth: open_poses(first, second, truth=truth), settings, held_out)
 
 
 def _both(opened: Callable[[PlaceTruth], PlaceDataset], settings: VprTraining, held_out: bool) -> VprSource:

@@ -20,10 +20,12 @@ class Picture:
     Attributes:
         name: for people.
         read: returns the (H, W) grey or (H, W, 3) RGB image; raises DataError when it is damaged.
+        condition: in which it was taken, empty where nobody says.
     """
 
     name: str
     read: Callable[[], Image]
+    condition: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,9 @@ LOCAL_NETWORKS = ("unet", "compact_unet")
 """Architectures of local features, as model cards name them."""
 TWO_STAGES = "dhe"
 """Kind of a network of place recognition that estimates the homography to what it finds, too."""
-PLACE_NETWORKS = ("netvlad", "gem", "uncertainty", "barebone", "plain_gem", TWO_STAGES)
+DISAM = "disam"
+"""Kind of a network that translates images between conditions; its latents are compared."""
+PLACE_NETWORKS = ("netvlad", "gem", "uncertainty", "barebone", "plain_gem", TWO_STAGES, DISAM)
 """Kinds of networks of place recognition, as model cards name them."""
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -48,6 +50,7 @@ class WeightsCard:
         licence: under which the weights were published, empty when unknown.
         results: how good it is, measured by what, in words.
         notes: anything else, for example how long it was trained.
+        conditions: of a network that has a part for each, their names, separated by commas; the first is the reference.
     """
 
     name: str
@@ -61,6 +64,7 @@ class WeightsCard:
     licence: str = ""
     results: str = ""
     notes: str = ""
+    conditions: str = ""
 
     @property
     def model_card(self) -> ModelCard:

@@ -35,11 +35,13 @@ class View:
         image: (H, W) grey or (H, W, 3) RGB uint8, or None where only the features were kept.
         features: its local features, or None where nobody extracted any.
         size: width and height [px], where the image was not kept and they are known.
+        condition: in which it was taken (``night``), empty where nobody says; descriptors that know conditions find it out then.
     """
 
     image: Image | None = None
     features: Features | None = None
     size: tuple[int, int] | None = None
+    condition: str = ""
 
     @property
     def extent(self) -> tuple[int, int] | None:

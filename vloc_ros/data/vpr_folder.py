@@ -5,7 +5,6 @@ The truth is made here, from file names, order or poses; nothing that searches i
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from vloc_ros.config import param
 from vloc_ros.data.files import list_images, read_rows
 from vloc_ros.data.frame import Image
 from vloc_ros.data.images import read_image
-from vloc_ros.data.places import Picture, PlaceDataset, nearby
+from vloc_ros.data.place_poses import seen_from
+from vloc_ros.data.places import Picture, PlaceDataset, PlacePoses, nearby
 from vloc_ros.data.reader import open_recording
 from vloc_ros.errors import DataError
-from vloc_ros.geometry.se3 import between, rotation_angle
 
 _UTM = re.compile(r"^@(-?\d+(?:\.\d+)?)@(-?\d+(?:\.\d+)?)(?:@|\.|$)")
 
@@ -155,15 +154,10 @@ def open_poses(queries: Path, database: Path | None, format: str | None = None, 
         asked, based = asked[half:], asked[:half]
     if not asked or not based:
         raise DataError(f"{queries} has too few frames with a pose to be parted into queries and database")
-    where = [np.array([pose[:3, 3] for _, pose in side]) for side in (asked, based)]
-    positives = nearby(where[0], where[1], truth.radius_m)
-    limit = math.radians(truth.angle_deg)
-    kept = tuple(
-        np.array([b for b in found if rotation_angle(between(pose, based[b][1])) <= limit], dtype=np.int64)
-        for found, (_, pose) in zip(positives, asked, strict=True)
-    )
+    poses = PlacePoses(tuple(pose for _, pose in asked), tuple(pose for _, pose in based))
+    positives = seen_from(poses, truth.radius_m, truth.angle_deg)
     name = f"{queries.name} in {(database or queries).name}"
-    return PlaceDataset(name, tuple(picture for picture, _ in asked), tuple(picture for picture, _ in based), kept)
+    return PlaceDataset(name, tuple(picture for picture, _ in asked), tuple(picture for picture, _ in based), positives, poses)
 
 
 def pictures_of(folder: Path) -> tuple[Picture, ...]:

@@ -85,7 +85,11 @@ def _groups(result: RerankResult) -> Iterator[tuple[str, list[int]]]:
     """Queries worth a look: those that re-ranking changed, its surest wrong answers, its surest and most doubtful right ones."""
     after, before = result.answers, result.before.answers
     was, now = before.first_right == 0, after.first_right == 0
-    order = [place for place in np.argsort(-after.best_score, kind="stable").tolist() if np.isfinite(after.best_score[place])]
+    order = [
+        place
+        for place in np.argsort(-after.best_score, kind="stable").tolist()
+        if np.isfinite(after.best_score[place]) and after.judged[place]
+    ]
     right = [place for place in order if now[place]]
     yield "Put right by re-ranking, the surest first", [place for place in right if not was[place]][:EXAMPLES]
     yield "Put wrong by re-ranking, the surest first", [place for place in order if was[place] and not now[place]][:EXAMPLES]

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from vloc_ros.evaluation.rerank_metrics import Acceptance, Change, acceptance, c
 from vloc_ros.evaluation.retrieval_metrics import Answers, RetrievalSummary, judge, pool, summarise
 from vloc_ros.evaluation.retrieval_run import (
     DEEPEST,
+    Conditions,
     Progress,
     RetrievalResult,
     Searched,
@@ -27,6 +29,7 @@ from vloc_ros.evaluation.retrieval_run import (
     percentile_ms,
     readable,
     search_datasets,
+    told,
 )
 from vloc_ros.features import FeatureExtractor
 from vloc_ros.retrieval import Reranked, Reranker, RerankSettings, View, create_reranker, rerank_homography
@@ -69,7 +72,7 @@ class RerankStage:
             return
         self._kept[picture] = None
         for _, image in readable([picture]):
-            [kept] = self.reranker.prepare([View(image)])
+            [kept] = self.reranker.prepare([View(image, condition=picture.condition)])
             self._kept[picture] = None if kept is None else self.reranker.to_bytes(kept)
 
     def kept(self, picture: Picture) -> Kept | None:
@@ -105,7 +108,8 @@ class RerankResult:
         before: without it.
         reranker: its name.
         settings: its settings.
-        summary: the numbers with it; the score of a best answer is its probability, or where none was learned its inliers.
+        summary: the numbers with it; the score of a best answer is its probability, or where none was learned
+            its similarity or its inliers.
         answers: what they are of, over all data sets.
         reranked: the answers by data set and query, None for a query without one.
         change: against ``before``, query by query.
@@ -132,6 +136,11 @@ class RerankResult:
     compare_p95_ms: float | None
     kept_bytes_per_image: float | None
     kept_bytes: int
+
+    @property
+    def ranked(self) -> list[list[NDArray[np.int64]]]:
+        """By data set and query, the rows of the database in their new order; none for a failed query."""
+        return [_rows(answers) for answers in self.reranked]
 
     @property
     def name(self) -> str:
@@ -164,7 +173,9 @@ def stage_of(settings: RerankSettings) -> RerankStage:
     return RerankStage(create_reranker(settings.reranker, settings), settings)
 
 
-def prepare_query(stages: Sequence[RerankStage], image: Image, describe: Callable[[Image], Any]) -> list[tuple[Kept, float]]:
+def prepare_query(
+    stages: Sequence[RerankStage], image: Image, describe: Callable[[Image], Any], condition: str = ""
+) -> list[tuple[Kept, float]]:
     """What each re-ranker keeps of a query, and the time that it takes [s] where it is the only one.
 
     A descriptor and a re-ranker of one network share the work on an image, as they do on a robot; two re-rankers do not.
@@ -176,9 +187,9 @@ def prepare_query(stages: Sequence[RerankStage], image: Image, describe: Callabl
         moved = np.ascontiguousarray(np.roll(image, number, axis=1))
         describe(moved)
         begin = time.perf_counter()
-        [kept] = stage.reranker.prepare([View(moved)])
+        [kept] = stage.reranker.prepare([View(moved, condition=condition)])
         taken = time.perf_counter() - begin
-        found.append((kept if number == 0 else stage.reranker.prepare([View(image)])[0], taken))
+        found.append((kept if number == 0 else stage.reranker.prepare([View(image, condition=condition)])[0], taken))
     return found
 
 
@@ -192,6 +203,7 @@ def evaluate_reranking(
     speed: float = 1.0,
     progress: Progress = lambda pictures, label: pictures,
     of_map: Path | None = None,
+    conditions: Conditions = Conditions.INFERRED,
 ) -> list[tuple[RetrievalResult, list[RerankResult]]]:
     """As :func:`vloc_ros.evaluation.retrieval_run.evaluate_retrieval`, each result with those of all re-rankers.
 
@@ -204,9 +216,10 @@ def evaluate_reranking(
         DataError: there is no data set, or no vocabulary can be learned.
     """
     depth = max([DEEPEST, *(stage.settings.candidates for stage in stages)])
-    searched = search_datasets(datasets, name, extractor, assets, methods, speed, progress, of_map, depth)
+    asked = told(datasets, conditions)
+    searched = search_datasets(asked, name, extractor, assets, methods, speed, progress, of_map, depth)
     made = [[RerankedAnswers() for _ in stages] for _ in searched]
-    for number, data in enumerate(datasets if stages else ()):
+    for number, data in enumerate(asked if stages else ()):
         _rerank_dataset(number, data, searched, stages, made, progress)
     results = []
     for one, reranked in zip(searched, made, strict=True):
@@ -227,9 +240,10 @@ def _rerank_dataset(
     for fresh in (one for row in made for one in row):
         fresh.answers.append([None] * len(data.queries))
     place = {id(picture): query for query, picture in enumerate(data.queries)}
+    describe = searched[0].describer.describe
     for picture, image in readable(progress(data.queries, "re-ranking")):
         query = place[id(picture)]
-        prepared = prepare_query(stages, image, searched[0].describer.describe)
+        prepared = prepare_query(stages, image, partial(describe, condition=picture.condition), picture.condition)
         for k, (stage, (kept, taken)) in enumerate(zip(stages, prepared, strict=True)):
             for one, reranked in zip(searched, made, strict=True):
                 rows = one.found[number].rows[query].tolist()
@@ -242,15 +256,15 @@ def _judged(
     before: RetrievalResult, stage: RerankStage, reranked: RerankedAnswers, datasets: Sequence[PlaceDataset]
 ) -> RerankResult:
     parts: list[Answers] = []
-    chosen: list[Reranked[int] | None] = []
+    judged_ones: list[Reranked[int] | None] = []
     truth: list[NDArray[np.int64]] = []
     for answers, data in zip(reranked.answers, datasets, strict=True):
-        rows = [np.array([] if answer is None else answer.ids, dtype=np.int64) for answer in answers]
-        parts.append(judge(rows, [_scores(answer) for answer in answers], data.positives))
-        chosen += answers
-        truth += data.positives
+        parts.append(judge(_rows(answers), [_scores(answer) for answer in answers], data.positives, data.hidden))
+        known = np.flatnonzero(~data.hidden).tolist()
+        judged_ones += [answers[query] for query in known]
+        truth += [data.positives[query] for query in known]
     after = pool(parts)
-    given = [answer for answer in chosen if answer is not None]
+    given = [answer for answers in reranked.answers for answer in answers if answer is not None]
     preparing, comparing = np.array(reranked.prepare_s), np.array([answer.compared_ms for answer in given]) / 1e3
     return RerankResult(
         before=before,
@@ -260,8 +274,8 @@ def _judged(
         answers=after,
         reranked=reranked.answers,
         change=change(before.answers, after),
-        acceptance=acceptance(chosen, truth) if stage.settings.asks else None,
-        confidence=_confidence(chosen, after),
+        acceptance=acceptance(judged_ones, truth) if stage.settings.asks else None,
+        confidence=_confidence(judged_ones, after.of(after.judged)),
         prepare_ms=percentile_ms(preparing, 50),
         prepare_p95_ms=percentile_ms(preparing, 95),
         compare_ms=percentile_ms(comparing, 50),
@@ -272,10 +286,17 @@ def _judged(
 
 
 def best_score(answer: Reranked[Any]) -> float:
-    """How sure the best answer is: its probability, or where none was learned its inliers."""
+    """How sure the best answer is: its probability, or where none was learned its similarity or its inliers."""
     if answer.probabilities:
         return float(answer.probabilities[0])
-    return float(answer.verifications[0].inliers) if answer.verifications else 0.0
+    if not answer.verifications:
+        return 0.0
+    best = answer.verifications[0]
+    return float(best.inliers) if best.similarity is None else best.similarity
+
+
+def _rows(answers: Sequence[Reranked[int] | None]) -> list[NDArray[np.int64]]:
+    return [np.array([] if answer is None else answer.ids, dtype=np.int64) for answer in answers]
 
 
 def _scores(answer: Reranked[int] | None) -> NDArray[np.float64]:

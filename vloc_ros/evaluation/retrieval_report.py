@@ -112,7 +112,7 @@ def _pairs(result: RetrievalResult, datasets: Sequence[PlaceDataset]) -> str:
     """The surest wrong answers, which do the most harm, and right ones from sure to unsure."""
     entries = [(k, query) for k, data in enumerate(datasets) for query in range(len(data.queries))]
     order = np.argsort(-result.answers.best_score, kind="stable")
-    order = order[np.isfinite(result.answers.best_score[order])]
+    order = order[(np.isfinite(result.answers.best_score) & result.answers.judged)[order]]
     right = [place for place in order if result.answers.first_right[place] == 0]
     wrong = [place for place in order if result.answers.first_right[place] != 0][:EXAMPLES]
     shown = [right[k] for k in np.linspace(0, len(right) - 1, min(EXAMPLES, len(right))).round().astype(int)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, unique
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,16 @@ class SequenceMethod(Enum):
     NONE = "none"
     TRAJECTORY = "trajectory"
     BAYES = "bayes"
+
+
+@unique
+class Conditions(Enum):
+    """Whether what searches is told in which conditions pictures were taken."""
+
+    INFERRED = "inferred"
+    """It is not told, as on a robot: a descriptor that knows conditions finds them out."""
+    GIVEN = "given"
+    """It is, for the queries and for the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,11 @@ class RetrievalResult:
     search_p95_ms: float | None = None
 
     @property
+    def ranked(self) -> list[list[NDArray[np.int64]]]:
+        """By data set and query, the rows of the database that were answered, best first; none for a failed query."""
+        return [found.rows for found in self.found]
+
+    @property
     def name(self) -> str:
         """Of the descriptor and, if any, of the method."""
         return self.descriptor if self.method is SequenceMethod.NONE else f"{self.descriptor} + {self.method.value}"
@@ -126,6 +141,7 @@ def evaluate_retrieval(
     speed: float = 1.0,
     progress: Progress = lambda pictures, label: pictures,
     of_map: Path | None = None,
+    conditions: Conditions = Conditions.INFERRED,
 ) -> list[RetrievalResult]:
     """Describe and search data sets with one descriptor; several sets are judged as one.
 
@@ -138,13 +154,14 @@ def evaluate_retrieval(
         speed: motion along the route that the methods expect [rows of the database per query].
         progress: wraps a walk over pictures, given a label.
         of_map: the map that has the model, when the descriptor is one of a map (``site``, ``site-3``).
+        conditions: whether the descriptor is told those of the pictures.
 
     Raises:
         ConfigError: the descriptor is unknown or cannot be made.
         MapError: the map cannot be read, or has no such model.
         DataError: there is no data set, or no vocabulary can be learned.
     """
-    searched = search_datasets(datasets, name, extractor, assets, methods, speed, progress, of_map)
+    searched = search_datasets(told(datasets, conditions), name, extractor, assets, methods, speed, progress, of_map)
     return [judged(one, datasets) for one in searched]
 
 
@@ -161,7 +178,7 @@ def search_datasets(
 ) -> list[Searched]:
     """What :func:`evaluate_retrieval`, which has the same arguments, judges; the truth of the data sets is not looked at.
 
-    So many answers are asked for as ``depth`` says.
+    A descriptor is told the condition of each picture, where the picture has any, see :func:`told`. So many answers are asked for as ``depth`` says.
 
     Raises:
         ConfigError: as there.
@@ -182,9 +199,20 @@ def search_datasets(
     ]
 
 
+def told(datasets: Sequence[PlaceDataset], conditions: Conditions) -> list[PlaceDataset]:
+    """The data sets as what searches may see them: without the conditions of the pictures, where it has to infer them."""
+    if conditions is Conditions.GIVEN:
+        return list(datasets)
+
+    def without(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
+        return tuple(replace(picture, condition="") for picture in pictures)
+
+    return [replace(data, queries=without(data.queries), database=without(data.database)) for data in datasets]
+
+
 def judged(searched: Searched, datasets: Sequence[PlaceDataset]) -> RetrievalResult:
     """The numbers of some answers, by the truth of their data sets."""
-    answers = pool([judge(f.rows, f.scores, data.positives) for f, data in zip(searched.found, datasets, strict=True)])
+    answers = pool([judge(f.rows, f.scores, data.positives, data.hidden) for f, data in zip(searched.found, datasets, strict=True)])
     describing = searched.described.seconds[np.isfinite(searched.described.seconds)]
     searching = np.array([taken for part in searched.found for taken in part.seconds])
     return RetrievalResult(
@@ -228,7 +256,7 @@ def describe_all(describer: Describer, pictures: Sequence[Picture], progress: Pr
     rows = {picture: row for row, picture in enumerate(pictures)}
     for picture, image in readable(progress(pictures, describer.descriptor.name)):
         begin = time.perf_counter()
-        vectors[rows[picture]] = describer.describe(image)
+        vectors[rows[picture]] = describer.describe(image, picture.condition)
         seconds[rows[picture]] = time.perf_counter() - begin
     return Described(vectors, seconds)
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.places import Picture
+from vloc_ros.geometry.se3 import inverse, quaternion
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +41,13 @@ class SeasonsDataset:
     database: tuple[SeasonsPicture, ...]
     queries: tuple[SeasonsPicture, ...]
     conditions: tuple[str, ...]
+
+
+def pose_line(name: str, world_T_camera: NDArray[np.float64]) -> str:
+    """One line of a file of poses, which is also one of the file that the benchmark's site takes: name, qw, qx, qy, qz, tx, ty, tz.
+
+    Rotation and translation are those of ``camera_T_world``: the translation is not where the camera is.
+    """
+    camera_T_world = inverse(world_T_camera)
+    x, y, z, w = quaternion(camera_T_world)
+    return " ".join([name, *(f"{value:.12f}" for value in (w, x, y, z)), *(f"{value:.9f}" for value in camera_T_world[:3, 3])])

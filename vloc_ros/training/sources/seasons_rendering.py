@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from vloc_ros.data.output import write_jpeg, write_text
-from vloc_ros.data.seasons import pose_line
+from vloc_ros.data.seasons import pose_lines
+from vloc_ros.data.seasons_layout import CONDITIONS_FILE
 from vloc_ros.errors import ConfigError
 from vloc_ros.simulation.conditions import named_condition
 from vloc_ros.simulation.renderer import Renderer
@@ -190,14 +191,14 @@ def _shots(site: Site, world: World, plan: SeasonsPlan, number: int, folder: str
 
 
 def _render_site(folder: Path, site: Site, plan: SeasonsPlan, rig: StereoRig, bar: Any) -> None:
-    write_text(folder / "conditions.txt", "".join(f"{number:02d} {name}\n" for number, name in enumerate(plan.conditions)))
+    write_text(folder / CONDITIONS_FILE, "".join(f"{number:02d} {name}\n" for number, name in enumerate(plan.conditions)))
     world = site.build()
-    lines = []
+    poses: list[tuple[str, Array]] = []
     for number, name in enumerate(plan.conditions):
         train, test = plan_shots(site, world, plan, number)
         _render_shots(folder, world, name, [*train, *test], plan, rig, bar)
-        lines += [pose_line(shot.file.name, shot.world_T_base @ rig.base_T_camera) for shot in test]
-    write_text(folder / _pose_file(), "\n".join(lines) + "\n")
+        poses += [(shot.file.name, shot.world_T_base @ rig.base_T_camera) for shot in test]
+    write_text(folder / _pose_file(), pose_lines(poses))
 
 
 def _render_shots(folder: Path, world: World, name: str, shots: list[Shot], plan: SeasonsPlan, rig: StereoRig, bar: Any) -> None:

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.places import PlaceDataset, PlacePoses, nearby
 from vloc_ros.data.seasons import SeasonsDataset, SeasonsPicture
-from vloc_ros.errors import DataError
 from vloc_ros.geometry.se3 import between, rotation_angle
 
 
 def seen_from(poses: PlacePoses, radius_m: float, angle_deg: float) -> tuple[NDArray[np.int64], ...]:
-    """For each query the rows of the database taken so near to it and in so nearly its direction, sorted; none for a secret pose."""
+    """For each query the rows of the database taken so near to it and nearly in its direction, sorted; none for a secret pose."""
     known = [pose for pose in poses.queries if pose is not None]
     if not known:
         return tuple(np.zeros(0, dtype=np.int64) for _ in poses.queries)
@@ -37,26 +36,22 @@ def places_of_seasons(data: SeasonsDataset, radius_m: float = 5.0, angle_deg: fl
         data: the benchmark.
         radius_m: pictures taken this far apart or less show the same place [m].
         angle_deg: and look this far apart or less [deg].
-
-    Raises:
-        DataError: a picture of the database has no pose, or no picture of the database is of the side of a query.
     """
-    sides: dict[str, list[SeasonsPicture]] = {}
-    for one in data.database:
-        if one.world_T_camera is None:
-            raise DataError(f"{data.name}: {one.picture.name} of the database has no pose, so it cannot be an answer")
-        sides.setdefault(one.side, []).append(one)
-    traverses: dict[tuple[str, str], list[SeasonsPicture]] = {}
-    for one in data.queries:
-        if one.side not in sides:
-            raise DataError(f"{data.name}: {one.picture.name} is of the camera {one.side or 'without a name'}, the database is not")
-        traverses.setdefault((one.picture.condition, one.side), []).append(one)
     found = []
-    for (condition, side), queries in traverses.items():
-        poses = PlacePoses(tuple(one.world_T_camera for one in queries), _poses(sides[side]))
-        name = ", ".join(part for part in (data.name, condition, side) if part)
-        pictures = (tuple(one.picture for one in part) for part in (queries, sides[side]))
-        found.append(PlaceDataset(name, *pictures, seen_from(poses, radius_m, angle_deg), poses, data.name))
+    for condition, side in dict.fromkeys((one.picture.condition, one.side) for one in data.queries):
+        queries = [one for one in data.queries if (one.picture.condition, one.side) == (condition, side)]
+        database = [one for one in data.database if one.side == side]
+        poses = PlacePoses(tuple(one.world_T_camera for one in queries), _poses(database))
+        found.append(
+            PlaceDataset(
+                ", ".join(part for part in (data.name, condition, side) if part),
+                tuple(one.picture for one in queries),
+                tuple(one.picture for one in database),
+                seen_from(poses, radius_m, angle_deg),
+                poses,
+                data.area or data.name,
+            )
+        )
     return found
 
 

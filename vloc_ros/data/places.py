@@ -70,8 +70,8 @@ class PlaceDataset:
             raise DataError(f"{self.name}: the truth of {len(self.positives)} queries does not fit {len(self.queries)} queries")
         if any(len(rows) and not 0 <= rows.min() <= rows.max() < len(self.database) for rows in self.positives):
             raise DataError(f"{self.name}: the truth names pictures that the database of {len(self.database)} does not have")
-        sides = (self.queries, self.database)
-        if self.poses is not None and any(len(a) != len(b) for a, b in zip((self.poses.queries, self.poses.database), sides)):
+        sizes = (len(self.queries), len(self.database))
+        if self.poses is not None and (len(self.poses.queries), len(self.poses.database)) != sizes:
             raise DataError(
                 f"{self.name}: there must be a pose, or that it is secret, of each query, and one of each other picture"
             )

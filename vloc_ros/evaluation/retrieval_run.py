@@ -178,7 +178,8 @@ def search_datasets(
 ) -> list[Searched]:
     """What :func:`evaluate_retrieval`, which has the same arguments, judges; the truth of the data sets is not looked at.
 
-    A descriptor is told the condition of each picture, where the picture has any, see :func:`told`. So many answers are asked for as ``depth`` says.
+    A descriptor is told the condition of each picture, where the picture has any, see :func:`told`. So many answers are asked
+    for as ``depth`` says.
 
     Raises:
         ConfigError: as there.

@@ -39,9 +39,9 @@ def data_with(queries: list[np.ndarray | None], database: list[np.ndarray]) -> P
 
 
 def test_the_published_thresholds() -> None:
-    assert PUBLISHED == (PoseThreshold(0.25, 2.0), PoseThreshold(0.5, 5.0), PoseThreshold(5.0, 10.0))
+    assert (PoseThreshold(0.25, 2.0), PoseThreshold(0.5, 5.0), PoseThreshold(5.0, 10.0)) == PUBLISHED
     assert [one.label for one in PUBLISHED] == ["0.25 m 2°", "0.5 m 5°", "5 m 10°"]
-    assert PUBLISHED == thresholds_of("0.25:2,0.5:5,5:10")
+    assert thresholds_of("0.25:2,0.5:5,5:10") == PUBLISHED
 
 
 @pytest.mark.parametrize("text", ["", "1", "1:2:3", "a:2", "0:2", "1:-1", "1:181", "inf:2", "nan:2", "1:2,1:2"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,16 @@ class PlaceDataset:
         """(Q,) queries whose pose is kept secret: nobody here can judge the answers to them."""
         secret = [False] * len(self.queries) if self.poses is None else [pose is None for pose in self.poses.queries]
         return np.array(secret, dtype=bool)
+
+
+def thinned(data: PlaceDataset, most: int) -> PlaceDataset:
+    """A data set with at most so many of its queries, evenly chosen, and the whole database."""
+    if len(data.queries) <= most:
+        return data
+    chosen = np.linspace(0, len(data.queries) - 1, most).round().astype(int).tolist()
+    poses = data.poses and PlacePoses(tuple(data.poses.queries[k] for k in chosen), data.poses.database)
+    queries, positives = (tuple(side[k] for k in chosen) for side in (data.queries, data.positives))
+    return replace(data, queries=queries, positives=positives, poses=poses)
 
 
 def nearby(queries: NDArray[np.float64], database: NDArray[np.float64], radius: float) -> tuple[NDArray[np.int64], ...]:

@@ -57,11 +57,13 @@ def open_tree(root: Path, split: str = "test", truth: PlaceTruth | None = None) 
     queries, database = _images_below(folder / "queries"), _images_below(bases[0])
     radius = (truth or PlaceTruth()).radius_m
     positives = nearby(_coordinates(queries), _coordinates(database), radius)
-    return PlaceDataset(f"{root.name} {split}", _pictures(queries), _pictures(database), positives)
+    return PlaceDataset(f"{root.name} {split}", _pictures(queries), _pictures(database), positives, area=root.name)
 
 
 def open_aligned(queries: Path, database: Path, truth: PlaceTruth | None = None) -> PlaceDataset:
     """Two traverses of one route whose images correspond: by file name, or by order where no name is in both folders.
+
+    The names of the folders are taken for those of the conditions.
 
     Raises:
         DataError: a folder is missing or empty, some names correspond and others do not, or the orders have different lengths.
@@ -75,8 +77,8 @@ def open_aligned(queries: Path, database: Path, truth: PlaceTruth | None = None)
     chosen = [pairs[place] for place in places]
     return PlaceDataset(
         f"{queries.name} in {database.name}",
-        _pictures([query for query, _ in chosen]),
-        _pictures([base for _, base in chosen]),
+        _pictures([query for query, _ in chosen], queries.name),
+        _pictures([base for _, base in chosen], database.name),
         nearby(numbers, numbers, truth.tolerance),
     )
 
@@ -197,11 +199,18 @@ def _some(files: list[Path], folder: Path) -> list[Path]:
     return files
 
 
-def _pictures(files: Sequence[Path]) -> tuple[Picture, ...]:
-    def reading(file: Path) -> Callable[[], Image]:
-        return lambda: read_image(file)
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Reads one file; pictures of one file are equal, however often they are named."""
 
-    return tuple(Picture(file.name, reading(file)) for file in files)
+    file: Path
+
+    def __call__(self) -> Image:
+        return read_image(self.file)
+
+
+def _pictures(files: Sequence[Path], condition: str = "") -> tuple[Picture, ...]:
+    return tuple(Picture(file.name, _Reading(file), condition) for file in files)
 
 
 def _coordinates(files: Sequence[Path]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
 from vloc_ros.data.places import Picture, PlaceDataset
+from vloc_ros.evaluation.conditions import Conditions, told
 from vloc_ros.evaluation.confidence_metrics import ConfidenceSummary, summarise_confidence
 from vloc_ros.evaluation.rerank_metrics import Acceptance, Change, acceptance, change
 from vloc_ros.evaluation.retrieval_metrics import Answers, RetrievalSummary, judge, pool, summarise
 from vloc_ros.evaluation.retrieval_run import (
     DEEPEST,
-    Conditions,
     Progress,
     RetrievalResult,
     Searched,
@@ -29,7 +29,6 @@ from vloc_ros.evaluation.retrieval_run import (
     percentile_ms,
     readable,
     search_datasets,
-    told,
 )
 from vloc_ros.features import FeatureExtractor
 from vloc_ros.retrieval import Reranked, Reranker, RerankSettings, View, create_reranker, rerank_homography
@@ -46,15 +45,24 @@ class RerankStage:
     :attr:`total_bytes`.
     """
 
-    def __init__(self, reranker: Reranker, settings: RerankSettings, probability: Callable[..., Any] | None = None) -> None:
-        """The settings say how many candidates are compared and which are accepted; ``settings.reranker`` names the stage."""
-        self.reranker, self.settings, self.probability = reranker, settings, probability
+    def __init__(
+        self,
+        reranker: Reranker,
+        settings: RerankSettings,
+        probability: Callable[..., Any] | None = None,
+        after: RerankStage | None = None,
+    ) -> None:
+        """The settings say how many candidates are compared and which are accepted; ``settings.reranker`` names the stage.
+
+        With ``after``, it orders what that stage made of the search.
+        """
+        self.reranker, self.settings, self.probability, self.after = reranker, settings, probability, after
         self._kept: dict[Picture, bytes | None] = {}
 
     @property
     def name(self) -> str:
-        """What the user called the re-ranker."""
-        return self.settings.reranker
+        """What the user called the re-ranker, or those that work one after the other."""
+        return self.settings.reranker if self.after is None else f"{self.after.name} > {self.settings.reranker}"
 
     @property
     def pictures(self) -> int:
@@ -63,8 +71,16 @@ class RerankStage:
 
     @property
     def total_bytes(self) -> int:
-        """Memory of what is kept."""
-        return sum(len(content) for content in self._kept.values() if content is not None)
+        """Memory of what is kept, by the stages before it too."""
+        own = sum(len(content) for content in self._kept.values() if content is not None)
+        return own if self.after is None else own + self.after.total_bytes
+
+    @property
+    def bytes_per_picture(self) -> float | None:
+        """Mean of what is kept of a picture, by the stages before it too; None where nothing is."""
+        before = 0.0 if self.after is None else self.after.bytes_per_picture or 0.0
+        own = sum(len(content) for content in self._kept.values() if content is not None)
+        return before + own / self.pictures if self.pictures else None
 
     def prepare(self, picture: Picture) -> None:
         """Keep what is needed of a picture of the database; nothing of one that cannot be read, which is logged."""
@@ -80,8 +96,19 @@ class RerankStage:
         content = self._kept[picture]
         return None if content is None else self.reranker.from_bytes(content)
 
-    def rerank(self, query: Kept | None, rows: Sequence[int], database: Sequence[Picture]) -> Reranked[int]:
-        """The new order of the rows of a database that a search found."""
+    def of_query(self, view: View) -> list[Kept]:
+        """What is kept of a query by the stage and, before it, by those whose work it takes."""
+        return [*([] if self.after is None else self.after.of_query(view)), *self.reranker.prepare([view])]
+
+    def rerank(self, query: Sequence[Kept], rows: Sequence[int], database: Sequence[Picture]) -> Reranked[int]:
+        """The new order of the rows of a database that a search found, by what :meth:`of_query` kept of the query."""
+        if self.after is None:
+            return self._alone(query[-1], rows, database)
+        before = self.after.rerank(query[:-1], rows, database)
+        after = self._alone(query[-1], before.ids, database)
+        return replace(after, compared_ms=before.compared_ms + after.compared_ms)
+
+    def _alone(self, query: Kept | None, rows: Sequence[int], database: Sequence[Picture]) -> Reranked[int]:
         for row in rows[: self.settings.candidates]:
             self.prepare(database[row])
         return rerank(self.reranker, query, rows, lambda row: self.kept(database[row]), self.settings, self.probability)
@@ -159,8 +186,8 @@ class RerankResult:
         return values
 
 
-def stage_of(settings: RerankSettings) -> RerankStage:
-    """The stage that settings name; ``patches:FILE`` compares the patches of a file of weights as ``patches`` does.
+def stage_of(settings: RerankSettings, after: RerankStage | None = None) -> RerankStage:
+    """The stage that settings name, after another one; ``patches:FILE`` compares the patches of a file of weights.
 
     Raises:
         ConfigError: the name is unknown, or what it needs is not installed or not shipped.
@@ -169,13 +196,13 @@ def stage_of(settings: RerankSettings) -> RerankStage:
     """
     kind, separator, file = settings.reranker.partition(":")
     if separator and kind == rerank_homography.PatchRansacReranker.name:
-        return RerankStage(rerank_homography.load_patches(Path(file), settings), settings)
-    return RerankStage(create_reranker(settings.reranker, settings), settings)
+        return RerankStage(rerank_homography.load_patches(Path(file), settings), settings, after=after)
+    return RerankStage(create_reranker(settings.reranker, settings), settings, after=after)
 
 
 def prepare_query(
     stages: Sequence[RerankStage], image: Image, describe: Callable[[Image], Any], condition: str = ""
-) -> list[tuple[Kept, float]]:
+) -> list[tuple[list[Kept], float]]:
     """What each re-ranker keeps of a query, and the time that it takes [s] where it is the only one.
 
     A descriptor and a re-ranker of one network share the work on an image, as they do on a robot; two re-rankers do not.
@@ -187,9 +214,9 @@ def prepare_query(
         moved = np.ascontiguousarray(np.roll(image, number, axis=1))
         describe(moved)
         begin = time.perf_counter()
-        [kept] = stage.reranker.prepare([View(moved, condition=condition)])
+        kept = stage.of_query(View(moved, condition=condition))
         taken = time.perf_counter() - begin
-        found.append((kept if number == 0 else stage.reranker.prepare([View(image, condition=condition)])[0], taken))
+        found.append((kept if number == 0 else stage.of_query(View(image, condition=condition)), taken))
     return found
 
 
@@ -280,7 +307,7 @@ def _judged(
         prepare_p95_ms=percentile_ms(preparing, 95),
         compare_ms=percentile_ms(comparing, 50),
         compare_p95_ms=percentile_ms(comparing, 95),
-        kept_bytes_per_image=stage.total_bytes / stage.pictures if stage.pictures else None,
+        kept_bytes_per_image=stage.bytes_per_picture,
         kept_bytes=stage.total_bytes,
     )
 

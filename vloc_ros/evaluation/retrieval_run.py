@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, unique
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vloc_ros.data.frame import Image
 from vloc_ros.data.places import Picture, PlaceDataset
 from vloc_ros.errors import ConfigError, DataError
+from vloc_ros.evaluation.conditions import Conditions, Inferred, InfersConditions, confusion, told
 from vloc_ros.evaluation.retrieval_metrics import RANKS, Answers, RetrievalSummary, judge, pool, summarise
 from vloc_ros.features import FeatureExtractor
 from vloc_ros.mapping.store import MapStore
@@ -45,16 +46,6 @@ class SequenceMethod(Enum):
     BAYES = "bayes"
 
 
-@unique
-class Conditions(Enum):
-    """Whether what searches is told in which conditions pictures were taken."""
-
-    INFERRED = "inferred"
-    """It is not told, as on a robot: a descriptor that knows conditions finds them out."""
-    GIVEN = "given"
-    """It is, for the queries and for the database."""
-
-
 @dataclass(frozen=True, slots=True)
 class Described:
     """Descriptors of some pictures.
@@ -62,10 +53,13 @@ class Described:
     Attributes:
         vectors: (N, D) float32, all zeros for a picture that could not be read or described.
         seconds: (N,) time to describe each, features included, reading excluded; NaN for one that could not be read.
+        inferred: the condition that the descriptor took each for, empty where it was told, or could not be read; empty texts from
+            a descriptor that infers none.
     """
 
     vectors: NDArray[np.float32]
     seconds: NDArray[np.float64]
+    inferred: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +73,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """What one descriptor with one use of sequences answered, by data set; nobody has judged it yet."""
+    """What one descriptor with one use of sequences answered, by data set; nobody has judged it yet.
+
+    ``inferred`` has the condition that it took each query of all data sets for.
+    """
 
     describer: Describer
     descriptor: str
     method: SequenceMethod
     found: list[Found]
     described: Described
+    inferred: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +101,7 @@ class RetrievalResult:
         bytes_per_image: of the descriptor.
         describe_p95_ms: 95 of 100 images are described in this time or less [ms].
         search_p95_ms: and searched for in this [ms].
+        inferred: what it took the conditions of the queries for; None where it infers none, or nobody knows them.
     """
 
     descriptor: str
@@ -115,6 +114,7 @@ class RetrievalResult:
     bytes_per_image: int
     describe_p95_ms: float | None = None
     search_p95_ms: float | None = None
+    inferred: Inferred | None = None
 
     @property
     def ranked(self) -> list[list[NDArray[np.int64]]]:
@@ -129,7 +129,8 @@ class RetrievalResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         names = ("descriptor", "describe_ms", "describe_p95_ms", "search_ms", "search_p95_ms", "bytes_per_image")
-        return {name: getattr(self, name) for name in names} | {"sequence": self.method.value} | self.summary.to_dict()
+        values = {name: getattr(self, name) for name in names} | {"sequence": self.method.value} | self.summary.to_dict()
+        return values if self.inferred is None else values | {"inferred": self.inferred.to_dict()}
 
 
 def evaluate_retrieval(
@@ -194,21 +195,18 @@ def search_datasets(
     described = describe_all(describer, pictures, progress)
     row = {picture: k for k, picture in enumerate(pictures)}
     sides = [tuple(described.vectors[[row[p] for p in side]] for side in (data.queries, data.database)) for data in datasets]
+    inferred = [described.inferred[row[picture]] for data in datasets for picture in data.queries]
     return [
-        Searched(describer, name, method, [search_all(asked, based, method, speed, depth) for asked, based in sides], described)
+        Searched(
+            describer,
+            name,
+            method,
+            [search_all(asked, based, method, speed, depth) for asked, based in sides],
+            described,
+            inferred,
+        )
         for method in methods
     ]
-
-
-def told(datasets: Sequence[PlaceDataset], conditions: Conditions) -> list[PlaceDataset]:
-    """The data sets as what searches may see them: without the conditions of the pictures, where it has to infer them."""
-    if conditions is Conditions.GIVEN:
-        return list(datasets)
-
-    def without(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
-        return tuple(replace(picture, condition="") for picture in pictures)
-
-    return [replace(data, queries=without(data.queries), database=without(data.database)) for data in datasets]
 
 
 def judged(searched: Searched, datasets: Sequence[PlaceDataset]) -> RetrievalResult:
@@ -227,7 +225,16 @@ def judged(searched: Searched, datasets: Sequence[PlaceDataset]) -> RetrievalRes
         bytes_per_image=searched.described.vectors.shape[1] * 4,
         describe_p95_ms=percentile_ms(describing, 95),
         search_p95_ms=percentile_ms(searching, 95),
+        inferred=_inferred(searched, datasets),
     )
+
+
+def _inferred(searched: Searched, datasets: Sequence[PlaceDataset]) -> Inferred | None:
+    descriptor = searched.describer.descriptor
+    if not isinstance(descriptor, InfersConditions):
+        return None
+    labels = [query.condition for data in datasets for query in data.queries]
+    return confusion(labels, searched.inferred, descriptor.form.conditions)
 
 
 def taught_describer(
@@ -254,12 +261,16 @@ def describe_all(describer: Describer, pictures: Sequence[Picture], progress: Pr
     dimension = describer.descriptor.card.dimension
     vectors = np.zeros((len(pictures), dimension), dtype=np.float32)
     seconds = np.full(len(pictures), np.nan)
+    inferred = [""] * len(pictures)
+    infers = describer.descriptor if isinstance(describer.descriptor, InfersConditions) else None
     rows = {picture: row for row, picture in enumerate(pictures)}
     for picture, image in readable(progress(pictures, describer.descriptor.name)):
         begin = time.perf_counter()
         vectors[rows[picture]] = describer.describe(image, picture.condition)
         seconds[rows[picture]] = time.perf_counter() - begin
-    return Described(vectors, seconds)
+        if infers is not None and not picture.condition:
+            [inferred[rows[picture]]] = infers.infer([image])
+    return Described(vectors, seconds, inferred)
 
 
 def search_all(

@@ -126,8 +126,8 @@ def seasons_parts(root: Path) -> list[Path]:
     slices = [folder for area in (root, *folders_in(root)) for folder in slices_of(area).values() if numbered(folder, "test")]
     if not slices:
         raise DataError(
-            f"{root} is no long-term benchmark: it has neither test00 and {_ROBOTCAR_POSES}, as RobotCar-Seasons, nor s1/test00 and "
-            "s1/pose_new_s1.txt, as an area of CMU-Seasons"
+            f"{root} is no long-term benchmark: it has neither test00 and {_ROBOTCAR_POSES}, as RobotCar-Seasons, nor s1/test00 "
+            "and s1/pose_new_s1.txt, as an area of CMU-Seasons"
         )
     return slices
 

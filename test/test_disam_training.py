@@ -121,7 +121,7 @@ def test_every_loss_can_be_switched_off(site):
     bare = DisamObjectiveSettings(latent=0.0, triplet=Margin.NONE, condition=0.0)
     loss, terms = DisamObjective(bare, 2)(network, batch, 1)
     assert set(terms) == {"deceive", "cycle", "latent", "discriminate"}
-    assert float(loss) == pytest.approx(terms["deceive"] + 10.0 * terms["cycle"] + 0.5 * terms["discriminate"], rel=1e-5)
+    assert loss.item() == pytest.approx(terms["deceive"] + 10.0 * terms["cycle"] + 0.5 * terms["discriminate"], rel=1e-5)
 
 
 def test_weights_grow_with_the_epochs(site):
@@ -130,8 +130,8 @@ def test_weights_grow_with_the_epochs(site):
     only = DisamObjectiveSettings(gan=0.0, cycle=0.0, triplet=Margin.NONE, condition=0.0)
     (first, terms), (last, _) = (DisamObjective(only, 4)(network, batch, epoch) for epoch in (0, 3))
     still = 0.5 * terms["discriminate"]
-    assert float(last) - still == pytest.approx(4.0 * (float(first) - still), rel=1e-4)
-    assert float(last) - still == pytest.approx(0.1 * terms["latent"], rel=1e-4)
+    assert last.item() - still == pytest.approx(4.0 * (first.item() - still), rel=1e-4)
+    assert last.item() - still == pytest.approx(0.1 * terms["latent"], rel=1e-4)
 
 
 def test_generators_and_discriminators_are_taught_by_their_own_losses_alone(site):

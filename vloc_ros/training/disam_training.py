@@ -10,7 +10,7 @@ from typing import Any
 
 from vloc_ros.config import replace, to_flat_dict
 from vloc_ros.data.condition_folders import ConditionFiles
-from vloc_ros.data.seasons import open_seasons
+from vloc_ros.data.seasons import open_all_seasons
 from vloc_ros.errors import ConfigError
 from vloc_ros.networks.disam_files import load_disam, save_disam
 from vloc_ros.networks.disam_form import DisamForm, Stage
@@ -107,21 +107,24 @@ def _begun(job: DisamJob, form: DisamForm) -> tuple[DomainNetwork, str]:
 def _validator(job: DisamJob, form: DisamForm, group: Group) -> DisamValidator | None:
     if not job.held_out:
         return None
-    return DisamValidator([_traverses(job, spec, form) for spec in job.held_out], form, group.device)
+    traverses = [one for spec in job.held_out for one in _traverses(job, spec, form)]
+    return DisamValidator(traverses, form, group.device)
 
 
-def _traverses(job: DisamJob, spec: DataSpec, form: DisamForm) -> Traverses:
+def _traverses(job: DisamJob, spec: DataSpec, form: DisamForm) -> list[Traverses]:
     settings = job.settings
     if spec.kind == "seasons":
-        return near_poses(open_seasons(spec.path), settings.truth.radius_m, settings.truth.angle_deg)
+        truth = settings.truth
+        return [near_poses(data, truth.radius_m, truth.angle_deg) for data in open_all_seasons(spec.path)]
     files: ConditionFiles = open_conditions([spec], form.conditions, _part(job, spec))
-    return same_names(files, form.conditions[0], settings.judged_images)
+    return [same_names(files, form.conditions[0], settings.judged_images)]
 
 
 def _part(job: DisamJob, spec: DataSpec) -> ConditionImageSettings:
     """Of a source that is learned from, what is beyond the part that is."""
     learned = job.settings.images.last
-    return replace(ConditionImageSettings(), {"first": learned}) if spec.path in [one.path for one in job.data] else _WHOLE
+    parted = learned < 1.0 and spec.path in [one.path for one in job.data]
+    return replace(_WHOLE, {"first": learned}) if parted else _WHOLE
 
 
 def _folder(job: DisamJob, out: Path, form: DisamForm, parent: str, data: dict[str, Any]) -> RunFolder[Any]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vloc_ros.config import replace, to_flat_dict
 from vloc_ros.data.condition_folders import ConditionFiles
+from vloc_ros.data.seasons import open_seasons
 from vloc_ros.errors import ConfigError
 from vloc_ros.networks.disam_files import load_disam, save_disam
 from vloc_ros.networks.disam_form import DisamForm, Stage
@@ -16,8 +18,9 @@ from vloc_ros.networks.domains import DomainNetwork, random_domains
 from vloc_ros.networks.translation import TranslationNetwork
 from vloc_ros.training.condition_feed import ConditionFeed, ConditionImageSettings
 from vloc_ros.training.disam_objective import DisamObjective
+from vloc_ros.training.disam_pictures import translations
 from vloc_ros.training.disam_registry import DisamTraining, open_conditions
-from vloc_ros.training.disam_validation import DisamValidator, same_names
+from vloc_ros.training.disam_validation import DisamValidator, Traverses, near_poses, same_names
 from vloc_ros.training.distributed import Group, joined
 from vloc_ros.training.loop import Outcome, Progress, Training
 from vloc_ros.training.registry import DataSpec
@@ -73,8 +76,9 @@ def train_disam(job: DisamJob, out: Path, on_step: Callable[[Progress], None] | 
         with folder.claimed(group):
             objective = DisamObjective(settings.objective, settings.training.epochs)
             validator = _validator(job, form, group)
+            painter = partial(translations, files=files)
             training: Training[Any, Any] = Training(
-                network, objective, feed, settings.training, folder, group, validator, on_step=on_step
+                network, objective, feed, settings.training, folder, group, validator, on_step, painter
             )
             return training.run(), group
 
@@ -103,9 +107,15 @@ def _begun(job: DisamJob, form: DisamForm) -> tuple[DomainNetwork, str]:
 def _validator(job: DisamJob, form: DisamForm, group: Group) -> DisamValidator | None:
     if not job.held_out:
         return None
-    limit = job.settings.judged_images
-    held: list[ConditionFiles] = [open_conditions([spec], form.conditions, _part(job, spec)) for spec in job.held_out]
-    return DisamValidator([same_names(files, form.conditions[0], limit) for files in held], form, group.device)
+    return DisamValidator([_traverses(job, spec, form) for spec in job.held_out], form, group.device)
+
+
+def _traverses(job: DisamJob, spec: DataSpec, form: DisamForm) -> Traverses:
+    settings = job.settings
+    if spec.kind == "seasons":
+        return near_poses(open_seasons(spec.path), settings.truth.radius_m, settings.truth.angle_deg)
+    files: ConditionFiles = open_conditions([spec], form.conditions, _part(job, spec))
+    return same_names(files, form.conditions[0], settings.judged_images)
 
 
 def _part(job: DisamJob, spec: DataSpec) -> ConditionImageSettings:

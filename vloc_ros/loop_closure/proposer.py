@@ -110,15 +110,24 @@ class Proposer:
         """The keyframes that have their descriptor."""
         return self._index.ids
 
-    def learn_of(self, id: KeyframeId) -> None:
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The conditions of images that the model knows."""
+        return self._describer.descriptor.conditions
+
+    def learn_of(self, id: KeyframeId, condition: str = "") -> None:
         """Make sure that a keyframe has its descriptor, here and in the map.
+
+        Args:
+            id: the keyframe.
+            condition: in which somebody says that it was taken; empty where nobody does.
 
         Raises:
             MapError: it cannot be described, or the map not be written.
         """
         if id in self._index:
             return
-        vector, variance = self._describer.describe(self._store, id)
+        vector, variance = self._describer.describe(self._store, id, condition)
         self._describer.keep(self._store, id, vector, variance)
         self._index.add(id, vector)
         if variance is not None:

@@ -65,6 +65,11 @@ class GlobalDescriptor(ABC):
     def card(self) -> ModelCard:
         """Name, dimension, hash of the weights (or of the vocabulary) and preprocessing; equal cards, comparable vectors."""
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Those that it can be told in :attr:`View.condition`; none where the condition makes no difference to it."""
+        return ()
+
     @abstractmethod
     def describe(self, view: View) -> NDArray[np.float32]:
         """(D,) float32 of unit length, compared by its dot product; all zeros for an image with nothing to describe.

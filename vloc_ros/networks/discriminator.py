@@ -1,4 +1,4 @@
-"""The discriminator of DISAM: whether an image is a real one of a condition, by its luminance and by its colours, at four scales."""
+"""The discriminator of DISAM: whether an image is a real one of a condition, judged by luminance and by colours at four scales."""
 
 from __future__ import annotations
 

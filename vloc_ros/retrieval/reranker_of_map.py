@@ -15,7 +15,16 @@ from vloc_ros.mapping.patches import patches_of, put_patches
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.retrieval.contract import Needs, View
 from vloc_ros.retrieval.gates import GateReason
-from vloc_ros.retrieval.rerank import Kept, MatchProbabilities, Reranked, Reranker, RerankSettings, Verification, create_reranker
+from vloc_ros.retrieval.rerank import (
+    Doubt,
+    Kept,
+    MatchProbabilities,
+    Reranked,
+    Reranker,
+    RerankSettings,
+    Verification,
+    create_reranker,
+)
 from vloc_ros.retrieval.reranking import rerank
 
 _log = logging.getLogger(__name__)
@@ -40,7 +49,7 @@ class Judged:
     """What re-ranking says of keyframes that a search found.
 
     Attributes:
-        ids: all of them: those that were compared, by falling inliers; then the others in the order of the search.
+        ids: all of them: those that were compared, by falling similarity or inliers; then the others in the order of the search.
         doubts: why some of those that were compared are not believed to show the place.
         probabilities: that those that were compared do, as far as that was learned.
         compared: how many were.
@@ -139,7 +148,7 @@ class RerankerOfMap:
         """
         began = time.perf_counter()
         camera = self._store.camera
-        usable = replace(query, size=(camera.width, camera.height)) if self._of_features else View(image=query.image)
+        usable = replace(query, size=(camera.width, camera.height)) if self._of_features else replace(query, features=None)
         return self._judged(self._reranker.prepare([usable])[0], ids, began)
 
     def prepare(self, id: KeyframeId, condition: str = "") -> bool:
@@ -253,6 +262,8 @@ def _doubts(reranked: Reranked[KeyframeId], settings: RerankSettings) -> dict[Ke
 
 
 def _doubt(found: Verification, chance: float | None, settings: RerankSettings) -> GateReason:
+    if found.doubt is Doubt.NOTHING_TO_COMPARE:
+        return GateReason.RERANK_NOTHING
     if found.homography is None or found.inliers < settings.min_inliers:
         return GateReason.RERANK_INLIERS
     if found.share < settings.min_share:

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, written without it: records of TFRecord that hold ``tensorflow.Event`` messages of scalars.
+"""Event files for TensorBoard, written without it: TFRecords of ``tensorflow.Event`` messages of scalars and pictures.
 
 The format is a length, its checksum, a message and its checksum (CRC-32C, masked); the messages are Protocol Buffers with
 fields that have kept their numbers since 2015 (tensorflow/core/util/event.proto, framework/summary.proto). TensorBoard itself
@@ -13,11 +13,16 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
+import numpy as np
+
+from vloc_ros.data.frame import Image
 from vloc_ros.data.protobuf import field, varint
-from vloc_ros.errors import DataError
+from vloc_ros.errors import ConfigError, DataError
 
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), bits reversed
 _VERSION = b"brain.Event:2"
+_RGB = 3  # colour space: that many values a pixel
 
 
 def _table() -> tuple[int, ...]:
@@ -58,6 +63,15 @@ def _scalar(name: str, value: float) -> bytes:
     return field(1, field(1, name.encode()) + b"\x15" + struct.pack("<f", value))
 
 
+def _picture(name: str, image: Image) -> bytes:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != _RGB or image.size == 0:
+        raise ConfigError(f"the picture {name} must be (H, W, 3) RGB uint8, not {image.dtype} {image.shape}")
+    height, width = image.shape[:2]
+    _, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    size = b"".join(bytes([number << 3]) + varint(value) for number, value in ((1, height), (2, width), (3, _RGB)))
+    return field(1, field(1, name.encode()) + field(4, size + field(4, png.tobytes())))
+
+
 class EventFile:
     """An event file in a folder; a new one for each start of a run, which TensorBoard shows as one."""
 
@@ -78,6 +92,16 @@ class EventFile:
             DataError: they cannot be written.
         """
         summary = b"".join(_scalar(name, value) for name, value in values.items())
+        self._append(_event(time.time(), step, field(5, summary)))
+
+    def write_images(self, step: int, images: Mapping[str, Image]) -> None:
+        """Append pictures of a step, (H, W, 3) RGB uint8 by name; they are kept as PNG.
+
+        Raises:
+            ConfigError: one of them is of another kind.
+            DataError: they cannot be written.
+        """
+        summary = b"".join(_picture(name, image) for name, image in images.items())
         self._append(_event(time.time(), step, field(5, summary)))
 
     def _append(self, message: bytes) -> None:

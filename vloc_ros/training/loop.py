@@ -26,7 +26,7 @@ from vloc_ros.training.feed import Feed, Portion
 from vloc_ros.training.interruption import Interruption
 from vloc_ros.training.outputs import Outputs
 from vloc_ros.training.precision import half_inside
-from vloc_ros.training.run_folder import RunFolder
+from vloc_ros.training.run_folder import Pictures, RunFolder
 from vloc_ros.training.run_state import RunState
 from vloc_ros.training.schedule import learning_rate, make_optimizer, set_learning_rate
 from vloc_ros.training.settings import TrainingSettings
@@ -42,6 +42,8 @@ WEIGHT = "pairs"
 """Name of a term with which an objective says how many samples of its batch its loss is the mean of; all, when it is not there."""
 Validator = Callable[[N], dict[str, float]]
 """Judges a network by what it is for, on held-out data; ``task`` is what counts, and more is better. Equal for equal weights."""
+Painter = Callable[[N], Pictures]
+"""Shows what a network makes of some images, (H, W, 3) RGB uint8 by name, at the end of an epoch."""
 
 
 class Learned(Protocol[N_in, B_in]):
@@ -104,6 +106,7 @@ class Training(Generic[N, B]):
         group: Group,
         validator: Validator[N] | None = None,
         on_step: Callable[[Progress], None] | None = None,
+        painter: Painter[N] | None = None,
     ) -> None:
         """Put it together; a run that the folder holds is taken up.
 
@@ -116,6 +119,7 @@ class Training(Generic[N, B]):
             group: the processes.
             validator: called by the first process; without one the best network is that with the lowest held-out loss.
             on_step: told of every step, in the first process.
+            painter: called by the first process at the end of each epoch.
 
         Raises:
             ConfigError: the folder holds a run with other settings.
@@ -124,7 +128,7 @@ class Training(Generic[N, B]):
         self.network = network.to(group.device)
         self.settings = settings
         self._objective, self._feed, self._folder, self._group = objective, feed, folder, group
-        self._validator, self._on_step = validator, on_step
+        self._validator, self._on_step, self._painter = validator, on_step, painter
         self._outputs = Outputs(self.network)
         synchronise(self.network, group)
         if settings.mixed_precision:
@@ -254,6 +258,14 @@ class Training(Generic[N, B]):
         self._save()
         if group.first:
             self._folder.show(state, self._ended())
+            self._paint()
+
+    def _paint(self) -> None:
+        if self._painter is not None:
+            self.network.eval()
+            with torch.no_grad():
+                self._folder.show_images(self.state.step, self._painter(self.network))
+            self.network.train()
 
     def _validated(self, epoch: int) -> dict[str, float]:
         """Held-out loss and terms under ``validation_*``, and the task metric with whatever the validator says besides."""

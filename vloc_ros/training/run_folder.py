@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
+from vloc_ros.data.frame import Image
+from vloc_ros.data.output import write_image
 from vloc_ros.errors import TrainingError, VlocError
 from vloc_ros.training import checkpoint as files
 from vloc_ros.training.checkpoint import Checkpoint
@@ -24,6 +27,10 @@ from vloc_ros.training.run_state import RunState, only_writer, require_same
 N = TypeVar("N", bound=nn.Module)
 _DRAW_EVERY_S = 30.0
 BEST_NAME = "best.safetensors"
+PICTURES_NAME = "translations.png"
+_WHITE, _GAP_PX = 255, 8
+Pictures = Mapping[str, Image]
+"""(H, W, 3) RGB by name."""
 SaveBest = Callable[[Path, N, str], Any]
 """Writes a network and its card to a file, with what it has learned from, in words."""
 
@@ -121,8 +128,28 @@ class RunFolder(Generic[N]):
         if finished or now - self._drawn > _DRAW_EVERY_S:
             self._drawn = now
             write_curves(self.path / CURVES_NAME, state.history, self.path.resolve().name)
-        if self._events is None:
-            self._events = EventFile(self.path)
         row = state.history[-1]
         shown = {name: float(value) for name, value in row.items() if isinstance(value, float) and name != "seconds"}
-        self._events.write(row["step"], shown)
+        self._open_events().write(row["step"], shown)
+
+    def show_images(self, step: int, images: Pictures) -> None:
+        """Write pictures of what is learned for TensorBoard, and the newest ones, below each other, as ``translations.png``.
+
+        Raises:
+            ConfigError: one of them is not (H, W, 3) RGB uint8.
+            DataError: they cannot be written.
+        """
+        if images:
+            self._open_events().write_images(step, images)
+            write_image(self.path / PICTURES_NAME, _below_each_other(list(images.values())))
+
+    def _open_events(self) -> EventFile:
+        if self._events is None:
+            self._events = EventFile(self.path)
+        return self._events
+
+
+def _below_each_other(images: list[Image]) -> Image:
+    width = max(image.shape[1] for image in images)
+    rows = [np.pad(image, ((0, _GAP_PX), (0, width - image.shape[1]), (0, 0)), constant_values=_WHITE) for image in images]
+    return np.concatenate(rows)[:-_GAP_PX]

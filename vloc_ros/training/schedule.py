@@ -19,6 +19,9 @@ def learning_rate(step: int, settings: TrainingSettings) -> float:
         return peak
     if settings.schedule is Schedule.STEP:
         return float(peak * settings.rate_factor ** (step // settings.steps_per_epoch // settings.rate_step))
+    if settings.schedule is Schedule.LINEAR:
+        first = (settings.epochs - (settings.decay_epochs or settings.epochs)) * settings.steps_per_epoch
+        return peak * min(1.0, (settings.steps - step) / max(1, settings.steps - first))
     share = (step - settings.warm_up) / max(1, settings.steps - settings.warm_up)
     return 0.5 * peak * (1.0 + math.cos(math.pi * min(share, 1.0)))
 
@@ -29,7 +32,9 @@ def make_optimizer(network: nn.Module, settings: TrainingSettings) -> torch.opti
     if settings.optimizer is OptimizerKind.SGD:
         return torch.optim.SGD(learned, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay)
     kind = torch.optim.Adam if settings.optimizer is OptimizerKind.ADAM else torch.optim.AdamW
-    optimizer: torch.optim.Optimizer = kind(learned, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer: torch.optim.Optimizer = kind(
+        learned, lr=settings.learning_rate, betas=(settings.momentum, 0.999), weight_decay=settings.weight_decay
+    )
     return optimizer
 
 

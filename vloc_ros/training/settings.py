@@ -16,6 +16,7 @@ class Schedule(Enum):
     CONSTANT = "constant"
     COSINE = "cosine"
     STEP = "step"
+    LINEAR = "linear"
 
 
 @unique
@@ -48,8 +49,9 @@ class TrainingSettings:
     optimizer: OptimizerKind = param(OptimizerKind.ADAMW, "adam, adamw or sgd")
     learning_rate: float = param(2e-3, "after the warm-up", min=0.0, max=10.0)
     weight_decay: float = param(1e-4, "of the optimizer", min=0.0, max=10.0)
-    momentum: float = param(0.9, "of sgd", min=0.0, max=0.9999)
-    schedule: Schedule = param(Schedule.COSINE, "of the learning rate: constant, cosine, which ends at zero, or step")
+    momentum: float = param(0.9, "of sgd; of adam, the decay of the mean gradient", min=0.0, max=0.9999)
+    schedule: Schedule = param(Schedule.COSINE, "of the learning rate: constant, cosine or linear, which end at zero, or step")
+    decay_epochs: int = param(0, "last epochs in which schedule = linear lowers it; 0: all", min=0)
     rate_step: int = param(5, "epochs after which schedule = step lowers the learning rate, again and again", min=1)
     rate_factor: float = param(0.5, "by how much it does", min=0.0, max=1.0)
     warm_up: int = param(200, "steps in which the learning rate rises", min=0)

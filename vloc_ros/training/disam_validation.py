@@ -1,0 +1,103 @@
+"""Judging a network of DISAM while it learns: how often the place of a query in one condition is found in the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vloc_ros.data.condition_folders import ConditionFiles
+from vloc_ros.data.images import read_image
+from vloc_ros.errors import DataError
+from vloc_ros.networks.disam_form import DisamForm
+from vloc_ros.networks.disam_preprocessing import disam_images
+from vloc_ros.networks.domains import LatentCompression
+from vloc_ros.networks.translation import TranslationNetwork
+
+_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Queries of one condition and the rows of the reference that show their place.
+
+    Attributes:
+        condition: their condition.
+        files: the images.
+        positives: for each the rows, for judging only.
+    """
+
+    condition: str
+    files: tuple[Path, ...]
+    positives: tuple[NDArray[np.int64], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Traverses:
+    """A reference and what is looked for in it."""
+
+    reference: tuple[Path, ...]
+    queries: tuple[Judged, ...]
+
+
+def same_names(files: ConditionFiles, reference: str, limit: int, tolerance: int = 0) -> Traverses:
+    """Traverses whose images of one place have the same name, as those of Nordland; the images evenly thinned to a limit.
+
+    Raises:
+        DataError: no name of another condition is one of the reference.
+    """
+    rows = {file.stem: row for row, file in enumerate(files[reference])}
+    thinned = files[reference][:: max(1, len(files[reference]) // limit)]
+    row_of = {file.stem: row for row, file in enumerate(thinned)}
+    place = np.array([rows[file.stem] for file in thinned])
+    queries = []
+    for condition, images in files.items():
+        named = tuple(file for file in images if file.stem in row_of)
+        if condition != reference and named:
+            where = [np.flatnonzero(np.abs(place - rows[file.stem]) <= tolerance) for file in named]
+            queries.append(Judged(condition, named, tuple(where)))
+    if not queries:
+        raise DataError(f"no image of another condition has the name of one of {reference}: nothing can be judged by it")
+    return Traverses(thinned, tuple(queries))
+
+
+class DisamValidator:
+    """Recall@1 by the metric of the stage, of whole latents, with given conditions; ``task`` is its mean over conditions."""
+
+    def __init__(self, traverses: Sequence[Traverses], form: DisamForm, device: torch.device) -> None:
+        """Remember what is looked for."""
+        self._traverses, self._form, self._device = traverses, form, device
+        self._metric = LatentCompression(form, 1, 0)
+
+    def __call__(self, network: TranslationNetwork) -> dict[str, float]:
+        """Recall by condition, share of conditions that the classifier names rightly, and the task."""
+        found: dict[str, list[bool]] = {}
+        named: list[bool] = []
+        for traverses in self._traverses:
+            reference, right = self._described(network, traverses.reference, 0)
+            named += right
+            for judged in traverses.queries:
+                number = self._form.conditions.index(judged.condition)
+                vectors, right = self._described(network, judged.files, number)
+                named += right
+                best = (vectors @ reference.T).argmax(dim=1).cpu().numpy()
+                hits = [bool(np.isin(row, rows)) for row, rows in zip(best, judged.positives, strict=True) if len(rows)]
+                found.setdefault(judged.condition, []).extend(hits)
+        shares = {f"recall_{condition}": float(np.mean(hits)) for condition, hits in found.items() if hits}
+        task = float(np.mean(list(shares.values()))) if shares else 0.0
+        return shares | {"condition_right": float(np.mean(named)), "task": task}
+
+    def _described(self, network: TranslationNetwork, files: Sequence[Path], condition: int) -> tuple[Tensor, list[bool]]:
+        vectors, right = [], []
+        for start in range(0, len(files), _BATCH):
+            batch = disam_images([read_image(file) for file in files[start : start + _BATCH]], self._form)
+            images = torch.from_numpy(batch).to(self._device)
+            vectors.append(self._metric.whole(network.domains.encode(images, condition).float()))
+            if network.domains.classifier is not None:
+                right += (network.domains.logits(images).argmax(dim=1) == condition).tolist()
+        return torch.cat(vectors), right

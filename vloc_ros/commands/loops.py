@@ -47,7 +47,9 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--map", type=Path, required=True, help="map file, *.vloc; made from SOURCE when it does not exist")
     parser.add_argument("--out", type=Path, help="folder for closures.csv, the optimised trajectory, the graph and the page")
     add_search(parser)
-    add_condition(parser, "condition in which the newest session was taken, where the descriptor knows conditions: inferred without it")
+    add_condition(
+        parser, "condition in which the newest session was taken, where the descriptor knows conditions: inferred without it"
+    )
     parser.add_argument("--weights", type=Path, help="file of weights or vocabulary of the descriptor (default: the map's own)")
     parser.add_argument("--again", action="store_true", help="forget the closures that the map has, and find them anew")
     poses = parser.add_mutually_exclusive_group()

@@ -25,16 +25,15 @@ from vloc_ros.commands.common import (
 from vloc_ros.commands.fine import add_condition, with_condition
 
 if TYPE_CHECKING:
-    from vloc_ros.localization import LocalizationSettings
+    from vloc_ros.localization.parameters import LocalizationSettings
     from vloc_ros.mapping import MapStore
-    from vloc_ros.retrieval.conditions import ConditionOf
     from vloc_ros.retrieval.stages import Stages
 
 _EXAMPLES = """
   vloc teach drive/ --map site.vloc
   vloc teach kitti/sequences/00 --map site.vloc --stop 500 --features orb
   vloc teach second_route.mcap --map site.vloc --append
-  vloc teach noon/ --map site.vloc --descriptor disam --fine disam_fine --condition noon     prepared for vloc repeat with the same"""
+  vloc teach noon/ --map site.vloc --descriptor disam --fine disam_fine --condition noon     for vloc repeat with the same"""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -93,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _describe(store: MapStore, settings: LocalizationSettings, stages: Stages) -> None:
-    """Describe the keyframes by a network, and make what stages need of them, now.
+    """Describe the keyframes by a network, and make what the stages after a search need of them, now.
 
     Left to the localisation, the first would take seconds at each of its starts, and it could not store the second.
 
@@ -103,25 +102,15 @@ def _describe(store: MapStore, settings: LocalizationSettings, stages: Stages) -
     from vloc_ros.retrieval.conditions import known_conditions, of_session, require_known
     from vloc_ros.retrieval.network import NetworkDescriptor
     from vloc_ros.retrieval.of_map import MapDescriptor
-    from vloc_ros.retrieval.redescribe import redescribe
+    from vloc_ros.retrieval.redescribe import prepare_stages, redescribe
 
     describer = MapDescriptor.of(store, settings.descriptor)
     known = known_conditions(describer.descriptor.conditions, stages.conditions)
-    require_known(settings.condition, known, [describer.descriptor.name, *stages.names])
+    require_known(settings.condition, known, [describer.descriptor.card.name, *stages.titles])
     # What was taught before has seen other light.
     condition_of = of_session(store.sessions()[-1].id, settings.condition)
     if isinstance(describer.descriptor, NetworkDescriptor):
         redescribe(
             store, describer, progress=lambda ids: progress(ids, len(ids), "describe", "keyframe"), condition_of=condition_of
         )
-    prepare(store, stages, condition_of)
-
-
-def prepare(store: MapStore, stages: Stages, condition_of: ConditionOf) -> dict[str, int]:
-    """Make what stages need of the keyframes; of how many each stage could not, by ``fine`` and ``reranker``."""
-    from vloc_ros.retrieval.redescribe import prepare_patches
-
-    return {
-        what: prepare_patches(store, stage, lambda ids: progress(ids, len(ids), what, "keyframe"), condition_of)
-        for what, stage in stages.by_name.items()
-    }
+    prepare_stages(store, stages, lambda ids: progress(ids, len(ids), "prepare", "keyframe"), condition_of)

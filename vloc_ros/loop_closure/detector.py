@@ -181,7 +181,12 @@ class LoopDetector:
         verified = self.verifier.first_verified(id, passed)
         proposals = ranked.proposals
         detection = _detection(id, verified, refused, {proposal.id: proposal.probability for proposal in proposals})
-        detection = replace(detection, refusals=(*ranked.refused, *detection.refusals), **ranked.took)
+        detection = replace(
+            detection,
+            refusals=(*ranked.refused, *detection.refusals),
+            fine_ms=ranked.took.get("fine"),
+            rerank_ms=ranked.took.get("rerank"),
+        )
         put_search(self._store, _search(detection, proposals, self.card, self.model))
         self._searched.add(id)
         self._count(detection)
@@ -208,7 +213,7 @@ class LoopDetector:
             [by_id[id] for id in judged.ids],
             [by_id[id] for id in judged.believed],
             tuple(Refusal(id, by_id[id].score, doubt) for id, doubt in judged.doubts.items()),
-            {f"{stage}_ms": taken for stage, taken in judged.took.items()},
+            judged.took,
         )
 
     def _gated(

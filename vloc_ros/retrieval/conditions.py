@@ -42,8 +42,9 @@ def require_known(condition: str, known: Iterable[str], models: Iterable[str]) -
         return
     if not names:
         raise ConfigError(
-            f"the condition '{condition}' says nothing to {what}: leave it out, or choose a descriptor that knows conditions, such as disam"
+            f"the condition '{condition}' says nothing to {what}: leave it out, or choose a descriptor that knows some (disam)"
         )
     raise ConfigError(
-        f"the condition '{condition}' is unknown to {what}; known: {', '.join(names)}; leave it out, and it is inferred from each image"
+        f"the condition '{condition}' is unknown to {what}; known: {', '.join(names)}; leave it out, and it is inferred from each "
+        "image"
     )

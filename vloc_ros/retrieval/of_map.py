@@ -169,6 +169,11 @@ def is_of_site(name: str) -> bool:
     return name == SITE or _OF_VERSION.fullmatch(name) is not None
 
 
+def depends_on_map(name: str) -> bool:
+    """Whether it takes a map to know which descriptor a name means, or to make it."""
+    return name == AUTO or is_of_site(name) or takes_assets(name)
+
+
 def _automatic(store: MapStore) -> str:
     name, in_use = automatic_name(store), version_in_use(store)
     if in_use is not None and name != in_use.name:

@@ -12,6 +12,7 @@ from vloc_ros.retrieval.conditions import ConditionOf, inferred
 from vloc_ros.retrieval.of_map import MapDescriptor
 from vloc_ros.retrieval.rerank import Reranker, RerankSettings
 from vloc_ros.retrieval.reranker_of_map import RerankerOfMap
+from vloc_ros.retrieval.stages import Stages
 
 Progress = Callable[[Sequence[KeyframeId]], Iterable[KeyframeId]]
 
@@ -49,9 +50,7 @@ def redescribe(
     return len(undescribed(store, card.name))
 
 
-def prepare_patches(
-    store: MapStore, reranker: Reranker, progress: Progress = iter, condition_of: ConditionOf = inferred
-) -> int:
+def prepare_patches(store: MapStore, reranker: Reranker, progress: Progress = iter, condition_of: ConditionOf = inferred) -> int:
     """Make and store what a re-ranker keeps of the keyframes that the map has nothing of yet, each as soon as it is made.
 
     A localisation only reads its map: what is not there, it makes when it is lost.
@@ -72,6 +71,17 @@ def prepare_patches(
     for id in progress(_without_patches(store, reranker)):
         of_map.prepare(id, condition_of(id))
     return len(_without_patches(store, reranker))
+
+
+def prepare_stages(
+    store: MapStore, stages: Stages, progress: Progress = iter, condition_of: ConditionOf = inferred
+) -> dict[str, int]:
+    """:func:`prepare_patches` for each of some stages; how many keyframes are left, by ``fine`` and ``reranker``.
+
+    Raises:
+        MapError: the map cannot be read.
+    """
+    return {name: prepare_patches(store, stage, progress, condition_of) for name, stage in stages.by_name.items()}
 
 
 def _without_patches(store: MapStore, reranker: Reranker) -> list[KeyframeId]:

@@ -103,6 +103,11 @@ class Reranker(ABC):
         """Those that it can be told in ``View.condition``; none where the condition makes no difference to it."""
         return ()
 
+    @property
+    def title(self) -> str:
+        """Its name and the first digits of the hash of its weights, for people."""
+        return f"{self.name} {self.card.sha256[:12]}".strip()
+
     def takes_features(self, fingerprint: str) -> bool:
         """Whether local features of that fingerprint do instead of the image; only where :attr:`needs` says features."""
         return False

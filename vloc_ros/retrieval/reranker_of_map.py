@@ -118,7 +118,7 @@ class RerankerOfMap:
     @property
     def name(self) -> str:
         """Name of the re-ranker and the first digits of the hash of its weights."""
-        return f"{self._reranker.name} {self._reranker.card.sha256[:12]}".strip()
+        return self._reranker.title
 
     def take_problem(self) -> str:
         """What was wrong with the map since the last call, in a sentence; empty when nothing was. Comparing went on."""

@@ -1,4 +1,4 @@
-"""What comes after the search by a global descriptor, stage by stage: a fine descriptor, then geometry; with one face for all users."""
+"""What comes after the search by a global descriptor, stage by stage: a fine descriptor, then geometry; one face for all."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ from typing import Protocol
 from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.retrieval.coarse_to_fine import CoarseToFineSettings, fine_stage
-from vloc_ros.retrieval.conditions import known_conditions
-from vloc_ros.retrieval.contract import View
+from vloc_ros.retrieval.conditions import known_conditions, require_known
+from vloc_ros.retrieval.contract import View, create_descriptor
+from vloc_ros.retrieval.of_map import depends_on_map
 from vloc_ros.retrieval.rerank import Reranker, RerankSettings
 from vloc_ros.retrieval.reranker_of_map import Judged, RerankerOfMap, chosen_reranker
 
 
 class StageSettings(Protocol):
-    """What settings of whoever searches (``loops``, ``localization``) say of the stages after the search."""
+    """What settings of whoever searches (``loops``, ``localization``) say of the search and of the stages after it."""
+
+    @property
+    def descriptor(self) -> str:
+        """Of the search."""
+
+    @property
+    def condition(self) -> str:
+        """Of the images, empty where nobody says."""
 
     @property
     def coarse_to_fine(self) -> CoarseToFineSettings:
@@ -42,18 +51,33 @@ class Stages:
 
     @classmethod
     def chosen(cls, settings: StageSettings) -> Stages:
-        """Those of some settings; whatever is wrong with one is said now.
+        """Those of some settings; whatever is wrong with them is said now, as far as it does not depend on a map.
 
         Raises:
-            ConfigError: a name is unknown, or what it needs is not installed or not shipped.
+            ConfigError: a name is unknown, or what it needs is not installed or not shipped; or nobody knows the condition.
             WeightsError: a file of weights, or its card, is missing, damaged or of another network.
         """
-        return cls(fine_stage(settings.coarse_to_fine), chosen_reranker(settings.rerank))
+        stages = cls(fine_stage(settings.coarse_to_fine), chosen_reranker(settings.rerank))
+        if settings.condition and not depends_on_map(settings.descriptor):
+            known = create_descriptor(settings.descriptor).conditions
+            require_known(settings.condition, known_conditions(known, stages.conditions), [settings.descriptor, *stages.titles])
+        return stages
+
+    @property
+    def by_name(self) -> dict[str, Reranker]:
+        """Those that there are, in their order: ``fine``, ``reranker``, both or none."""
+        stages = {"fine": self.fine, "reranker": self.reranker}
+        return {name: stage for name, stage in stages.items() if stage is not None}
+
+    @property
+    def titles(self) -> list[str]:
+        """What people call them."""
+        return [stage.title for stage in self.by_name.values()]
 
     @property
     def conditions(self) -> tuple[str, ...]:
         """The conditions of images that any of them knows."""
-        return known_conditions(*(stage.conditions for stage in (self.fine, self.reranker) if stage is not None))
+        return known_conditions(*(stage.conditions for stage in self.by_name.values()))
 
     def of_map(self, store: MapStore, settings: StageSettings) -> StagesOfMap | None:
         """These for the keyframes of a map, None where there is no stage; for the thread that opened the map."""
@@ -111,7 +135,8 @@ class StagesOfMap:
 
     def prepare(self, id: KeyframeId, condition: str = "") -> bool:
         """Make what the map lacks of a keyframe; False where that is not possible for one of the stages."""
-        return all([stage.prepare(id, condition) for stage in self._stages])
+        done = [stage.prepare(id, condition) for stage in self._stages]
+        return all(done)
 
     def of_keyframe(self, query: KeyframeId, ids: Sequence[KeyframeId], condition: str = "") -> Judged:
         """Put what a search for a keyframe found, best first, in order.
@@ -131,9 +156,7 @@ class StagesOfMap:
         """
         return self._in_turn(ids, lambda stage, ordered: stage.of_view(query, ordered))
 
-    def _in_turn(
-        self, ids: Sequence[KeyframeId], judge: Callable[[RerankerOfMap, Sequence[KeyframeId]], Judged]
-    ) -> Judged:
+    def _in_turn(self, ids: Sequence[KeyframeId], judge: Callable[[RerankerOfMap, Sequence[KeyframeId]], Judged]) -> Judged:
         result = Judged(list(ids), {}, {}, 0, 0.0)
         for stage, what in ((self._fine, "fine"), (self._reranker, "rerank")):
             if stage is None:

@@ -94,12 +94,9 @@ class Localizer:
         require_known(condition, self.conditions, [self.descriptor, *stages.values()])
 
     @property
-    def ordering(self) -> dict[str, str]:
-        """What orders the places where a lost robot may be, and its times for the last image, for the diagnostics."""
-        if self._stages is None:
-            return {}
-        counts = {what: str(count) for what, count in sorted(self._stages.counts.items())}
-        return self._stages.names | {f"{stage}_ms": f"{taken:.1f}" for stage, taken in self._relocalizer.took.items()} | counts
+    def search_report(self) -> dict[str, str]:
+        """For the diagnostics: how places where a lost robot may be were found the last time; any thread may ask."""
+        return self._relocalizer.report
 
     def take_stage_problem(self) -> str:
         """What was wrong with what the map holds for the stages since the last call; empty when nothing was."""

@@ -33,8 +33,11 @@ class Relocalizer:
         self._settings = settings
         self._stages = stages
         self._next = 0
-        self.took: dict[str, float] = {}
-        """Time of ``fine`` and ``rerank``, as far as there are such, the last time [ms]; nothing before."""
+        self.report: dict[str, str] = {} if stages is None else stages.names
+        """For the diagnostics: the stages, the condition by which the last image was described, times, and what was prepared.
+
+        Any thread may look at it: each search puts another one in its place.
+        """
 
     def tune(self, solver: FixSolver, settings: LocalizationSettings) -> None:
         """Search with other thresholds from now on; the round through the map goes on."""
@@ -71,11 +74,15 @@ class Relocalizer:
     def _similar(self, live: View) -> list[KeyframeId]:
         """The most similar keyframes, best first; where stages order them, only those that are believed."""
         vector, most = self._descriptor.describe(live), self._settings.candidates
+        [condition] = self._descriptor.conditions_of([live])
+        said = {"condition": condition} if condition else {}
         if self._stages is None:
+            self.report = said
             return self._index.search(vector, most).ids
         found = self._index.search(vector, max(most, self._stages.depth)).ids
         judged = self._stages.of_view(live, found)
-        self.took = judged.took
+        times = {f"{stage}_ms": f"{taken:.1f}" for stage, taken in judged.took.items()}
+        self.report = self._stages.names | said | times | {what: str(count) for what, count in self._stages.counts.items()}
         return judged.believed[:most]
 
     def _solve(self, live: Features, view: MappedView) -> Fix:

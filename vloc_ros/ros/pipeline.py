@@ -49,7 +49,7 @@ class Pipeline:
         """What the diagnostics say of the map: its size, and what it is compared by; any thread may ask."""
         localizer = self._localizer
         keyframes = {"map_keyframes": str(self._keyframes)} if self._model else {}
-        return {"map": self._node.map, **keyframes, **self._model, **({} if localizer is None else localizer.ordering)}
+        return {"map": self._node.map, **keyframes, **self._model, **({} if localizer is None else localizer.search_report)}
 
     @property
     def mode(self) -> Mode:

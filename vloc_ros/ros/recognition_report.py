@@ -52,11 +52,15 @@ def _of_swap(recognizer: Recognizer) -> dict[str, str]:
 
 
 def _of_stages(recognizer: Recognizer) -> dict[str, str]:
-    """What orders the keyframes that a search finds, and how it came by what it compares; its times are among the latencies."""
+    """What orders the keyframes that a search finds, and how it came by what it compares; its times are among the latencies.
+
+    Before it the condition of the newest keyframe, where the descriptor knows conditions.
+    """
+    said = {"condition": recognizer.condition} if recognizer.condition else {}
     stages = recognizer.stages
     if stages is None:
-        return {}
-    return stages.names | {what: str(count) for what, count in sorted(stages.counts.items())}
+        return said
+    return said | stages.names | {what: str(count) for what, count in sorted(stages.counts.items())}
 
 
 def _of_claims(recognizer: Recognizer) -> dict[str, str]:

@@ -87,6 +87,11 @@ class Recognizer:
         """What orders the keyframes that a search finds; None without any, and before the search has begun."""
         return None if self._detector is None else self._detector.stages
 
+    @property
+    def condition(self) -> str:
+        """By which condition the newest keyframe was described; empty where the descriptor knows none."""
+        return "" if self._detector is None else self._detector.proposer.condition
+
     def take_stage_problem(self) -> str:
         """What was wrong with what the map holds for the stages since the last call; empty when nothing was."""
         return "" if self.stages is None else self.stages.take_problem()

@@ -1,5 +1,6 @@
 """Place recognition: global descriptors, their index, and the gates and sequences between a search and a candidate."""
 
+from vloc_ros.retrieval.coarse_to_fine import CoarseToFineSettings, FineReranker, fine_stage
 from vloc_ros.retrieval.contract import (
     GlobalDescriptor,
     Needs,
@@ -40,9 +41,11 @@ __all__ = [
     "Background",
     "BayesFilter",
     "BayesSettings",
+    "CoarseToFineSettings",
     "Describer",
     "DescriptorIndex",
     "Doubt",
+    "FineReranker",
     "GateReason",
     "GateSettings",
     "Gates",
@@ -69,6 +72,7 @@ __all__ = [
     "create_reranker",
     "describer_for",
     "descriptors",
+    "fine_stage",
     "gem",
     "learn_vocabulary",
     "load_index",

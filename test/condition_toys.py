@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ class Hearing(GlobalDescriptor):
     """The image made small. Whoever says no condition is taken to mean the first."""
 
     name = "hearing"
-    heard: list[str] = []
+    heard: ClassVar[list[str]] = []
     """What was said of each view that was described, in order, by all of them."""
 
     @property
@@ -44,7 +45,7 @@ class HearingToo(Hearing):
     """Another one, for a fine stage: it knows one condition more."""
 
     name = "hearing_too"
-    heard: list[str] = []
+    heard: ClassVar[list[str]] = []
 
     @property
     def conditions(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the operator says of the condition: whom it reaches in loops, relocalisation, teaching and describing, and when it is refused."""
+"""What the operator says of the condition: whom it reaches in loops, relocalisation and teaching, and when it is refused."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import accumulate
 
 from vloc_ros.evaluation import html
 from vloc_ros.evaluation.condition_metrics import ByCondition, GroupNumbers
@@ -68,14 +69,16 @@ class ConditionTable:
         first = max(len(name) for name in (self.head[0], *(name for name, _ in self.rows)))
         fitting = max(1, (WIDTH - first) // (2 + max(widths)))
         count = -(-len(widths) // fitting)
-        each = -(-len(widths) // count)
+        each, more = divmod(len(widths), count)
+        sizes = [each + 1] * more + [each] * (count - more)
+        ends = list(accumulate(sizes))
         return [
             ConditionTable(
                 self.title,
-                (self.head[0], *self.head[1:][start : start + each]),
-                tuple((name, cells[start : start + each]) for name, cells in self.rows),
+                (self.head[0], *self.head[1:][end - size : end]),
+                tuple((name, cells[end - size : end]) for name, cells in self.rows),
             )
-            for start in range(0, len(widths), each)
+            for end, size in zip(ends, sizes, strict=True)
         ]
 
 

@@ -5,8 +5,8 @@
         --set width=64 --set height=32 --set training.epochs=3 --out ablation
     python benchmarks/disam_ablation.py --data seasons:seasons --test 'seasons/ --layout seasons' --out ablation --condition given
 
-First one network learns to translate alone; every row of the table begins with its weights and learns as long with its own losses,
-with the settings of `vloc train disam`. --test takes what `vloc evaluate retrieval` takes; it must be none of --data, and nothing is
+First one network learns to translate alone; every row of the table begins with its weights and learns as long with its own losses
+and the settings of `vloc train disam`. --test takes what `vloc evaluate retrieval` takes; it must be none of --data, nothing is
 chosen by it. The last row searches with the coarse model of all losses, and puts the best three in order by the fine one of all.
 A row that is there is not learned again: a command that was interrupted goes on. F: flipped negatives; Hn: hard ones.
 """

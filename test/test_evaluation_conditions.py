@@ -143,6 +143,9 @@ def test_numbers_by_condition() -> None:
     # q0 finds its place, 0.4 m away; q1 does not; q2 does; q3 is broken, and q4 counts nowhere
     assert [shares[name][near] for name in ("night", "day", "snow", "dark", "all")] == [1 / 2, 1.0, 0.0, 1 / 3, 2 / 4]
     assert [shares[name][far] for name in ("night", "day", "snow", "all")] == [0.0, 1.0, 0.0, 1 / 4]
+    # of q1 to q3 a picture is at the very place, of q0 0.4 m away
+    most = {group.name: one for group, one in zip(groups, found.attainable, strict=True)}
+    assert [most[name][far] for name in ("night", "day", "snow", "all")] == [1 / 2, 1.0, 1.0, 3 / 4] and most["night"][near] == 1.0
     every = found.numbers["seer"][-1]
     assert (every.queries, every.judged, every.failed, every.recall[1]) == (5, 4, 1, 2 / 4)
     with pytest.raises(ConfigError, match="no query was taken in the condition 'rain'"):
@@ -160,7 +163,7 @@ def test_methods_are_compared_query_by_query_and_the_best_is_marked() -> None:
     text = text_tables(list(tables(found)))
     assert "Queries that are given a pose within 0.25 m 2° / 0.5 m 5° / 5 m 10° of their own [%]" in text
     assert re.search(r"queries +2 +1 +1 +4\n", text) and "Against seer" in text
-    assert "0.0 / 50.0 / 50.0" in text and "+0 -0 p 1" in text
+    assert "a picture is so near" in text and "0.0 / 50.0 / 50.0" in text and "+0 -0 p 1" in text
     page = sections(list(tables(found)), "By <condition>")
     assert "By &lt;condition&gt;" in page and "<b>100.0</b>" in page and "<b>0.0</b>" not in page
     assert csv_table(found).count("\n") == 1 + 3 * 4

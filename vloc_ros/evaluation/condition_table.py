@@ -18,6 +18,7 @@ from vloc_ros.evaluation.retrieval_metrics import RANKS
 WIDTH = 130
 """Characters of a line of text; groups that do not fit into it go into further tables below, in the report too."""
 _QUERIES = "queries"
+_ATTAINABLE = "a picture is so near"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ def tables(by: ByCondition) -> Iterator[ConditionTable]:
     if by.thresholds:
         steps = " / ".join(threshold.label for threshold in by.thresholds)
         shares = {name: [list(one.within.values()) for one in row] for name, row in by.numbers.items()}
-        yield _of_shares(f"Queries that are given a pose within {steps} of their own [%]", by, shares)
+        most = tuple(Cell.of(" / ".join(map(_percent, one.values()))) for one in by.attainable)
+        yield _of_shares(f"Queries that are given a pose within {steps} of their own [%]", by, shares, [(_ATTAINABLE, most)])
     shares = {name: [list(one.recall.values()) for one in row] for name, row in by.numbers.items()}
     yield _of_shares(f"Recall@{'/'.join(map(str, RANKS))} [%]", by, shares)
     if len(by.numbers) > 1:
@@ -141,8 +143,13 @@ def csv_table(by: ByCondition) -> str:
     return text.getvalue()
 
 
-def _of_shares(title: str, by: ByCondition, shares: Mapping[str, Sequence[Sequence[float | None]]]) -> ConditionTable:
-    """``shares`` has for each method and group the values that stand beside each other."""
+def _of_shares(
+    title: str,
+    by: ByCondition,
+    shares: Mapping[str, Sequence[Sequence[float | None]]],
+    above: Sequence[tuple[str, tuple[Cell, ...]]] = (),
+) -> ConditionTable:
+    """``shares`` has for each method and group the values that stand beside each other; ``above`` are rows before them."""
     several = len(shares) > 1
     columns = [list(zip(*(row[column] for row in shares.values()), strict=True)) for column in range(len(by.groups))]
     peaks = [[max((share or 0.0) for share in values) for values in column] for column in columns]
@@ -156,7 +163,7 @@ def _of_shares(title: str, by: ByCondition, shares: Mapping[str, Sequence[Sequen
             for values, column in zip(row, peaks, strict=True)
         ]
         rows.append((name, tuple(cells)))
-    return _with_counts(title, by, rows)
+    return _with_counts(title, by, [*above, *rows])
 
 
 def _of_changes(by: ByCondition) -> ConditionTable:

@@ -209,7 +209,7 @@ def test_a_submission_needs_poses(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert cv2.imwrite(str(tmp_path / folder / "0.png"), place(0))
     options = ["--layout", "aligned", "--database", str(tmp_path / "b"), "--submission", str(tmp_path / "x.txt")]
     assert main(["evaluate", "retrieval", str(tmp_path / "a"), *options]) == 1
-    assert "--submission needs poses" in capsys.readouterr().err and not (tmp_path / "x.txt").exists()
+    assert "has no poses, so there is none to submit" in capsys.readouterr().err and not (tmp_path / "x.txt").exists()
 
 
 def test_few_queries_are_spread_over_each_traverse(park: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -146,9 +146,10 @@ def _judging(args: argparse.Namespace, datasets: Sequence[PlaceDataset]) -> Call
     """What makes the numbers by condition; what is wrong with its options is said before anything is computed."""
     from vloc_ros.evaluation.condition_metrics import by_condition, groups_of
     from vloc_ros.evaluation.pose_thresholds import thresholds_of
+    from vloc_ros.evaluation.submission import require_submittable
 
-    if args.submission is not None and any(data.poses is None for data in datasets):
-        raise ConfigError("--submission needs poses of the database: give data with --layout seasons or poses")
+    if args.submission is not None:
+        require_submittable(datasets)
     thresholds = thresholds_of(args.thresholds)
     groups = groups_of(datasets, dict(_group(text) for text in args.group))
     if len(groups) == 1 and all(data.poses is None for data in datasets):

@@ -13,25 +13,39 @@ from vloc_ros.evaluation.condition_metrics import Result
 from vloc_ros.evaluation.output import make_folder, write_whole
 
 
+def require_submittable(datasets: Sequence[PlaceDataset]) -> None:
+    """Refuse data sets to which there is no submission, before anything is computed.
+
+    Raises:
+        DataError: a data set has no poses, or a name would be two fields of a line or is that of two queries.
+    """
+    names = set()
+    for data in datasets:
+        if data.poses is None:
+            raise DataError(
+                f"{data.name} has no poses, so there is none to submit: take a benchmark with --layout seasons or poses"
+            )
+        for query in data.queries:
+            if query.name in names or len(query.name.split()) != 1:
+                raise DataError(f"'{query.name}' cannot stand in a submission: a name must have no space and be that of one query")
+            names.add(query.name)
+
+
 def submission(result: Result, datasets: Sequence[PlaceDataset]) -> str:
     """Its text: lines ``name qw qx qy qz tx ty tz`` of ``camera_T_world``, with the pose of the best picture of the database.
 
     A query without an answer has no line, and the site counts it as a failure.
 
     Raises:
-        DataError: a data set has no poses, or a name would be two fields of a line or is that of two queries.
+        DataError: see :func:`require_submittable`.
     """
-    entries = {}
-    for rows, data in zip(result.ranked, datasets, strict=True):
-        if data.poses is None:
-            raise DataError(
-                f"{data.name} has no poses, so there is none to submit: take a benchmark with --layout seasons or poses"
-            )
-        for query, found in zip(data.queries, rows, strict=True):
-            if query.name in entries or len(query.name.split()) != 1:
-                raise DataError(f"'{query.name}' cannot stand in a submission: a name must have no space and be that of one query")
-            entries[query.name] = data.poses.database[int(found[0])] if len(found) else None
-    return pose_lines((name, pose) for name, pose in entries.items() if pose is not None)
+    require_submittable(datasets)
+    return pose_lines(
+        (query.name, data.poses.database[int(found[0])])
+        for rows, data in zip(result.ranked, datasets, strict=True)
+        for query, found in zip(data.queries, rows, strict=True)
+        if data.poses is not None and len(found)
+    )
 
 
 def write_submissions(path: Path, results: Sequence[Result], datasets: Sequence[PlaceDataset]) -> dict[str, Path]:

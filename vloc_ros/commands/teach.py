@@ -85,12 +85,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _describe(store: MapStore, name: str) -> None:
     """Describe the keyframes by a network now: left to the localisation, it would take seconds at each of its starts."""
+    from vloc_ros.retrieval.disam import Disam
     from vloc_ros.retrieval.network import NetworkDescriptor
     from vloc_ros.retrieval.of_map import MapDescriptor
     from vloc_ros.retrieval.redescribe import redescribe
 
     describer = MapDescriptor.of(store, name)
-    if isinstance(describer.descriptor, NetworkDescriptor):
+    if isinstance(describer.descriptor, NetworkDescriptor | Disam):
         redescribe(store, describer, progress=lambda ids: progress(ids, len(ids), "describe", "keyframe"))
 
 

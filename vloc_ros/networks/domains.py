@@ -21,9 +21,10 @@ class ConditionClassifier(nn.Module):
         self.layers = nn.Sequential(nn.Linear(2 * channels * _GRID**2, _HIDDEN), nn.PReLU(), nn.Linear(_HIDDEN, conditions))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) features of the first convolution to (N, K) logits."""
-        mean = functional.adaptive_avg_pool2d(features, _GRID)
-        square = functional.adaptive_avg_pool2d(features * features, _GRID)
+        """(N, C, H, W) features of the first convolution, H and W even, to (N, K) logits."""
+        cell = (int(features.shape[2]) // _GRID, int(features.shape[3]) // _GRID)  # an adaptive pool cannot be exported
+        mean = functional.avg_pool2d(features, cell)
+        square = functional.avg_pool2d(features * features, cell)
         deviation = (square - mean * mean).clamp(min=1e-6).sqrt()
         logits: Tensor = self.layers(torch.cat([mean, deviation], 1).flatten(1))
         return logits

@@ -30,6 +30,7 @@ from vloc_ros.retrieval.vocabulary import Vocabulary
 
 # Importing a descriptor registers it.
 from vloc_ros.retrieval.hog import Hog  # isort: skip
+from vloc_ros.retrieval.disam import Disam, Inference  # isort: skip
 from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
 from vloc_ros.retrieval.vlad import Vlad  # isort: skip
 from vloc_ros.retrieval.describing import VOCABULARY_IMAGES, Describer, describer_for, learn_vocabulary  # isort: skip
@@ -44,6 +45,7 @@ __all__ = [
     "CoarseToFineSettings",
     "Describer",
     "DescriptorIndex",
+    "Disam",
     "Doubt",
     "FineReranker",
     "GateReason",
@@ -52,6 +54,7 @@ __all__ = [
     "GlobalDescriptor",
     "Hog",
     "IndexSettings",
+    "Inference",
     "Moment",
     "Needs",
     "Neighbours",

@@ -151,7 +151,7 @@ def test_a_map_keeps_what_the_fine_stage_made_and_finds_the_place_with_it(tmp_pa
     with MapStore.open(path) as store:
         fine = RerankerOfMap(store, fine_stage(settings), settings.ranking)
         judged = fine.of_keyframe(QUERY, search)
-        assert judged.ids[0] == PLACE[SAME] and judged.doubts == {} and fine.counts == {"patches_made": 7}
+        assert judged.ids[0] == PLACE[SAME] and judged.doubts == {} and fine.counts == {"fine_vectors_made": 7}
         (count,) = patch_counts(store)
         assert count.keyframes == 7 and count.size_bytes == 7 * (2 * Thumbnail().card.dimension + 14)
         black = fine.of_view(View(image=np.zeros((CAMERA.height, CAMERA.width), np.uint8)), search)

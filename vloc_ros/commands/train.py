@@ -7,12 +7,14 @@ import sys
 from typing import Any
 
 from vloc_ros.commands.common import Subparsers, add_command
+from vloc_ros.commands.train_compress import register_compress
 from vloc_ros.commands.train_data import register_curves, register_preview, register_render
 from vloc_ros.commands.train_dhe import register_dhe
 from vloc_ros.commands.train_disam import register_disam
 from vloc_ros.commands.train_match import register_match
 from vloc_ros.commands.train_places import register_places
 from vloc_ros.commands.train_run import add_run_arguments, changed, report, step_bar
+from vloc_ros.commands.train_seasons import register_render_seasons
 from vloc_ros.commands.train_uncertainty import register_uncertainty
 from vloc_ros.commands.train_vpr import register_vpr
 
@@ -45,13 +47,15 @@ _WIDTHS = {"compact_unet": 16, "unet": 16}
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "train", "train a network, and make and look at what it learns from", _STEPS, None)
-    what = "render|preview|features|places|disam|dhe|vpr|match|uncertainty|curves"
+    what = "render|render-seasons|preview|features|places|disam|compress|dhe|vpr|match|uncertainty|curves"
     subjects = parser.add_subparsers(dest="subject", required=True, metavar=what)
     register_render(subjects)
+    register_render_seasons(subjects)
     register_preview(subjects)
     register_curves(subjects)
     register_places(subjects)
     register_disam(subjects)
+    register_compress(subjects)
     register_vpr(subjects)
     register_match(subjects)
     register_uncertainty(subjects)

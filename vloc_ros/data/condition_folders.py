@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vloc_ros.data.files import list_images
+from vloc_ros.data.files import list_images, list_images_below
+from vloc_ros.data.seasons_layout import folders_in, names_of, numbered
 from vloc_ros.errors import DataError
 
 ConditionFiles = Mapping[str, tuple[Path, ...]]
@@ -13,16 +14,43 @@ ConditionFiles = Mapping[str, tuple[Path, ...]]
 
 
 def condition_folders(root: Path) -> ConditionFiles:
-    """A folder with a folder for each condition, of which the first in natural order is not special.
+    """Images by condition, of one of three layouts.
+
+    A folder with a folder for each condition, of which the first in natural order is not special; or an area of a long-term
+    benchmark, with folders train00, train01 and so on, the reference first; or a folder with several such areas, one after the
+    other, whose conditions of one name are one.
 
     Raises:
-        DataError: it cannot be read, or has fewer than two folders with images.
+        DataError: it cannot be read, or has fewer than two folders with images; or an area is damaged.
     """
-    try:
-        folders = sorted(path for path in root.iterdir() if path.is_dir())
-    except OSError as error:
-        raise DataError(f"cannot read the folder {root}: {error.strerror or error}") from error
+    folders = folders_in(root)
+    areas = [root] if numbered(root, "train") else [folder for folder in folders if numbered(folder, "train")]
+    if areas:
+        return _joined(areas, root)
     found = {folder.name: tuple(list_images(folder)) for folder in folders}
+    return _two_or_more(found, root)
+
+
+def training_conditions(area: Path) -> ConditionFiles:
+    """What is learned from in one area of a long-term benchmark, the reference first.
+
+    Raises:
+        DataError: it cannot be read or is damaged, or fewer than two conditions have images.
+    """
+    return _joined([area], area)
+
+
+def _joined(areas: Sequence[Path], root: Path) -> ConditionFiles:
+    """Conditions of several areas; those of the first in its order, then others."""
+    joined: dict[str, tuple[Path, ...]] = {}
+    for area in areas:
+        names = names_of(area)
+        for number, folder in numbered(area, "train").items():
+            joined[names[number]] = (*joined.get(names[number], ()), *list_images_below(folder))
+    return _two_or_more(joined, root)
+
+
+def _two_or_more(found: ConditionFiles, root: Path) -> ConditionFiles:
     found = {name: files for name, files in found.items() if files}
     if len(found) < 2:
         raise DataError(f"{root} must have a folder of images for each of two or more conditions (it has {len(found)})")

@@ -157,6 +157,16 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: natural_key(file.name))
 
 
+def list_images_below(folder: Path) -> list[Path]:
+    """Image files of a folder, then those of the folders in it, as large data sets are divided; each in natural order.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    folders = sorted(path for path in folder.rglob("*") if path.is_dir())
+    return [file for each in (folder, *folders) for file in list_images(each)]
+
+
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key that compares runs of digits as numbers."""
     return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]

@@ -65,6 +65,24 @@ def write_image(path: Path, image: NDArray[Any]) -> None:
     write_bytes(path, buffer.tobytes())
 
 
+def write_jpeg(path: Path, image: NDArray[np.uint8], quality: int = 95) -> None:
+    """Write an (H, W) grey or (H, W, 3) RGB uint8 image as JPEG, atomically.
+
+    Args:
+        path: the file.
+        image: the image.
+        quality: 1 to 100.
+
+    Raises:
+        DataError: it cannot be encoded or written.
+    """
+    ordered = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    encoded, buffer = cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
+        raise DataError(f"cannot encode {path}: an image of {image.dtype} {image.shape} is not writable as JPEG")
+    write_bytes(path, buffer.tobytes())
+
+
 def write_depth(path: Path, depth: NDArray[np.float32], scale: float) -> None:
     """Write depth [m] as 16-bit PNG with ``scale`` steps per metre; what is unknown or too far becomes 0.
 

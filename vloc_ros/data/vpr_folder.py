@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.config import param
-from vloc_ros.data.files import list_images, read_rows
+from vloc_ros.data.files import list_images, list_images_below, read_rows
 from vloc_ros.data.frame import Image
 from vloc_ros.data.images import read_image
 from vloc_ros.data.places import Picture, PlaceDataset, nearby
@@ -194,9 +194,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    """Images of a folder, then those of the folders in it, as large data sets are divided."""
-    folders = sorted(path for path in folder.rglob("*") if path.is_dir())
-    return _some([file for each in (folder, *folders) for file in list_images(each)], folder)
+    return _some(list_images_below(folder), folder)
 
 
 def _some(files: list[Path], folder: Path) -> list[Path]:

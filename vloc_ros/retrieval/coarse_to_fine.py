@@ -50,6 +50,7 @@ class FineReranker(Reranker):
     """
 
     name: ClassVar[str] = "fine"
+    keeps: ClassVar[str] = "fine vectors"
 
     def __init__(self, descriptor: GlobalDescriptor) -> None:
         """Around a descriptor of images.
@@ -69,6 +70,16 @@ class FineReranker(Reranker):
         """That of the descriptor, and that its vectors are kept in float16."""
         card = self.descriptor.card
         return ModelCard(card.name, card.dimension, card.sha256, f"{card.preprocessing}; whole vectors in float16")
+
+    @property
+    def title(self) -> str:
+        """That of the descriptor, as there are many."""
+        return f"{self.descriptor.card.name} {self.descriptor.card.sha256[:12]}".strip()
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Those of the descriptor."""
+        return self.descriptor.conditions
 
     def prepare(self, views: Sequence[View]) -> list[Vector | None]:
         """(D,) float16 vector of each image; None for one with nothing to describe.

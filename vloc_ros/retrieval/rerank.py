@@ -86,15 +86,27 @@ class Reranker(ABC):
     Attributes:
         name: what users call it.
         needs: the part of a :class:`~vloc_ros.retrieval.contract.View` that must be there.
+        keeps: what people call that which it keeps of an image, in the plural.
     """
 
     name: ClassVar[str]
     needs: ClassVar[Needs] = Needs.IMAGE
+    keeps: ClassVar[str] = "patches"
 
     @property
     @abstractmethod
     def card(self) -> ModelCard:
         """What makes :data:`Kept`; only such of equal cards can be compared. Its dimension is that of a local descriptor."""
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Those that it can be told in ``View.condition``; none where the condition makes no difference to it."""
+        return ()
+
+    @property
+    def title(self) -> str:
+        """Its name and the first digits of the hash of its weights, for people."""
+        return f"{self.name} {self.card.sha256[:12]}".strip()
 
     def takes_features(self, fingerprint: str) -> bool:
         """Whether local features of that fingerprint do instead of the image; only where :attr:`needs` says features."""

@@ -122,7 +122,7 @@ def render_training_set(folder: Path, sites: Sequence[Site], plan: SetPlan | Non
     if not sites:
         raise ConfigError("a set of views needs at least one site")
     rig = StereoRig().scaled(plan.scale)
-    _claim(folder, plan, rig)
+    claim(folder, FORMAT, plan, rig)
     total = len(sites) * plan.places * plan.views * plan.per_view
     with tqdm(total=total, desc="render", unit="image", file=sys.stderr, disable=None) as bar:
         for site in sites:
@@ -163,9 +163,19 @@ def _conditions(plan: SetPlan, number: int, rng: np.random.Generator) -> tuple[s
     return tuple(chosen + [others[k] for k in sorted(more)])
 
 
-def _claim(folder: Path, plan: SetPlan, rig: StereoRig) -> None:
-    """Write the description of the set, or check that the one that is there is the same."""
-    values = {"format": FORMAT, "plan": asdict(plan), "camera": asdict(rig.camera), "base_T_camera": rig.base_T_camera.tolist()}
+def claim(folder: Path, form: str, plan: Any, rig: StereoRig) -> None:
+    """Write the description of a set, or check that the one that is there is the same.
+
+    Args:
+        folder: of the set.
+        form: name of the format.
+        plan: a dataclass of plain values.
+        rig: the cameras.
+
+    Raises:
+        DataError: the folder holds a set of another plan, or cannot be written.
+    """
+    values = {"format": form, "plan": asdict(plan), "camera": asdict(rig.camera), "base_T_camera": rig.base_T_camera.tolist()}
     text = json.dumps(values, indent=1) + "\n"
     file = folder / "set.json"
     if not file.exists():

@@ -117,6 +117,11 @@ class Disam(GlobalDescriptor):
         """Size, stage and conditions of the network."""
         return self.engine.form
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Those that have an encoder, the reference first."""
+        return self.form.conditions
+
     def describe(self, view: View) -> Array:
         """As the contract says."""
         result: Array = self.describe_many([view])[0]

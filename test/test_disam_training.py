@@ -35,7 +35,7 @@ SMALL = {
     "pool": 3,
     "training": {"samples": 8, "batch": 2, "epochs": 2, "decay_epochs": 1, "workers": 0, "checkpoint_every": 1},
     "images": {"hard_negatives": 2},
-    "basis_images": 0,
+    "compression": {"length": 4},
 }
 
 
@@ -152,7 +152,7 @@ def test_it_learns_and_keeps_the_best(site, tmp_path):
     assert len(rows) == 3 and rows[-1]["cycle"] < rows[0]["cycle"] and {"recall_night", "condition_right"} <= set(rows[0])
     assert outcome.best == max(row["task"] for row in rows)
     network, card = load_disam(tmp_path / "run" / "best.safetensors")
-    assert network.form.conditions == ("day", "night") and "day, night" in card.trained_on
+    assert card.dimension == 4 and network.form.conditions == ("day", "night") and "day, night" in card.trained_on
     assert cv2.imread(str(tmp_path / "run" / "translations.png")) is not None
 
 
@@ -206,7 +206,7 @@ def test_names_are_the_truth_of_traverses(site):
 def test_the_command(site, tmp_path, capsys):
     changes = [f"--set={key}={value}" for key, value in (("channels", 4), ("width", 32), ("height", 32), ("pool", 2))]
     changes += [f"--set=training.{key}={value}" for key, value in (("epochs", 1), ("samples", 4), ("batch", 2), ("workers", 0))]
-    changes += ["--set=discriminator_channels=4", "--set=length=4", "--set=basis_images=6"]
+    changes += ["--set=discriminator_channels=4", "--set=compression.length=4", "--set=compression.images=6"]
     run = ["train", "disam", "--stage", "coarse", "--data", f"conditions:{site}", "--out", str(tmp_path / "run"), *changes]
     assert main([*run, "--conditions", "night,day"]) == 0
     assert load_disam(tmp_path / "run" / "best.safetensors")[0].form.conditions == ("night", "day")

@@ -59,8 +59,11 @@ def run(args: argparse.Namespace) -> int:
     settings = with_condition(with_search(load_settings(args), args, "localization"), args, "localization")
     stages, reader = Stages.chosen(settings.localization), open_source(args)
     frames = runs.chosen_frames(reader, args.start, args.stop, args.step)
+    if not args.append:
+        _require_condition(None, settings.localization, stages)
     store = MapStore.open(args.map) if args.append else runs.new_map(args.map, reader, settings)
     with store:
+        _require_condition(store, settings.localization, stages)
         results = runs.teach(reader, store, settings, frames, str(args.source))
         done = list(recorded(progress(results, len(frames), "teach"), args.out, settings, args.source))
         keyframes = [frame for frame in done if frame.keyframe is not None]
@@ -91,26 +94,52 @@ def run(args: argparse.Namespace) -> int:
     return 0 if keyframes else 1
 
 
+def _require_condition(store: MapStore | None, settings: LocalizationSettings, stages: Stages) -> None:
+    """Make sure that somebody knows the condition that was given; without a map, of what a new one is described by.
+
+    Raises:
+        ConfigError: nobody does.
+    """
+    from vloc_ros.retrieval.conditions import known_conditions, require_known
+    from vloc_ros.retrieval.contract import takes_assets
+    from vloc_ros.retrieval.of_map import MapDescriptor, depends_on_map
+
+    name = settings.descriptor
+    if not settings.condition or (store is None and not depends_on_map(name)):
+        return
+    known: tuple[str, ...] = ()
+    if store is not None and not takes_assets(name):
+        describer = MapDescriptor.of(store, name).descriptor
+        known, name = describer.conditions, describer.card.name
+    require_known(settings.condition, known_conditions(known, stages.conditions), [name, *stages.titles])
+
+
 def _describe(store: MapStore, settings: LocalizationSettings, stages: Stages) -> None:
     """Describe the keyframes by a network, and make what the stages after a search need of them, now.
 
     Left to the localisation, the first would take seconds at each of its starts, and it could not store the second.
-
-    Raises:
-        ConfigError: nobody knows the condition of the settings.
     """
+<<<<<<< HEAD
     from vloc_ros.retrieval.conditions import known_conditions, of_session, require_known
     from vloc_ros.retrieval.disam import Disam
     from vloc_ros.retrieval.network import NetworkDescriptor
+=======
+    from vloc_ros.retrieval.conditions import of_session
+    from vloc_ros.retrieval.contract import Needs
+>>>>>>> main
     from vloc_ros.retrieval.of_map import MapDescriptor
     from vloc_ros.retrieval.redescribe import prepare_stages, redescribe
 
     describer = MapDescriptor.of(store, settings.descriptor)
-    known = known_conditions(describer.descriptor.conditions, stages.conditions)
-    require_known(settings.condition, known, [describer.descriptor.card.name, *stages.titles])
+    sessions = store.sessions()
     # What was taught before has seen other light.
+<<<<<<< HEAD
     condition_of = of_session(store.sessions()[-1].id, settings.condition)
     if isinstance(describer.descriptor, NetworkDescriptor | Disam):
+=======
+    condition_of = of_session(sessions[-1].id if sessions else 0, settings.condition)
+    if describer.descriptor.needs is Needs.IMAGE and describer.descriptor.card.sha256:
+>>>>>>> main
         redescribe(
             store, describer, progress=lambda ids: progress(ids, len(ids), "describe", "keyframe"), condition_of=condition_of
         )

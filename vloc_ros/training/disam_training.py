@@ -15,16 +15,17 @@ from vloc_ros.errors import ConfigError
 from vloc_ros.networks.disam_files import load_disam, save_disam
 from vloc_ros.networks.disam_form import DisamForm, Stage
 from vloc_ros.networks.domains import DomainNetwork, random_domains
+from vloc_ros.networks.latent_basis import compressed
 from vloc_ros.networks.translation import TranslationNetwork
 from vloc_ros.training.condition_feed import ConditionFeed, ConditionImageSettings
 from vloc_ros.training.disam_objective import DisamObjective
 from vloc_ros.training.disam_pictures import translations
-from vloc_ros.training.disam_registry import DisamTraining, open_conditions
+from vloc_ros.training.disam_registry import CompressionSettings, DisamTraining, open_conditions
 from vloc_ros.training.disam_validation import DisamValidator, Traverses, near_poses, same_names
 from vloc_ros.training.distributed import Group, joined
 from vloc_ros.training.loop import Outcome, Progress, Training
 from vloc_ros.training.registry import DataSpec
-from vloc_ros.training.run_folder import RunFolder
+from vloc_ros.training.run_folder import BEST_NAME, RunFolder
 
 _WHOLE = ConditionImageSettings()
 
@@ -80,7 +81,17 @@ def train_disam(job: DisamJob, out: Path, on_step: Callable[[Progress], None] | 
             training: Training[Any, Any] = Training(
                 network, objective, feed, settings.training, folder, group, validator, on_step, painter
             )
-            return training.run(), group
+            outcome = training.run()
+            if group.first:
+                _compress(out / BEST_NAME, files, settings.compression)
+            return outcome, group
+
+
+def _compress(path: Path, files: ConditionFiles, settings: CompressionSettings) -> None:
+    """Give the best weights the projection of latents to short vectors, learned from the images of the training."""
+    network, card = load_disam(path)
+    chosen = (settings.cell, settings.length, settings.whitening, settings.centring, settings.images)
+    save_disam(path, compressed(network, files, *chosen), card.trained_on, card.parent, card.licence, card.notes)
 
 
 def _begun(job: DisamJob, form: DisamForm) -> tuple[DomainNetwork, str]:

@@ -119,27 +119,16 @@ def _describe(store: MapStore, settings: LocalizationSettings, stages: Stages) -
 
     Left to the localisation, the first would take seconds at each of its starts, and it could not store the second.
     """
-<<<<<<< HEAD
-    from vloc_ros.retrieval.conditions import known_conditions, of_session, require_known
-    from vloc_ros.retrieval.disam import Disam
-    from vloc_ros.retrieval.network import NetworkDescriptor
-=======
     from vloc_ros.retrieval.conditions import of_session
     from vloc_ros.retrieval.contract import Needs
->>>>>>> main
     from vloc_ros.retrieval.of_map import MapDescriptor
     from vloc_ros.retrieval.redescribe import prepare_stages, redescribe
 
     describer = MapDescriptor.of(store, settings.descriptor)
     sessions = store.sessions()
     # What was taught before has seen other light.
-<<<<<<< HEAD
-    condition_of = of_session(store.sessions()[-1].id, settings.condition)
-    if isinstance(describer.descriptor, NetworkDescriptor | Disam):
-=======
     condition_of = of_session(sessions[-1].id if sessions else 0, settings.condition)
     if describer.descriptor.needs is Needs.IMAGE and describer.descriptor.card.sha256:
->>>>>>> main
         redescribe(
             store, describer, progress=lambda ids: progress(ids, len(ids), "describe", "keyframe"), condition_of=condition_of
         )

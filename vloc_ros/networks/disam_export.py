@@ -67,11 +67,7 @@ class _Encode(nn.Module):
 
     def forward(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         latents = self.encoders(images, condition)
-<<<<<<< HEAD
-        return self.compression(latents), latents
-=======
         return self.compression(latents, condition), latents
->>>>>>> main
 
 
 class _Misfit(nn.Module):

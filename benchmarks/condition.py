@@ -5,10 +5,10 @@
     python benchmarks/condition.py --weights models/disam.safetensors --data seasons:site --images 40 --json
     python benchmarks/condition.py --weights models/urban.safetensors --data conditions:cmu/urban_held_out
 
-The images are those of folders by condition (kinds as of `vloc train disam`), evenly chosen, none of them learned from. `relative` is
-reconstruction with each condition's misfit in shares of its usual one, which the other half of the images of that condition says.
-`images` are those whose condition is found; `harm` is the median cosine distance of the descriptors of the others from what they are
-by the right condition. Times are medians of one image at a time, the preparation included; `describe` is what follows in any case.
+The images are those of folders by condition (kinds as of `vloc train disam`; of `seasons` the reference and the queries), evenly
+chosen. `relative` is reconstruction with each condition's misfit in shares of its usual one, which the other half of the images of
+that condition says. `images` are those whose condition is found; `harm` is the median cosine distance of the descriptors of the
+others from what they are by the right condition. Times are medians of one image at a time, the preparation included.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.data.condition_folders import ConditionFiles
 from vloc_ros.data.frame import Image
 from vloc_ros.data.images import read_image
-from vloc_ros.errors import VlocError
+from vloc_ros.data.seasons import open_all_seasons
+from vloc_ros.errors import DataError, VlocError
 from vloc_ros.networks.disam_preprocessing import disam_images
 from vloc_ros.retrieval import Disam, Inference, View
 from vloc_ros.retrieval.domain_engine import Part
@@ -44,8 +45,7 @@ def main() -> int:
     args = _arguments().parse_args()
     plain = Disam.load(args.weights, Inference.REFERENCE)
     specs = [DataSpec.parse(text, KINDS) for text in args.data]
-    files = open_conditions(specs, plain.conditions, ConditionImageSettings(first=0.0, last=1.0))
-    images, right = _read(files, args.images)
+    images, right = _read(_by_condition(specs, plain.conditions), args.images)
     found, times = _found(args.weights, plain, images, right)
     rows = [_row(plain, name, chosen, images, right) | {"ms": times[name]} for name, chosen in found.items()]
     describe = _milliseconds(lambda image: plain.engine.encode(disam_images([image], plain.form), 0), images)
@@ -65,13 +65,31 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def _read(files: ConditionFiles, count: int) -> tuple[list[Image], NDArray[np.int64]]:
+def _by_condition(specs: Sequence[DataSpec], conditions: Sequence[str]) -> list[list[Callable[[], Image]]]:
+    """What reads each image of each condition."""
+    found: dict[str, list[Callable[[], Image]]] = {name: [] for name in conditions}
+    for spec in specs:
+        if spec.kind == "seasons":
+            pictures = [one.picture for part in open_all_seasons(spec.path) for one in (*part.database, *part.queries)]
+            for picture in pictures:
+                found.setdefault(picture.condition, []).append(picture.read)
+        else:
+            files = open_conditions([spec], conditions, ConditionImageSettings(first=0.0, last=1.0))
+            for name, paths in files.items():
+                found[name] += [partial(read_image, path) for path in paths]
+    lacking = [name for name in conditions if not found[name]]
+    if lacking:
+        raise DataError(f"there is no image of {lacking[0]} in {', '.join(str(spec.path) for spec in specs)}: add a source of some")
+    return [found[name] for name in conditions]
+
+
+def _read(readers: Sequence[Sequence[Callable[[], Image]]], count: int) -> tuple[list[Image], NDArray[np.int64]]:
     """Images and the numbers of their conditions."""
     images: list[Image] = []
     right: list[int] = []
-    for number, paths in enumerate(files.values()):
-        for index in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int):
-            images.append(read_image(paths[index]))
+    for number, some in enumerate(readers):
+        for index in np.linspace(0, len(some) - 1, min(count, len(some))).round().astype(int):
+            images.append(some[index]())
             right.append(number)
     return images, np.array(right)
 

@@ -16,6 +16,7 @@ pytest.importorskip("onnx")
 from disam_samples import CONDITIONS, IMAGES, written  # noqa: E402
 from rerank_samples import PLACE, QUERY, places  # noqa: E402
 
+from vloc_ros.calibration.base import base_of  # noqa: E402
 from vloc_ros.cli import main  # noqa: E402
 from vloc_ros.data.onnx_file import CLASSIFIER_WEIGHTS, MISFIT_WEIGHTS, PLACE_WEIGHTS, metadata_of  # noqa: E402
 from vloc_ros.data.weights import load_card  # noqa: E402
@@ -23,6 +24,7 @@ from vloc_ros.errors import ConfigError, DataError, WeightsError  # noqa: E402
 from vloc_ros.mapping import MapStore  # noqa: E402
 from vloc_ros.networks.disam_form import Stage  # noqa: E402
 from vloc_ros.networks.disam_preprocessing import disam_images  # noqa: E402
+from vloc_ros.networks.files import load_network  # noqa: E402
 from vloc_ros.retrieval import Disam, Inference, View, create_descriptor  # noqa: E402
 from vloc_ros.retrieval.domain_engine import OnnxDomainEngine, TorchDomainEngine  # noqa: E402
 from vloc_ros.retrieval.engines import can_compute  # noqa: E402
@@ -222,3 +224,19 @@ def test_a_map_keeps_the_card_and_never_mixes_two_models(tmp_path):
         assert one.descriptor.card in store.model_cards()
         assert one.index(store, [*PLACE, QUERY]).search(one.vector(store, QUERY), 1).ids[0] == QUERY
         assert MapDescriptor.of(store, str(other)).stored(store)[0] == []
+
+
+def test_commands_for_other_networks_refuse_these_weights(tmp_path):
+    path, _ = written(tmp_path / "yard.safetensors")
+    with pytest.raises(WeightsError, match="which `vloc train disam` alone takes"):
+        load_network(path)
+    with MapStore.open(places(tmp_path / "site.vloc")) as store, pytest.raises(WeightsError, match="learn from conditions"):
+        base_of(store, path, tmp_path)
+
+
+def test_lists_of_weights_know_it(tmp_path, capsys):
+    written(tmp_path / "yard.safetensors")
+    assert main(["weights", "list", str(tmp_path)]) == 0
+    assert "disam on 4 channels, 64x48, coarse" in capsys.readouterr().out
+    assert main(["weights", "info", str(tmp_path / "yard.safetensors")]) == 0
+    assert "day,night,snow" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from vloc_ros.commands.common import Subparsers, add_command
+from vloc_ros.commands.train_compress import register_compress
 from vloc_ros.commands.train_data import register_curves, register_preview, register_render
 from vloc_ros.commands.train_dhe import register_dhe
 from vloc_ros.commands.train_disam import register_disam
@@ -46,7 +47,7 @@ _WIDTHS = {"compact_unet": 16, "unet": 16}
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "train", "train a network, and make and look at what it learns from", _STEPS, None)
-    what = "render|render-seasons|preview|features|places|disam|dhe|vpr|match|uncertainty|curves"
+    what = "render|render-seasons|preview|features|places|disam|compress|dhe|vpr|match|uncertainty|curves"
     subjects = parser.add_subparsers(dest="subject", required=True, metavar=what)
     register_render(subjects)
     register_render_seasons(subjects)
@@ -54,6 +55,7 @@ def register(subparsers: Subparsers) -> None:
     register_curves(subjects)
     register_places(subjects)
     register_disam(subjects)
+    register_compress(subjects)
     register_vpr(subjects)
     register_match(subjects)
     register_uncertainty(subjects)

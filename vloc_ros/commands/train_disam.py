@@ -16,12 +16,13 @@ _EXAMPLES = """
   torchrun --nproc-per-node 2 -m vloc_ros train disam --stage coarse --data conditions:site --out coarse
   vloc evaluate retrieval queries/ --database site/ --layout aligned --descriptors coarse/best.safetensors
 
---size small      (default) 16 channels and 128x96 px, for a CPU; published: 64 channels and 256x256 px
+--size small      (default) 16 channels and 96x72 px, for a CPU; published: 64 channels and 256x256 px
 --stage coarse    feature consistency; fine adds that of activation maps, and compares whole latents
 
 conditions:FOLDER      a folder of images for each condition, in any order and of any places: nothing corresponds to anything.
                        Also CMU-Seasons (an area with train00, train01, ...) and folders of such areas
 simulated:SET          a folder of `vloc train render`
+seasons:AREA           as conditions:AREA; held out, the queries and the database of its slice, by their poses
 
 A run that was interrupted or killed goes on when the same command is given again. The best weights are RUN/best.safetensors;
 translations.png shows what becomes of some images in each condition."""
@@ -31,7 +32,7 @@ def register_disam(subjects: Subparsers) -> None:
     """Describe ``vloc train disam``."""
     what = "train descriptors that ignore season and light, from images of several conditions (DISAM)"
     sub = add_command(subjects, "disam", what, _EXAMPLES, _disam)
-    add_run_arguments(sub, "conditions, simulated", "conditions")
+    add_run_arguments(sub, "conditions, simulated, seasons", "conditions")
     sub.add_argument("--stage", choices=["coarse", "fine"], required=True, help="which of the two models")
     sub.add_argument("--size", choices=["small", "published"], default="small", help="of the network (default: small)")
     sub.add_argument(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from vloc_ros.data.weights import DISAM, Tensors, WeightsCard, hash_of, load_weights, save_weights
 from vloc_ros.errors import WeightsError
@@ -36,17 +39,21 @@ def disam_of(tensors: Tensors, card: WeightsCard, what: str) -> DomainNetwork:
     """
     form = DisamForm.of_card(card, what)
     cell, basis = tensors.get("compression.cell"), tensors.get("compression.basis")
-    if cell is None or basis is None or cell.shape != (1,) or basis.ndim != 2 or not 1 <= cell[0] <= min(form.latent[1:]):
+    sizes = [float(size) for size in range(1, min(form.latent[1:]) + 1)]
+    if cell is None or basis is None or cell.shape != (1,) or basis.ndim != 2 or float(cell[0]) not in sizes:
         raise WeightsError(f"{what} does not say how its latents are compressed: import or train it again")
-    network = DomainNetwork(
+    make = partial(
+        DomainNetwork,
         form,
         decoders=any(name.startswith("decoders.") for name in tensors),
         classifier=any(name.startswith("classifier.") for name in tensors),
         cell=int(cell[0]),
         length=len(basis),
     )
-    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    with torch.device("meta"):  # a card may speak of any size: memory is taken for what is there
+        shapes = {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
     require_tensors(shapes, tensors, what, f"{DISAM}, {form.backbone}, with {len(form.conditions)} conditions")
+    network = make()
     if network.compression.length != card.dimension:
         raise WeightsError(f"{what} makes descriptors of {network.compression.length} elements and its card says {card.dimension}")
     load_tensors(network, tensors)

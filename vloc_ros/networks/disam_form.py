@@ -9,7 +9,7 @@ from enum import Enum, unique
 from vloc_ros.data.weights import DISAM, WeightsCard
 from vloc_ros.errors import ConfigError, WeightsError
 
-_TEXT = re.compile(r"^(\d+) channels, (\d+)x(\d+), (coarse|fine)$")
+_TEXT = re.compile(r"^(\d{1,4}) channels, (\d{1,4})x(\d{1,4}), (coarse|fine)$")
 
 
 @unique

@@ -34,7 +34,8 @@ class LatentCompression(nn.Module):
     """Latents to short vectors of unit length whose dot product stands for the metric of the stage.
 
     Mean over cells, unit length of what is compared, and where a basis was learned a projection onto it. Uncentred and not
-    whitened, a projection keeps dot products as well as so many elements can; centred and whitened, it does not mean to.
+    whitened, a projection keeps dot products as well as so many elements can. What all images of a condition have in common says
+    nothing of a place: it is taken away where the mean of each condition was learned.
     """
 
     cell: Tensor
@@ -55,14 +56,14 @@ class LatentCompression(nn.Module):
         pooled = channels * (-(-height // cell)) * (-(-width // cell))
         self.length = length or pooled
         self.register_buffer("cell", torch.tensor([float(cell)]))  # so that a file of weights says it
-        self.register_buffer("mean", torch.zeros(pooled if length else 0))
+        self.register_buffer("mean", torch.zeros(len(form.conditions), pooled if length else 0))
         self.register_buffer("basis", torch.zeros(length, pooled if length else 0))
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """(N, C, h, w) to (N, D)."""
+    def forward(self, latents: Tensor, condition: int | Tensor) -> Tensor:
+        """(N, C, h, w) latents of one condition, by its number, to (N, D)."""
         vectors = self.whole(latents)
         if len(self.basis):
-            vectors = functional.linear(vectors - self.mean, self.basis)
+            vectors = functional.linear(vectors - self.mean[condition], self.basis)
         return functional.normalize(vectors, dim=1)
 
     def whole(self, latents: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ from torch import Tensor
 
 from vloc_ros.data.condition_folders import ConditionFiles
 from vloc_ros.data.images import read_image
+from vloc_ros.data.places import Picture
+from vloc_ros.data.seasons import SeasonsDataset, SeasonsPicture
 from vloc_ros.errors import DataError
+from vloc_ros.geometry.se3 import between, rotation_angle
 from vloc_ros.networks.disam_form import DisamForm
 from vloc_ros.networks.disam_preprocessing import disam_images
 from vloc_ros.networks.domains import LatentCompression
@@ -28,12 +32,12 @@ class Judged:
 
     Attributes:
         condition: their condition.
-        files: the images.
+        pictures: of them.
         positives: for each the rows, for judging only.
     """
 
     condition: str
-    files: tuple[Path, ...]
+    pictures: tuple[Picture, ...]
     positives: tuple[NDArray[np.int64], ...]
 
 
@@ -41,7 +45,7 @@ class Judged:
 class Traverses:
     """A reference and what is looked for in it."""
 
-    reference: tuple[Path, ...]
+    reference: tuple[Picture, ...]
     queries: tuple[Judged, ...]
 
 
@@ -60,10 +64,43 @@ def same_names(files: ConditionFiles, reference: str, limit: int, tolerance: int
         named = tuple(file for file in images if file.stem in row_of)
         if condition != reference and named:
             where = [np.flatnonzero(np.abs(place - rows[file.stem]) <= tolerance) for file in named]
-            queries.append(Judged(condition, named, tuple(where)))
+            queries.append(Judged(condition, tuple(_picture(file) for file in named), tuple(where)))
     if not queries:
         raise DataError(f"no image of another condition has the name of one of {reference}: nothing can be judged by it")
-    return Traverses(thinned, tuple(queries))
+    return Traverses(tuple(_picture(file) for file in thinned), tuple(queries))
+
+
+def near_poses(data: SeasonsDataset, distance_m: float, angle_deg: float) -> Traverses:
+    """Traverses of a long-term benchmark whose queries have poses, of each of its conditions.
+
+    Args:
+        data: the benchmark.
+        distance_m: images taken this far apart or less show one place [m],
+        angle_deg: if they also look this far apart or less [deg].
+
+    Raises:
+        DataError: no query has a pose and the same side as an image of the reference near it.
+    """
+    found: dict[str, list[tuple[Picture, NDArray[np.int64]]]] = {}
+    for query in data.queries:
+        rows = [row for row, one in enumerate(data.database) if _is_near(query, one, distance_m, np.deg2rad(angle_deg))]
+        if rows:
+            found.setdefault(query.picture.condition, []).append((query.picture, np.array(rows)))
+    if not found:
+        raise DataError(f"{data.name}: no query has a pose within {distance_m:g} m of the reference: nothing can be judged by it")
+    queries = (Judged(name, tuple(p for p, _ in some), tuple(rows for _, rows in some)) for name, some in found.items())
+    return Traverses(tuple(one.picture for one in data.database), tuple(queries))
+
+
+def _is_near(query: SeasonsPicture, one: SeasonsPicture, distance_m: float, angle: float) -> bool:
+    if query.world_T_camera is None or one.world_T_camera is None or query.side != one.side:
+        return False
+    motion = between(query.world_T_camera, one.world_T_camera)
+    return bool(np.linalg.norm(motion[:3, 3]) <= distance_m and rotation_angle(motion) <= angle)
+
+
+def _picture(file: Path) -> Picture:
+    return Picture(file.name, partial(read_image, file))
 
 
 class DisamValidator:
@@ -83,7 +120,7 @@ class DisamValidator:
             named += right
             for judged in traverses.queries:
                 number = self._form.conditions.index(judged.condition)
-                vectors, right = self._described(network, judged.files, number)
+                vectors, right = self._described(network, judged.pictures, number)
                 named += right
                 best = (vectors @ reference.T).argmax(dim=1).cpu().numpy()
                 hits = [bool(np.isin(row, rows)) for row, rows in zip(best, judged.positives, strict=True) if len(rows)]
@@ -92,10 +129,10 @@ class DisamValidator:
         task = float(np.mean(list(shares.values()))) if shares else 0.0
         return shares | {"condition_right": float(np.mean(named)), "task": task}
 
-    def _described(self, network: TranslationNetwork, files: Sequence[Path], condition: int) -> tuple[Tensor, list[bool]]:
+    def _described(self, network: TranslationNetwork, pictures: Sequence[Picture], condition: int) -> tuple[Tensor, list[bool]]:
         vectors, right = [], []
-        for start in range(0, len(files), _BATCH):
-            batch = disam_images([read_image(file) for file in files[start : start + _BATCH]], self._form)
+        for start in range(0, len(pictures), _BATCH):
+            batch = disam_images([picture.read() for picture in pictures[start : start + _BATCH]], self._form)
             images = torch.from_numpy(batch).to(self._device)
             vectors.append(self._metric.whole(network.domains.encode(images, condition).float()))
             if network.domains.classifier is not None:

@@ -65,6 +65,11 @@ class RerankStage:
         return self.settings.reranker if self.after is None else f"{self.after.name} > {self.settings.reranker}"
 
     @property
+    def depth(self) -> int:
+        """How many a search must find, so that neither it nor a stage before it has fewer than it may compare."""
+        return max(self.settings.candidates, 0 if self.after is None else self.after.depth)
+
+    @property
     def pictures(self) -> int:
         """Pictures of which something is kept."""
         return sum(content is not None for content in self._kept.values())
@@ -242,7 +247,7 @@ def evaluate_reranking(
         MapError: the map cannot be read, or has no such model.
         DataError: there is no data set, or no vocabulary can be learned.
     """
-    depth = max([DEEPEST, *(stage.settings.candidates for stage in stages)])
+    depth = max([DEEPEST, *(stage.depth for stage in stages)])
     asked = told(datasets, conditions)
     searched = search_datasets(asked, name, extractor, assets, methods, speed, progress, of_map, depth)
     made = [[RerankedAnswers() for _ in stages] for _ in searched]

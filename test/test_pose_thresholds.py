@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
+from place_poses import pose
+from rerank_toys import rows
 
 from vloc_ros.data.place_poses import places_of_seasons, seen_from
 from vloc_ros.data.places import Picture, PlaceDataset, PlacePoses
@@ -15,21 +14,8 @@ from vloc_ros.errors import ConfigError, DataError
 from vloc_ros.evaluation.pose_thresholds import PUBLISHED, PoseErrorsOfAnswers, PoseThreshold, errors_of_answers, thresholds_of
 
 
-def pose(x: float, degrees: float = 0.0) -> np.ndarray:
-    """At (x, 3, 1) m, turned about an axis that is none of the frame's."""
-    world_T_camera = np.eye(4)
-    axis = np.array([1.0, 2.0, 2.0]) / 3.0
-    world_T_camera[:3, :3] = Rotation.from_rotvec(math.radians(degrees) * axis).as_matrix()
-    world_T_camera[:3, 3] = (x, 3.0, 1.0)
-    return world_T_camera
-
-
 def picture(name: str, condition: str = "") -> Picture:
     return Picture(name, lambda: np.zeros((4, 4), np.uint8), condition)
-
-
-def rows(*values: int) -> np.ndarray:
-    return np.array(values, dtype=np.int64)
 
 
 def data_with(queries: list[np.ndarray | None], database: list[np.ndarray]) -> PlaceDataset:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.places import PlaceDataset
 from vloc_ros.errors import ConfigError
-from vloc_ros.evaluation.pose_thresholds import PUBLISHED, PoseErrorsOfAnswers, PoseThreshold, errors_of_answers
+from vloc_ros.evaluation.pose_thresholds import PUBLISHED, PoseErrorsOfAnswers, PoseThreshold, attainable, errors_of_answers
 from vloc_ros.evaluation.rerank_metrics import Change, change, change_of
 from vloc_ros.evaluation.retrieval_metrics import Answers, summarise
 
@@ -101,17 +101,22 @@ class ByCondition:
         groups: the columns.
         thresholds: of poses; empty where the data have none.
         numbers: by the name of each method, the first one first, for each group.
+        attainable: for each group and threshold the share of queries to which a picture of the database is so near.
     """
 
     groups: tuple[Group, ...]
     thresholds: tuple[PoseThreshold, ...]
     numbers: dict[str, tuple[GroupNumbers, ...]]
+    attainable: tuple[dict[PoseThreshold, float | None], ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "thresholds": [asdict(threshold) for threshold in self.thresholds],
-            "groups": [{"name": group.name, "kind": group.kind.value} for group in self.groups],
+            "groups": [
+                {"name": group.name, "kind": group.kind.value, "attainable": {limit.key: share for limit, share in most.items()}}
+                for group, most in zip(self.groups, self.attainable, strict=True)
+            ],
             "methods": [{"method": name, "groups": [numbers.to_dict() for numbers in row]} for name, row in self.numbers.items()],
         }
 
@@ -158,7 +163,10 @@ def by_condition(
         result.name: tuple(_numbers(group, limits, (result, error), (results[0], errors[0])) for group in groups)
         for result, error in zip(results, errors, strict=True)
     }
-    return ByCondition(tuple(groups), limits, numbers)
+    possible = {limit: np.concatenate([attainable(data, limit) for data in datasets]) for limit in limits}
+    known = errors[0].judged
+    most = tuple({limit: _share(found, known & group.members) for limit, found in possible.items()} for group in groups)
+    return ByCondition(tuple(groups), limits, numbers, most)
 
 
 Judged = tuple[Result, PoseErrorsOfAnswers]
@@ -180,6 +188,10 @@ def _numbers(group: Group, thresholds: Sequence[PoseThreshold], judged: Judged, 
         if is_first
         else {limit: change_of(first[1].within(limit)[counted], errors.within(limit)[counted]) for limit in thresholds},
     )
+
+
+def _share(found: NDArray[np.bool_], among: NDArray[np.bool_]) -> float | None:
+    return float(np.mean(found[among])) if among.any() else None
 
 
 def _errors(result: Result, datasets: Sequence[PlaceDataset]) -> PoseErrorsOfAnswers:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import accumulate
 
 from vloc_ros.evaluation import html
 from vloc_ros.evaluation.condition_metrics import ByCondition, GroupNumbers
@@ -15,8 +16,38 @@ from vloc_ros.evaluation.rerank_metrics import Change
 from vloc_ros.evaluation.retrieval_metrics import RANKS
 
 WIDTH = 130
-"""Characters of a line of text; groups that do not fit into it go into further tables below."""
+"""Characters of a line of text; groups that do not fit into it go into further tables below, in the report too."""
 _QUERIES = "queries"
+_ATTAINABLE = "a picture is so near"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Some values of a table that stand beside each other.
+
+    Attributes:
+        values: their texts.
+        best: for each whether no method has a better one.
+    """
+
+    values: tuple[str, ...]
+    best: tuple[bool, ...]
+
+    @property
+    def text(self) -> str:
+        """For the terminal."""
+        return " / ".join(self.values)
+
+    @property
+    def html(self) -> str:
+        """Best values are bold."""
+        pairs = zip(map(escape, self.values), self.best, strict=True)
+        return " / ".join(f"<b>{value}</b>" if best else value for value, best in pairs)
+
+    @classmethod
+    def of(cls, text: str, best: bool = False) -> Cell:
+        """Of one value."""
+        return cls((text,), (best,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +57,30 @@ class ConditionTable:
     Attributes:
         title: what its numbers are.
         head: names of the columns.
-        rows: their texts; the first row says how many queries there are.
-        best: for each row and column whether that is a best value.
+        rows: the name of a method, or what else the row is of, and its cells.
     """
 
     title: str
     head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    best: tuple[tuple[bool, ...], ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+
+    def parts(self) -> list[ConditionTable]:
+        """Tables as wide as a line holds, each with as many of the columns as the others."""
+        widths = [max([len(name), *(len(row[1][k].text) for row in self.rows)]) for k, name in enumerate(self.head[1:])]
+        first = max(len(name) for name in (self.head[0], *(name for name, _ in self.rows)))
+        fitting = max(1, (WIDTH - first) // (2 + max(widths)))
+        count = -(-len(widths) // fitting)
+        each, more = divmod(len(widths), count)
+        sizes = [each + 1] * more + [each] * (count - more)
+        ends = list(accumulate(sizes))
+        return [
+            ConditionTable(
+                self.title,
+                (self.head[0], *self.head[1:][end - size : end]),
+                tuple((name, cells[end - size : end]) for name, cells in self.rows),
+            )
+            for end, size in zip(ends, sizes, strict=True)
+        ]
 
 
 def tables(by: ByCondition) -> Iterator[ConditionTable]:
@@ -41,7 +88,8 @@ def tables(by: ByCondition) -> Iterator[ConditionTable]:
     if by.thresholds:
         steps = " / ".join(threshold.label for threshold in by.thresholds)
         shares = {name: [list(one.within.values()) for one in row] for name, row in by.numbers.items()}
-        yield _of_shares(f"Queries that are given a pose within {steps} of their own [%]", by, shares)
+        most = tuple(Cell.of(" / ".join(map(_percent, one.values()))) for one in by.attainable)
+        yield _of_shares(f"Queries that are given a pose within {steps} of their own [%]", by, shares, [(_ATTAINABLE, most)])
     shares = {name: [list(one.recall.values()) for one in row] for name, row in by.numbers.items()}
     yield _of_shares(f"Recall@{'/'.join(map(str, RANKS))} [%]", by, shares)
     if len(by.numbers) > 1:
@@ -56,28 +104,29 @@ def inferred_tables(inferred: dict[str, Inferred]) -> Iterator[ConditionTable]:
             if one.right is None
             else f"right for {100.0 * one.right:.1f} % of the queries in those it knows"
         )
-        rows = [(label, *map(str, row)) for label, row in zip(one.labels, one.counts.tolist(), strict=True)]
-        best = [(False, *(label == column for column in one.names)) for label in one.labels]
+        rows = [
+            (label, tuple(Cell.of(str(count), label == column) for column, count in zip(one.names, row, strict=True)))
+            for label, row in zip(one.labels, one.counts.tolist(), strict=True)
+        ]
         title = f"Conditions inferred by {name}: {right} (rows: taken in, columns: taken for)"
-        yield ConditionTable(title, ("condition", *one.names), tuple(rows), tuple(best))
+        yield ConditionTable(title, ("condition", *one.names), tuple(rows))
 
 
 def text_tables(found: Sequence[ConditionTable]) -> str:
     """Aligned columns, at most so many side by side as a line holds."""
-    return "\n\n".join(f"{table.title}\n{_aligned(table)}" for table in found)
+    return "\n\n".join("\n".join([table.title, "\n\n".join(map(_aligned, table.parts()))]) for table in found)
 
 
 def sections(found: Sequence[ConditionTable], title: str) -> str:
     """An HTML section of tables; best values are bold."""
-    parts = []
+    shown = []
     for table in found:
-        rows = [
-            [f"<b>{escape(cell)}</b>" if best else escape(cell) for cell, best in zip(row, bold, strict=True)]
-            for row, bold in zip(table.rows, table.best, strict=True)
-        ]
-        classes = ["name", *["number"] * (len(table.head) - 1)]
-        parts.append(f'<h3>{escape(table.title)}</h3><div class="wide-table">{html.table(table.head, rows, classes)}</div>')
-    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+        shown.append(f"<h3>{escape(table.title)}</h3>")
+        for part in table.parts():
+            rows = [[escape(name), *(cell.html for cell in cells)] for name, cells in part.rows]
+            classes = ["name", *["number"] * (len(part.head) - 1)]
+            shown.append(f'<div class="wide-table">{html.table(part.head, rows, classes)}</div>')
+    return f"<section><h2>{escape(title)}</h2>{''.join(shown)}</section>"
 
 
 def csv_table(by: ByCondition) -> str:
@@ -94,13 +143,27 @@ def csv_table(by: ByCondition) -> str:
     return text.getvalue()
 
 
-def _of_shares(title: str, by: ByCondition, shares: dict[str, list[list[float | None]]]) -> ConditionTable:
-    columns = range(len(by.groups))
-    # a method may be the best at one threshold only: then the sum of its shares decides
-    peaks = [max(_sum(row[column]) for row in shares.values()) for column in columns]
-    rows = [(name, *(" / ".join(_percent(share) for share in cell) for cell in row)) for name, row in shares.items()]
-    best = [(False, *(0.0 < peaks[column] == _sum(row[column]) for column in columns)) for row in shares.values()]
-    return _with_counts(title, by, rows, best if len(rows) > 1 else [(False,) * len(row) for row in rows])
+def _of_shares(
+    title: str,
+    by: ByCondition,
+    shares: Mapping[str, Sequence[Sequence[float | None]]],
+    above: Sequence[tuple[str, tuple[Cell, ...]]] = (),
+) -> ConditionTable:
+    """``shares`` has for each method and group the values that stand beside each other; ``above`` are rows before them."""
+    several = len(shares) > 1
+    columns = [list(zip(*(row[column] for row in shares.values()), strict=True)) for column in range(len(by.groups))]
+    peaks = [[max((share or 0.0) for share in values) for values in column] for column in columns]
+    rows = []
+    for name, row in shares.items():
+        cells = [
+            Cell(
+                tuple(_percent(share) for share in values),
+                tuple(several and share is not None and 0.0 < share == peak for share, peak in zip(values, column, strict=True)),
+            )
+            for values, column in zip(row, peaks, strict=True)
+        ]
+        rows.append((name, tuple(cells)))
+    return _with_counts(title, by, [*above, *rows])
 
 
 def _of_changes(by: ByCondition) -> ConditionTable:
@@ -109,37 +172,26 @@ def _of_changes(by: ByCondition) -> ConditionTable:
     what = "best answer" if limit is None else f"pose, to {limit.label},"
     title = f"Against {first}: queries whose {what} became right and wrong, p of a sign test (queries taken as independent)"
     rows = [
-        (name, *(_change(one.recall_change if limit is None else one.within_change[limit]) for one in row))
+        (name, tuple(Cell.of(_change(one.recall_change if limit is None else one.within_change[limit])) for one in row))
         for name, row in by.numbers.items()
         if name != first
     ]
-    return _with_counts(title, by, rows, [(False,) * len(row) for row in rows])
+    return _with_counts(title, by, rows)
 
 
-def _with_counts(title: str, by: ByCondition, rows: Sequence[tuple[str, ...]], best: Sequence[tuple[bool, ...]]) -> ConditionTable:
-    counts = (_QUERIES, *(str(one.judged) for one in next(iter(by.numbers.values()))))
-    head = ("method", *(group.name for group in by.groups))
-    return ConditionTable(title, head, (counts, *rows), ((False,) * len(counts), *best))
+def _with_counts(title: str, by: ByCondition, rows: Sequence[tuple[str, tuple[Cell, ...]]]) -> ConditionTable:
+    """With a first row that says how many queries there are."""
+    counts = tuple(Cell.of(str(one.judged)) for one in next(iter(by.numbers.values())))
+    return ConditionTable(title, ("method", *(group.name for group in by.groups)), ((_QUERIES, counts), *rows))
 
 
 def _aligned(table: ConditionTable) -> str:
-    lines = [table.head, *table.rows]
+    lines = [table.head, *((name, *(cell.text for cell in cells)) for name, cells in table.rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.head))]
-    columns = range(1, len(widths))
-    fitting = max(1, (WIDTH - widths[0]) // (2 + max(widths[1:])))
-    blocks = -(-len(columns) // fitting)
-    each = -(-len(columns) // blocks)  # as many in each, rather than a last one that stands alone
-    return "\n\n".join(
-        "\n".join(
-            "  ".join([line[0].ljust(widths[0]), *(line[k].rjust(widths[k]) for k in columns[start : start + each])])
-            for line in lines
-        )
-        for start in range(0, len(columns), each)
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
     )
-
-
-def _sum(shares: Sequence[float | None]) -> float:
-    return sum(share for share in shares if share is not None)
 
 
 def _percent(share: float | None) -> str:

@@ -37,15 +37,15 @@ class InfersConditions(Protocol):
         """The condition of each image."""
 
 
-def told(datasets: Sequence[PlaceDataset], conditions: Conditions) -> list[PlaceDataset]:
-    """The data sets as what searches may see them: without the conditions of the pictures, where it has to infer them."""
-    if conditions is Conditions.GIVEN:
-        return list(datasets)
+def without_truth(datasets: Sequence[PlaceDataset], conditions: Conditions) -> list[PlaceDataset]:
+    """The data sets as what searches may see them: no positives, no poses, and conditions of pictures only where they are given."""
 
-    def without(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
-        return tuple(replace(picture, condition="") for picture in pictures)
+    def seen(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
+        given = conditions is Conditions.GIVEN
+        return tuple(picture if given else replace(picture, condition="") for picture in pictures)
 
-    return [replace(data, queries=without(data.queries), database=without(data.database)) for data in datasets]
+    nothing = np.zeros(0, dtype=np.int64)
+    return [PlaceDataset(data.name, seen(data.queries), seen(data.database), (nothing,) * len(data.queries)) for data in datasets]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vloc_ros.data.place_poses import seen_from
 from vloc_ros.data.places import PlaceDataset
 from vloc_ros.errors import ConfigError
 from vloc_ros.geometry.se3 import between, rotation_angle
@@ -112,6 +113,13 @@ def errors_of_answers(rows: Sequence[NDArray[np.int64]], data: PlaceDataset) -> 
             if truth is not None:
                 errors[query] = _error(truth, data.poses.database[int(found[0])]) if len(found) else np.inf
     return PoseErrorsOfAnswers(errors[:, 0], errors[:, 1])
+
+
+def attainable(data: PlaceDataset, threshold: PoseThreshold) -> NDArray[np.bool_]:
+    """(Q,) queries to which a picture of the database is as near as that: no retrieval can have more. None of a secret pose."""
+    if data.poses is None:
+        return np.zeros(len(data.queries), dtype=bool)
+    return np.array([len(rows) > 0 for rows in seen_from(data.poses, threshold.metres, threshold.degrees)], dtype=bool)
 
 
 def _error(truth: NDArray[np.float64], given: NDArray[np.float64]) -> tuple[float, float]:

@@ -49,6 +49,7 @@ td.wide { width: 70%; }
 .shade { display: block; margin: -3px 0; padding: 3px 8px; border-radius: 4px; font-weight: 600; color: #1f2933; }
 .wide-table th, .wide-table td { padding-right: 10px; }
 .wide-table th { white-space: normal !important; vertical-align: bottom; }
+.wide-table + .wide-table { margin-top: 20px; }
 .wide-table table { font-size: 13px; } .wide-table th { font-size: 12px; line-height: 1.3; }
 details { margin-top: 26px; border-top: 1px solid var(--line); padding-top: 12px; }
 summary { cursor: pointer; font-weight: 650; font-size: 15px; }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
 from vloc_ros.data.places import Picture, PlaceDataset
-from vloc_ros.evaluation.conditions import Conditions, told
+from vloc_ros.evaluation.conditions import Conditions, without_truth
 from vloc_ros.evaluation.confidence_metrics import ConfidenceSummary, summarise_confidence
 from vloc_ros.evaluation.rerank_metrics import Acceptance, Change, acceptance, change
 from vloc_ros.evaluation.retrieval_metrics import Answers, RetrievalSummary, judge, pool, summarise
@@ -248,7 +248,7 @@ def evaluate_reranking(
         DataError: there is no data set, or no vocabulary can be learned.
     """
     depth = max([DEEPEST, *(stage.depth for stage in stages)])
-    asked = told(datasets, conditions)
+    asked = without_truth(datasets, conditions)
     searched = search_datasets(asked, name, extractor, assets, methods, speed, progress, of_map, depth)
     made = [[RerankedAnswers() for _ in stages] for _ in searched]
     for number, data in enumerate(asked if stages else ()):

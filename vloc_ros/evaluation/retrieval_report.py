@@ -68,7 +68,7 @@ def write_retrieval_report(
         values["by_condition"] = by.to_dict()
         write_whole(path.with_name(f"{path.stem}_conditions.csv"), condition_table.csv_table(by))
     write_whole(path.with_suffix(".json"), json.dumps(values, indent=2, allow_nan=False) + "\n")
-    header = f"<h1>{escape(title)}</h1><p>{escape(', '.join(names[:5]))}</p>"
+    header = f"<h1>{escape(title)}</h1><p>{escape('; '.join(names[:5]))}</p>"
     lines = [(result.name, result.descriptor, _DASHES[result.method], result.answers) for result in results]
     lines += [(one.name, one.name, "-", one.answers) for _, after in evaluated for one in after]
     body = [

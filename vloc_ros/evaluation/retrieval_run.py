@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vloc_ros.data.frame import Image
 from vloc_ros.data.places import Picture, PlaceDataset
 from vloc_ros.errors import ConfigError, DataError
-from vloc_ros.evaluation.conditions import Conditions, Inferred, InfersConditions, confusion, told
+from vloc_ros.evaluation.conditions import Conditions, Inferred, InfersConditions, confusion, without_truth
 from vloc_ros.evaluation.retrieval_metrics import RANKS, Answers, RetrievalSummary, judge, pool, summarise
 from vloc_ros.features import FeatureExtractor
 from vloc_ros.mapping.store import MapStore
@@ -162,7 +162,7 @@ def evaluate_retrieval(
         MapError: the map cannot be read, or has no such model.
         DataError: there is no data set, or no vocabulary can be learned.
     """
-    searched = search_datasets(told(datasets, conditions), name, extractor, assets, methods, speed, progress, of_map)
+    searched = search_datasets(without_truth(datasets, conditions), name, extractor, assets, methods, speed, progress, of_map)
     return [judged(one, datasets) for one in searched]
 
 
@@ -179,8 +179,8 @@ def search_datasets(
 ) -> list[Searched]:
     """What :func:`evaluate_retrieval`, which has the same arguments, judges; the truth of the data sets is not looked at.
 
-    A descriptor is told the condition of each picture, where the picture has any, see :func:`told`. So many answers are asked
-    for as ``depth`` says.
+    A descriptor is told the condition of each picture, where the picture has any, see
+    :func:`~vloc_ros.evaluation.conditions.without_truth`. So many answers are asked for as ``depth`` says.
 
     Raises:
         ConfigError: as there.

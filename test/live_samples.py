@@ -19,6 +19,8 @@ def other(value: Any, low: float | None, high: float | None) -> Any:
     """Another value within the range."""
     if isinstance(value, bool):
         return not value
+    if isinstance(value, str):
+        return f"another {value}"
     step = 1 if isinstance(value, int) else 0.01 * abs(value) or 0.001
     return value + step if high is None or value + step <= high else value - step
 

@@ -60,7 +60,7 @@ def test_a_network_comes_back(path, network):
     assert list(before) == list(after) and all(torch.equal(before[name], after[name]) for name in before)
     images = torch.rand(2, 3, FORM.height, FORM.width, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
-        vectors = [one.compression(one.encode(images, 1)) for one in (network, found)]
+        vectors = [one.compression(one.encode(images, 1), 1) for one in (network, found)]
     assert torch.equal(*vectors) and vectors[0].shape == (2, 5)
     assert isinstance(card, WeightsCard)
     assert (card.name, card.network, card.backbone) == ("site", "disam", "2 channels, 36x32, fine")

@@ -122,7 +122,7 @@ def test_a_state_dict_is_the_whole_network():
             assert torch.equal(other.encode(images, condition), latents)
             assert torch.equal(other.decode(latents, condition), network.decode(latents, condition))
         assert torch.equal(other.logits(images), network.logits(images))
-        assert torch.equal(other.compression(latents), network.compression(latents))
+        assert torch.equal(other.compression(latents, 0), network.compression(latents, 0))
 
 
 @pytest.mark.parametrize("place", [torch.float64, torch.bfloat16, pytest.param("cuda", marks=pytest.mark.skipif(
@@ -131,10 +131,10 @@ def test_a_network_moves_as_a_whole(place):
     network = random_domains(SMALL)
     images = picture(2, 3, SMALL.height, SMALL.width).float()
     with torch.inference_mode():
-        expected = network.compression(network.encode(images, 1))
+        expected = network.compression(network.encode(images, 1), 1)
         moved = network.to(place)
         images = images.to(place)
-        found = moved.compression(moved.encode(images, 1))
+        found = moved.compression(moved.encode(images, 1), 1)
         assert moved.misfit(images).shape == moved.logits(images).shape == (2, 3)
     assert found.dtype == images.dtype and found.device == images.device
     torch.testing.assert_close(found.cpu().float(), expected, atol=2e-2 if place == torch.bfloat16 else 1e-4, rtol=0.0)

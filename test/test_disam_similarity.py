@@ -84,7 +84,7 @@ def test_empty_channels_harm_nothing(empty):
 def test_dot_products_of_whole_latents_are_the_metric(stage, score):
     compression = LatentCompression(DisamForm(1, 36, 32, stage), 1, 0)
     one, other = latents(2, 4, 8, 9).float(), latents(2, 4, 8, 9, seed=1).float()
-    vectors = [compression(side) for side in (one, other)]
+    vectors = [compression(side, 0) for side in (one, other)]
     assert vectors[0].shape == (2, compression.length) == (2, 4 * 8 * 9)
     torch.testing.assert_close((vectors[0] * vectors[1]).sum(1), score(one, other), atol=1e-6, rtol=0.0)
 
@@ -98,7 +98,7 @@ def test_cells_are_means_and_those_at_the_border_of_what_is_there():
     ]  # fmt: skip
     expected = torch.nn.functional.normalize(torch.tensor(cells).flatten(), dim=0)
     assert compression.length == 4 * 2 * 3
-    torch.testing.assert_close(compression(one)[0], expected, atol=1e-6, rtol=0.0)
+    torch.testing.assert_close(compression(one, 0)[0], expected, atol=1e-6, rtol=0.0)
 
 
 def test_a_projection_is_affine():
@@ -108,4 +108,4 @@ def test_a_projection_is_affine():
         compression.basis.copy_(latents(3, 16).float())
     one = latents(2, 4, 8, 8).float()
     made = (compression.whole(one) - compression.mean) @ compression.basis.T
-    torch.testing.assert_close(compression(one), made / made.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(compression(one, 0), made / made.norm(dim=1, keepdim=True))

@@ -35,7 +35,7 @@ SMALL = {
     "pool": 3,
     "training": {"samples": 8, "batch": 2, "epochs": 2, "decay_epochs": 1, "workers": 0, "checkpoint_every": 1},
     "images": {"hard_negatives": 2},
-    "basis_images": 0,
+    "compression": {"length": 4},
 }
 
 
@@ -121,7 +121,7 @@ def test_every_loss_can_be_switched_off(site):
     bare = DisamObjectiveSettings(latent=0.0, triplet=Margin.NONE, condition=0.0)
     loss, terms = DisamObjective(bare, 2)(network, batch, 1)
     assert set(terms) == {"deceive", "cycle", "latent", "discriminate"}
-    assert float(loss) == pytest.approx(terms["deceive"] + 10.0 * terms["cycle"] + 0.5 * terms["discriminate"], rel=1e-5)
+    assert loss.item() == pytest.approx(terms["deceive"] + 10.0 * terms["cycle"] + 0.5 * terms["discriminate"], rel=1e-5)
 
 
 def test_weights_grow_with_the_epochs(site):
@@ -130,8 +130,8 @@ def test_weights_grow_with_the_epochs(site):
     only = DisamObjectiveSettings(gan=0.0, cycle=0.0, triplet=Margin.NONE, condition=0.0)
     (first, terms), (last, _) = (DisamObjective(only, 4)(network, batch, epoch) for epoch in (0, 3))
     still = 0.5 * terms["discriminate"]
-    assert float(last) - still == pytest.approx(4.0 * (float(first) - still), rel=1e-4)
-    assert float(last) - still == pytest.approx(0.1 * terms["latent"], rel=1e-4)
+    assert last.item() - still == pytest.approx(4.0 * (first.item() - still), rel=1e-4)
+    assert last.item() - still == pytest.approx(0.1 * terms["latent"], rel=1e-4)
 
 
 def test_generators_and_discriminators_are_taught_by_their_own_losses_alone(site):
@@ -152,7 +152,7 @@ def test_it_learns_and_keeps_the_best(site, tmp_path):
     assert len(rows) == 3 and rows[-1]["cycle"] < rows[0]["cycle"] and {"recall_night", "condition_right"} <= set(rows[0])
     assert outcome.best == max(row["task"] for row in rows)
     network, card = load_disam(tmp_path / "run" / "best.safetensors")
-    assert network.form.conditions == ("day", "night") and "day, night" in card.trained_on
+    assert card.dimension == 4 and network.form.conditions == ("day", "night") and "day, night" in card.trained_on
     assert cv2.imread(str(tmp_path / "run" / "translations.png")) is not None
 
 
@@ -206,7 +206,7 @@ def test_names_are_the_truth_of_traverses(site):
 def test_the_command(site, tmp_path, capsys):
     changes = [f"--set={key}={value}" for key, value in (("channels", 4), ("width", 32), ("height", 32), ("pool", 2))]
     changes += [f"--set=training.{key}={value}" for key, value in (("epochs", 1), ("samples", 4), ("batch", 2), ("workers", 0))]
-    changes += ["--set=discriminator_channels=4", "--set=length=4", "--set=basis_images=6"]
+    changes += ["--set=discriminator_channels=4", "--set=compression.length=4", "--set=compression.images=6"]
     run = ["train", "disam", "--stage", "coarse", "--data", f"conditions:{site}", "--out", str(tmp_path / "run"), *changes]
     assert main([*run, "--conditions", "night,day"]) == 0
     assert load_disam(tmp_path / "run" / "best.safetensors")[0].form.conditions == ("night", "day")

@@ -55,6 +55,8 @@ def needs_torch(path: Path) -> bool:
     return path.parent == PACKAGE / "networks" and path.name not in {
         "__init__.py",
         "availability.py",
+        "disam_form.py",
+        "disam_preprocessing.py",
         "names.py",
         "preprocessing.py",
     }

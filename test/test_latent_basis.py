@@ -18,9 +18,23 @@ from vloc_ros.networks.disam_files import load_disam, save_disam  # noqa: E402
 from vloc_ros.networks.disam_form import DisamForm, Stage  # noqa: E402
 from vloc_ros.networks.disam_preprocessing import disam_images  # noqa: E402
 from vloc_ros.networks.domains import random_domains  # noqa: E402
-from vloc_ros.networks.latent_basis import automatic_cell, compressed, learn_basis, without_decoders  # noqa: E402
+from vloc_ros.networks.latent_basis import (  # noqa: E402
+    Basis,
+    Centring,
+    automatic_cell,
+    compressed,
+    learn_basis,
+    without_decoders,
+)
 
 FORM = DisamForm(2, 36, 32, Stage.COARSE, ("summer", "winter"))
+
+
+def basis_of(given: np.ndarray, length: int, whitening: float = 0.0, centred: bool = False) -> Basis:
+    """Of vectors of one condition."""
+    centring = Centring.ALL if centred else Centring.NONE
+    found = learn_basis(given, np.zeros(len(given), dtype=np.int64), 1, length, whitening, centring)
+    return Basis(found.mean[0], found.basis)
 
 
 def vectors(count: int, elements: int, seed: int = 0, directions: int = 6) -> np.ndarray:
@@ -36,7 +50,7 @@ def vectors(count: int, elements: int, seed: int = 0, directions: int = 6) -> np
 @pytest.mark.parametrize("centred", [False, True])
 def test_a_basis_is_that_of_the_singular_vectors(shape, centred):
     given = vectors(*shape)
-    found = learn_basis(given, 5, centred=centred)
+    found = basis_of(given, 5, centred=centred)
     mean = given.astype(np.float64).mean(axis=0) if centred else np.zeros(shape[1])
     _, _, expected = np.linalg.svd(given - mean, full_matrices=False)
     np.testing.assert_allclose(found.mean, mean, atol=1e-7)
@@ -48,7 +62,7 @@ def test_a_basis_is_that_of_the_singular_vectors(shape, centred):
 @pytest.mark.parametrize("shape", [(30, 12), (12, 200)])
 def test_a_basis_of_all_directions_keeps_all_dot_products(shape):
     given = vectors(*shape, directions=12)
-    found = learn_basis(given, 2048)
+    found = basis_of(given, 2048)
     short = given @ found.basis.T
     assert short.shape[1] == 12
     np.testing.assert_allclose(short @ short.T, given @ given.T, atol=1e-5)
@@ -59,7 +73,7 @@ def test_the_longest_directions_lose_the_least():
     whole = given @ given.T
     errors = []
     for length in (1, 2, 4, 7):
-        short = given @ learn_basis(given, length).basis.T
+        short = given @ basis_of(given, length).basis.T
         errors.append(float(np.abs(short @ short.T - whole).mean()))
     assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-4
     rng = np.random.default_rng(3)
@@ -67,11 +81,22 @@ def test_the_longest_directions_lose_the_least():
     assert np.abs((given @ other) @ (given @ other).T - whole).mean() > 100 * errors[-1]
 
 
+def test_each_condition_loses_its_own_mean():
+    given = vectors(40, 25)
+    conditions = np.repeat([0, 2], 20)
+    given[20:] += 0.3
+    found = learn_basis(given, conditions, 3, 30, centring=Centring.CONDITION)
+    np.testing.assert_allclose(found.mean[[0, 2]], [given[:20].mean(axis=0), given[20:].mean(axis=0)], atol=1e-6)
+    np.testing.assert_allclose(found.mean[1], given.mean(axis=0), atol=1e-6)
+    short = (given - found.mean[conditions]) @ found.basis.T
+    np.testing.assert_allclose(short[:20].mean(axis=0), short[20:].mean(axis=0), atol=1e-6)
+
+
 @pytest.mark.parametrize(("power", "expected"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])
 def test_whitening_makes_directions_equally_long(power, expected):
     given = vectors(200, 40)
-    made = learn_basis(given, 5, whitening=power, centred=True)
-    plain = learn_basis(given, 5, centred=True)
+    made = basis_of(given, 5, whitening=power, centred=True)
+    plain = basis_of(given, 5, centred=True)
     spread = ((given - made.mean) @ made.basis.T).std(axis=0)
     before = ((given - plain.mean) @ plain.basis.T).std(axis=0)
     slope = np.polyfit(np.log(before / before[0]), np.log(spread / spread[0]), 1)[0]
@@ -80,7 +105,7 @@ def test_whitening_makes_directions_equally_long(power, expected):
 
 def test_a_basis_follows_from_the_vectors():
     given = vectors(20, 100)
-    one, again = learn_basis(given, 8), learn_basis(given, 8)
+    one, again = basis_of(given, 8), basis_of(given, 8)
     np.testing.assert_array_equal(one.basis, again.basis)
 
 
@@ -89,7 +114,7 @@ def test_a_basis_follows_from_the_vectors():
 )
 def test_images_that_are_one_teach_nothing(given):
     with pytest.raises(DataError, match="no projection can be learned"):
-        learn_basis(given.astype(np.float32), 2, centred=True)
+        basis_of(given.astype(np.float32), 2, centred=True)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +144,7 @@ def described(network, paths, condition):
     images = torch.from_numpy(disam_images([read_image(path) for path in paths], FORM))
     with torch.inference_mode():
         latents = network.encode(images, condition)
-        return network.compression(latents).numpy(), network.compression.whole(latents).numpy()
+        return network.compression(latents, condition).numpy(), network.compression.whole(latents).numpy()
 
 
 def distinct():
@@ -133,7 +158,7 @@ def distinct():
 
 def test_a_network_gets_vectors_that_keep_its_metric(files):
     network = distinct()
-    made = compressed(network, files, cell=2, length=24)
+    made = compressed(network, files, cell=2, length=24, whitening=0.0, centring=Centring.NONE)
     assert (made.compression.side, made.compression.length) == (2, 24) and not made.training
     short, whole = (np.concatenate(rows) for rows in zip(*(described(made, files[n], k) for k, n in enumerate(files)), strict=True))
     np.testing.assert_allclose(np.linalg.norm(short, axis=1), 1.0, atol=1e-5)
@@ -146,16 +171,16 @@ def test_a_network_gets_vectors_that_keep_its_metric(files):
 
 def test_each_condition_goes_through_its_own_encoder(files):
     network = distinct()
-    made = compressed(network, files, cell=2, length=4, centred=True)
-    whole = np.concatenate([described(made, files[name], k)[1] for k, name in enumerate(files)])
-    np.testing.assert_allclose(made.compression.mean.numpy(), whole.mean(axis=0), atol=1e-6)
-    swapped = np.concatenate([described(made, files[name], 1 - k)[1] for k, name in enumerate(files)])
-    assert np.abs(swapped.mean(axis=0) - whole.mean(axis=0)).max() > 1e-3
+    made = compressed(network, files, cell=2, length=4)
+    for number, name in enumerate(files):
+        own, other = (described(made, files[name], k)[1].mean(axis=0) for k in (number, 1 - number))
+        np.testing.assert_allclose(made.compression.mean[number].numpy(), own, atol=1e-6)
+        assert np.abs(own - other).max() > 1e-3
 
 
 def test_fewer_images_make_shorter_vectors_and_say_so(files, caplog):
     with caplog.at_level(logging.WARNING):
-        made = compressed(random_domains(FORM), files, cell=2, length=500, images=6)
+        made = compressed(random_domains(FORM), files, cell=2, length=500, images=6, centring=Centring.NONE)
     assert made.compression.length == 6 and "6 elements" in caplog.text
 
 
@@ -220,7 +245,7 @@ def test_the_command_makes_weights_for_a_site(tmp_path, files, capsys):
     made, card = load_disam(tmp_path / "new.safetensors")
     _, old = load_disam(tmp_path / "old.safetensors")
     assert (card.dimension, card.parent, card.licence, card.trained_on) == (10, old.sha256, "ours", "nothing")
-    assert card.notes == f"long ago; compressed for {site}" and len(made.decoders) == 2
+    assert card.notes == f"long ago; compressed for {site}, centring condition, whitening 0.5" and len(made.decoders) == 2
     expected = compressed(random_domains(FORM), files, cell=2, length=10)
     np.testing.assert_allclose(made.compression.basis.numpy(), expected.compression.basis.numpy(), atol=1e-6)
     assert main([*command, "--out", str(tmp_path / "small.safetensors"), "--without-decoders"]) == 0

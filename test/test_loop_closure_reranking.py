@@ -17,6 +17,7 @@ from vloc_ros.mapping.searches import searches_of
 from vloc_ros.retrieval import GateReason
 from vloc_ros.retrieval.of_map import MapDescriptor
 from vloc_ros.retrieval.reranker_of_map import RerankerOfMap
+from vloc_ros.retrieval.stages import StagesOfMap
 
 LAP = 20
 SETTINGS = replace(
@@ -43,8 +44,8 @@ def store(two_laps, tmp_path):
 
 
 def detector(store, settings=SETTINGS, reranked=True, live=False):
-    reranker = RerankerOfMap(store, reranker_of_scenes(), settings.rerank) if reranked else None
-    return LoopDetector(store, MapDescriptor.of(store, "vlad"), REGISTRAR, settings, live=live, reranker=reranker)
+    stages = StagesOfMap(reranker=RerankerOfMap(store, reranker_of_scenes(), settings.rerank)) if reranked else None
+    return LoopDetector(store, MapDescriptor.of(store, "vlad"), REGISTRAR, settings, live=live, stages=stages)
 
 
 def searched(store, **kwargs):
@@ -54,7 +55,7 @@ def searched(store, **kwargs):
 
 def test_without_a_reranker_nothing_changes(store):
     finder, found = searched(store, reranked=False)
-    assert finder.reranker is None and all(detection.rerank_ms is None for detection in found)
+    assert finder.stages is None and all(detection.rerank_ms is None for detection in found)
     assert not any(reason.startswith("rerank") for reason in finder.counts)
     assert store.database.rows("patches") == []
 
@@ -68,7 +69,7 @@ def test_fewer_pairs_are_verified_in_vain_and_no_loop_is_lost(two_laps, store, t
     assert sum(len(d.rejections) for d in after) < sum(len(d.rejections) for d in before)
     assert all(d.rerank_ms is not None and d.rerank_ms > 0.0 for d in after)
     assert keyframes_with_patches(store, reranker_of_scenes().card) == {keyframe.id for keyframe in store.keyframes()}
-    assert finder.reranker.counts == {"patches_made": 2 * LAP}
+    assert finder.stages.counts == {"patches_made": 2 * LAP}
 
 
 def test_what_is_not_accepted_is_refused_counted_and_kept_in_the_map(store):
@@ -121,7 +122,7 @@ def test_the_command_says_what_ordered_the_proposals_and_how_long_it_took(two_la
     gap = ["--set", "loops.gates.gap.keyframes=8", "--set", "loops.gates.gap.seconds=1.0"]
     assert main(["loops", "--map", str(path), "--json", *gap]) == 0
     plain = json.loads(capsys.readouterr().out)
-    assert plain["reranker"] is None and plain["rerank_ms"] is None
+    assert all(plain[key] is None for key in ("fine", "fine_ms", "reranker", "rerank_ms"))
     assert main(["loops", "--map", str(path), "--again", "--rerank", "ransac", *gap]) == 0
     text = capsys.readouterr().out
     assert "re-ranked by" in text and "ransac, " in text and "ms per keyframe (median)" in text

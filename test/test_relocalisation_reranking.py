@@ -88,14 +88,14 @@ def test_thresholds_count_from_the_next_frame_on(site: Path) -> None:
     settings = replace(SETTINGS, RANSAC)
     with MapStore.open(site, read_only=True) as store:
         localizer = Localizer(CAMERA, store, settings)
-        assert localizer.reranking == {"reranker": "ransac"}
+        assert localizer.search_report == {"reranker": "ransac"}
         localizer.process(frame(0, np.eye(4)))
-        assert localizer.state is State.LOCALISED and float(localizer.reranking["rerank_ms"]) > 0.0
+        assert localizer.state is State.LOCALISED and float(localizer.search_report["rerank_ms"]) > 0.0
         after = with_all_live_changed(settings)
         localizer.tune(after)
         nobody_holds_the_old(localizer, settings, after)
-        assert localizer.take_rerank_problem() == ""
-        assert Localizer(CAMERA, store, SETTINGS).reranking == {}
+        assert localizer.take_stage_problem() == ""
+        assert Localizer(CAMERA, store, SETTINGS).search_report == {}
 
 
 def test_a_reranker_that_cannot_be_made_is_said_when_the_node_is_configured(site: Path) -> None:

@@ -141,7 +141,7 @@ class TestRun:
         assert len(set(described)) == 3 and described[0] == image.tobytes()
         # the image itself, and for the time of the others one that is new to all
         assert seen == [described[0], described[1], described[0], described[2], described[0]]
-        assert len({kept for kept, _ in prepared}) == 1 and all(taken > 0.0 for _, taken in prepared)
+        assert len({tuple(kept) for kept, _ in prepared}) == 1 and all(taken > 0.0 for _, taken in prepared)
 
     def test_answers_do_not_depend_on_the_truth(self) -> None:
         data = toy_set()

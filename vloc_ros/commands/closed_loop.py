@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vloc_ros.commands.common import add_rerank, add_settings, load_settings_as, with_rerank
+from vloc_ros.commands.common import add_search, add_settings, load_settings_as, with_search
 from vloc_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_course(parser: argparse.ArgumentParser) -> None:
     """Settings, and what the simulation is like."""
-    add_rerank(parser)
+    add_search(parser)
     add_settings(parser)
     parser.add_argument("--seed", type=int, default=1, help="of slip, odometry errors and noise (default: 1)")
     parser.add_argument("--scale", type=float, default=1.0, help="resolution of the cameras, 1 being 512x384 (default: 1)")
@@ -61,5 +61,5 @@ def course_of(args: argparse.Namespace, threads: int = 2) -> Course:
     """
     from vloc_ros.closed_loop import ClosedLoopSettings, Course
 
-    settings = with_rerank(load_settings_as(ClosedLoopSettings, args), args, "localization")
+    settings = with_search(load_settings_as(ClosedLoopSettings, args), args, "localization")
     return Course(settings, args.seed, args.detail, threads)

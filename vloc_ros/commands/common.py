@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vloc_ros.commands.fine import add_fine, with_fine
 from vloc_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -64,20 +65,33 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """--descriptor, --fine, --fine-top and --rerank; :func:`with_search` reads them."""
+    parser.add_argument("--descriptor", help="global descriptor that proposes: auto (default), site, site-2, place, hog, vlad, ...")
+    add_fine(parser)
+    add_rerank(parser)
+
+
+def with_search(settings: S, args: argparse.Namespace, section: str) -> S:
+    """The settings with what :func:`add_search` says in a section, ``loops`` or ``localization``; without it, as they are.
+
+    Raises:
+        ConfigError: a number is out of range.
+    """
+    from vloc_ros.config import replace
+
+    said = {"descriptor": args.descriptor, "rerank.reranker": args.rerank}
+    chosen = {f"{section}.{key}": value for key, value in said.items() if value is not None}
+    return with_fine(replace(settings, chosen), args, section)
+
+
 def add_rerank(parser: argparse.ArgumentParser) -> None:
-    """--rerank; :func:`with_rerank` reads it."""
+    """--rerank of a command that searches in a map."""
     parser.add_argument(
         "--rerank",
         metavar="NAME",
         help="what orders the places that a search finds: none (default), homography, ransac, or a file of weights",
     )
-
-
-def with_rerank(settings: S, args: argparse.Namespace, section: str) -> S:
-    """The settings with the re-ranker of --rerank in a section, ``loops`` or ``localization``; without --rerank, as they are."""
-    from vloc_ros.config import replace
-
-    return settings if args.rerank is None else replace(settings, {f"{section}.rerank.reranker": args.rerank})
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:

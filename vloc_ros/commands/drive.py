@@ -21,6 +21,7 @@ _EXAMPLES = """
   vloc drive --map site.vloc --condition dusk --hour 20.4
   vloc drive --map site.vloc --cover 20:5 --kidnap 60:15            (camera covered after 20 s for 5 s; carried to 15 m after 60 s)
   vloc drive --map site.vloc --condition night --rerank homography
+  vloc drive --map site.vloc --condition night --descriptor disam --fine disam_fine    (told: --set localization.condition=night)
   vloc drive --map hills.vloc --site 2 --length 200 --laps 2 --set drive.follower.speed=1.5"""
 _PICTURES = 6
 
@@ -59,12 +60,12 @@ def run(args: argparse.Namespace) -> int:
         write_drive_report,
     )
     from vloc_ros.mapping import MapStore
-    from vloc_ros.retrieval.reranker_of_map import chosen_reranker
+    from vloc_ros.retrieval.stages import Stages
 
     condition, course = chosen_condition(args), course_of(args)
     events = [*map(parse_cover, args.cover), *map(parse_kidnap, args.kidnap)]
     plan = DrivePlan(args.laps, None if args.minutes is None else 60.0 * args.minutes, events)
-    chosen_reranker(course.settings.localization.rerank)  # whatever is wrong with it is said before anything is driven
+    Stages.chosen(course.settings.localization)  # whatever is wrong with it is said before anything is driven
     if not args.map.exists():
         _teach(args, course)
     with tempfile.TemporaryDirectory() as scratch, MapStore.open(args.map, read_only=True) as store:

@@ -16,11 +16,12 @@ NAMES = "none, disam_fine, any other descriptor, or a file of weights"
 CONDITION = "condition in which the images were taken, where the descriptor knows conditions: inferred from each without it"
 
 
-def add_fine(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """--fine and --fine-top; :func:`with_fine` or :func:`fine_stages` reads them."""
+def add_fine(parser: argparse.ArgumentParser, several: bool = False, top: bool = True) -> None:
+    """--fine and, where that says something, --fine-top; :func:`with_fine` or :func:`fine_stages` reads them."""
     ending = "; several of them separated by commas" if several else ""
     parser.add_argument("--fine", metavar="NAME", help=f"a finer descriptor puts the best found in order: {NAMES}{ending}")
-    parser.add_argument("--fine-top", type=int, metavar="N", help="how many of the best found it compares (default: 3)")
+    if top:
+        parser.add_argument("--fine-top", type=int, metavar="N", help="how many of the best found it compares (default: 3)")
 
 
 def add_condition(parser: argparse.ArgumentParser, meaning: str = CONDITION) -> None:

@@ -11,7 +11,7 @@ from vloc_ros.commands.common import (
     Subparsers,
     add_command,
     add_json,
-    add_rerank,
+    add_search,
     add_settings,
     add_source,
     emit,
@@ -20,15 +20,16 @@ from vloc_ros.commands.common import (
     open_source,
     progress,
     rows,
-    with_rerank,
+    with_search,
 )
+from vloc_ros.commands.fine import add_condition, with_condition
 from vloc_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from vloc_ros.loop_closure.search import LoopRun
     from vloc_ros.loop_closure.settings import LoopClosureSettings
     from vloc_ros.mapping import Keyframe, MapStore
-    from vloc_ros.retrieval.rerank import Reranker
+    from vloc_ros.retrieval.stages import Stages
 
 _EXAMPLES = """
   vloc loops --map site.vloc --out loops                     the loops of a map; see loops/loops.html
@@ -45,9 +46,11 @@ def register(subparsers: Subparsers) -> None:
     add_source(parser, optional=True)
     parser.add_argument("--map", type=Path, required=True, help="map file, *.vloc; made from SOURCE when it does not exist")
     parser.add_argument("--out", type=Path, help="folder for closures.csv, the optimised trajectory, the graph and the page")
-    parser.add_argument("--descriptor", help="global descriptor that proposes: auto (default), site, site-2, place, hog, vlad, ...")
+    add_search(parser)
+    add_condition(
+        parser, "condition in which the newest session was taken, where the descriptor knows conditions: inferred without it"
+    )
     parser.add_argument("--weights", type=Path, help="file of weights or vocabulary of the descriptor (default: the map's own)")
-    add_rerank(parser)
     parser.add_argument("--again", action="store_true", help="forget the closures that the map has, and find them anew")
     poses = parser.add_mutually_exclusive_group()
     poses.add_argument("--apply", action="store_true", help="move the keyframes of the map to their optimised poses")
@@ -60,20 +63,20 @@ def run(args: argparse.Namespace) -> int:
     """Find the loops, and say what was found."""
     from vloc_ros.loop_closure.settings import LoopClosureSettings
     from vloc_ros.mapping import MapStore
-    from vloc_ros.retrieval.reranker_of_map import chosen_reranker
+    from vloc_ros.retrieval.stages import Stages
 
-    settings = with_rerank(load_settings_as(LoopClosureSettings, args), args, "loops")
+    settings = with_condition(with_search(load_settings_as(LoopClosureSettings, args), args, "loops"), args, "loops")
     if args.restore:
         with MapStore.open(args.map, exclusive=True) as store:
             restored = store.restore_taught_poses()
         emit(args, {"map": str(args.map), "restored": restored}, f"moved {restored} keyframes back to where they were taught")
         return 0
-    reranker = chosen_reranker(settings.loops.rerank)  # whatever is wrong with it is said before anything is taught
+    stages = Stages.chosen(settings.loops)  # whatever is wrong with them is said before anything is taught
     if args.source is not None:
         _teach(args, settings)
     # Poses are moved only while nobody else teaches into the map or drives by it.
     with MapStore.open(args.map, exclusive=args.apply) as store:
-        return _loops(args, settings, store, reranker)
+        return _loops(args, settings, store, stages)
 
 
 def _teach(args: argparse.Namespace, settings: LoopClosureSettings) -> None:
@@ -89,21 +92,18 @@ def _teach(args: argparse.Namespace, settings: LoopClosureSettings) -> None:
     runs.save_keyframe_truth(reader, args.map)
 
 
-def _loops(args: argparse.Namespace, settings: LoopClosureSettings, store: MapStore, reranker: Reranker | None) -> int:
-    from vloc_ros.config import replace
+def _loops(args: argparse.Namespace, settings: LoopClosureSettings, store: MapStore, stages: Stages) -> int:
     from vloc_ros.loop_closure import apply_judgement, store_judgement
     from vloc_ros.loop_closure.search import find_loops
     from vloc_ros.mapping.closures import forget_closures
 
-    if args.descriptor is not None:
-        settings = replace(settings, {"loops.descriptor": args.descriptor})
     if args.again:
         forget_closures(store)
 
     def shown(keyframes: Sequence[Keyframe]) -> Iterator[Keyframe]:
         return progress(keyframes, len(keyframes), "loops")
 
-    found = find_loops(store, settings, _weights(args.weights), shown, reranker)
+    found = find_loops(store, settings, _weights(args.weights), shown, stages)
     store_judgement(store, found.judgement)
     moved = apply_judgement(store, found.judgement) if args.apply else 0
     if args.out is not None:
@@ -140,7 +140,9 @@ def _values(args: argparse.Namespace, found: LoopRun, moved: int) -> dict[str, A
     return {
         "map": str(args.map),
         "descriptor": found.descriptor,
-        "reranker": found.reranker or None,
+        "fine": found.stages.get("fine"),
+        "fine_ms": found.fine_ms,
+        "reranker": found.stages.get("reranker"),
         "rerank_ms": found.rerank_ms,
         "confidence": {way: summary.to_dict() for way, summary in found.judged_claims.summaries().items()},
         "keyframes": len(found.keyframes),
@@ -162,7 +164,7 @@ def _text(args: argparse.Namespace, values: dict[str, Any]) -> str:
     lines = [
         ("map", args.map),
         ("keyframes", f"{values['keyframes']}, described by {values['descriptor']}"),
-        *_reranking(values),
+        *_ordering(values),
         ("candidates", values["candidates"]),
         ("rejected pairs", listed(values["rejected"])),
         *_confidence(values["confidence"]),
@@ -179,10 +181,9 @@ def _text(args: argparse.Namespace, values: dict[str, Any]) -> str:
     return rows(lines)
 
 
-def _reranking(values: dict[str, Any]) -> list[tuple[str, Any]]:
-    if values["reranker"] is None:
-        return []
-    return [("re-ranked by", f"{values['reranker']}, {number(values['rerank_ms'], 'ms', 1)} per keyframe (median)")]
+def _ordering(values: dict[str, Any]) -> list[tuple[str, Any]]:
+    stages = (("ordered by", values["fine"], values["fine_ms"]), ("re-ranked by", values["reranker"], values["rerank_ms"]))
+    return [(how, f"{name}, {number(took, 'ms', 1)} per keyframe (median)") for how, name, took in stages if name is not None]
 
 
 def _confidence(ways: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vloc_ros.commands.common import Subparsers, add_command, add_json, add_rerank, emit, progress, rows
+from vloc_ros.commands.fine import add_condition, add_fine
+
+if TYPE_CHECKING:
+    from vloc_ros.mapping import KeyframeId
+    from vloc_ros.retrieval.redescribe import Progress
+    from vloc_ros.retrieval.stages import Stages
 
 _EXAMPLES = """
   vloc map info site.vloc
@@ -13,7 +20,8 @@ _EXAMPLES = """
   vloc map export site.vloc --to g2o --out site.g2o
   vloc map prune site.vloc --distance 2
   vloc map redescribe site.vloc --descriptor place     a map of an older release, whose auto is hog until then
-  vloc map redescribe site.vloc --rerank homography    also what a re-ranker needs, so that a lost robot need not make it"""
+  vloc map redescribe site.vloc --rerank homography    also what a re-ranker needs, so that a lost robot need not make it
+  vloc map redescribe site.vloc --descriptor disam --fine disam_fine"""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -42,7 +50,9 @@ def register(subparsers: Subparsers) -> None:
             sub.add_argument(
                 "--descriptor", default="auto", help="auto (default), place, hog, vlad, site, site-2, or a file of weights"
             )
+            add_fine(sub, top=False)
             add_rerank(sub)
+            add_condition(sub, "condition in which all keyframes that are described now were taken: inferred from each without it")
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -134,21 +144,45 @@ def _prune(args: argparse.Namespace) -> int:
 
 def _redescribe(args: argparse.Namespace) -> int:
     from vloc_ros.mapping import MapStore
+    from vloc_ros.retrieval.conditions import known_conditions, require_known
     from vloc_ros.retrieval.of_map import MapDescriptor
-    from vloc_ros.retrieval.redescribe import prepare_patches, redescribe
-    from vloc_ros.retrieval.rerank import RerankSettings
-    from vloc_ros.retrieval.reranker_of_map import NONE, chosen_reranker
+    from vloc_ros.retrieval.redescribe import prepare_stages, redescribe
 
-    reranker = chosen_reranker(RerankSettings(reranker=args.rerank or NONE))
+    stages = _stages(args)
+
+    def told(id: KeyframeId) -> str:
+        return args.condition or ""
+
     with MapStore.open(args.map) as store:
         describer = MapDescriptor.of(store, args.descriptor)
-        left = redescribe(store, describer, progress=lambda ids: progress(ids, len(ids), "describe", "keyframe"))
-        name, count = describer.descriptor.card.name, len(store.keyframes())
-        values = {"map": str(args.map), "model": name, "keyframes": count, "left": left}
-        text = f"{count - left} of {count} keyframes of {args.map} are described by {name}"
-        if reranker is not None:
-            without = prepare_patches(store, reranker, lambda ids: progress(ids, len(ids), "patches", "keyframe"))
-            values |= {"reranker": reranker.name, "without_patches": without}
-            text += f", {count - without} prepared for {reranker.name}"
+        known, name = known_conditions(describer.descriptor.conditions, stages.conditions), describer.descriptor.card.name
+        require_known(args.condition or "", known, [name, *stages.titles])
+        left = redescribe(store, describer, progress=_shown("describe"), condition_of=told)
+        without, count = prepare_stages(store, stages, _shown("prepare"), told), len(store.keyframes())
+    values = {"map": str(args.map), "model": name, "keyframes": count, "left": left}
+    text = f"{count - left} of {count} keyframes of {args.map} are described by {name}"
+    for what, stage in stages.by_name.items():
+        values |= {what: stage.title, f"without_{stage.keeps.replace(' ', '_')}": without[what]}
+        text += f", {count - without[what]} prepared for {stage.title}"
     emit(args, values, text)
     return 0
+
+
+def _stages(args: argparse.Namespace) -> Stages:
+    """What --fine and --rerank name.
+
+    Raises:
+        ConfigError: a name is unknown, or what it needs is not installed or not shipped.
+        WeightsError: a file of weights, or its card, is missing, damaged or of another network.
+    """
+    from vloc_ros.retrieval.coarse_to_fine import CoarseToFineSettings, fine_stage
+    from vloc_ros.retrieval.rerank import RerankSettings
+    from vloc_ros.retrieval.reranker_of_map import NONE, chosen_reranker
+    from vloc_ros.retrieval.stages import Stages
+
+    fine = CoarseToFineSettings(fine=args.fine or NONE)
+    return Stages(fine_stage(fine), chosen_reranker(RerankSettings(reranker=args.rerank or NONE)))
+
+
+def _shown(label: str) -> Progress:
+    return lambda ids: progress(ids, len(ids), label, "keyframe")

@@ -12,7 +12,7 @@ from vloc_ros.commands.common import (
     add_command,
     add_json,
     add_out,
-    add_rerank,
+    add_search,
     add_settings,
     add_source,
     emit,
@@ -21,8 +21,9 @@ from vloc_ros.commands.common import (
     open_source,
     progress,
     rows,
-    with_rerank,
+    with_search,
 )
+from vloc_ros.commands.fine import add_condition, with_condition
 
 if TYPE_CHECKING:
     from vloc_ros.evaluation import Summary
@@ -31,6 +32,7 @@ _EXAMPLES = """
   vloc repeat evening/ --map site.vloc --out evening_run
   vloc repeat drive.mcap --map site.vloc --step 2 --json
   vloc repeat night/ --map site.vloc --rerank homography
+  vloc repeat night/ --map site.vloc --descriptor disam --fine disam_fine
   vloc repeat drive/ --map site.vloc --set localization.min_inliers=20"""
 
 
@@ -40,7 +42,8 @@ def register(subparsers: Subparsers) -> None:
     add_source(parser)
     parser.add_argument("--map", type=Path, required=True, help="map file, *.vloc")
     add_out(parser)
-    add_rerank(parser)
+    add_search(parser)
+    add_condition(parser)
     add_settings(parser)
     add_json(parser)
 
@@ -51,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.commands.record import recorded, write_reports
     from vloc_ros.mapping import MapStore
 
-    settings, reader = with_rerank(load_settings(args), args, "localization"), open_source(args)
+    settings = with_condition(with_search(load_settings(args), args, "localization"), args, "localization")
+    reader = open_source(args)
     frames = runs.chosen_frames(reader, args.start, args.stop, args.step)
     with tempfile.TemporaryDirectory() as scratch:
         out = args.out or Path(scratch)

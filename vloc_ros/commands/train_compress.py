@@ -35,10 +35,13 @@ def register_compress(subjects: Subparsers) -> None:
         default=0,
         help="side of squares of the latent that are averaged first (default: 4096 elements are left)",
     )
-    sub.add_argument("--centred", action="store_true", help="take the mean of all images away first")
     sub.add_argument(
-        "--whitening", type=float, default=0.0, help="0 keeps the metric (default); 1 makes all directions count equally"
+        "--centring",
+        choices=["none", "all", "condition"],
+        default="condition",
+        help="take away the mean of all images, or of those of the same condition (default), first",
     )
+    sub.add_argument("--whitening", type=float, default=0.5, help="0 keeps the metric; 1 makes all directions count equally (0.5)")
     sub.add_argument("--images", type=int, default=1200, help="look at so many, evenly chosen (default: 1200)")
     sub.add_argument("--without-decoders", action="store_true", help="leave out what only translates, two thirds of the file")
     add_json(sub)
@@ -49,7 +52,7 @@ def _compress(args: argparse.Namespace) -> int:
 
     require_torch("vloc train")
     from vloc_ros.networks.disam_files import load_disam, save_disam
-    from vloc_ros.networks.latent_basis import compressed, without_decoders
+    from vloc_ros.networks.latent_basis import Centring, compressed, without_decoders
     from vloc_ros.training.condition_feed import ConditionImageSettings
     from vloc_ros.training.disam_registry import KINDS, open_conditions
     from vloc_ros.training.registry import DataSpec
@@ -60,10 +63,10 @@ def _compress(args: argparse.Namespace) -> int:
         raise ConfigError(f"--out {args.out} is the file that is read: name another one")
     network, card = load_disam(args.weights)
     files = open_conditions([DataSpec.parse(text, KINDS) for text in args.data], (), ConditionImageSettings())
-    made = compressed(network, files, args.cell, args.length, args.whitening, args.centred, args.images, _bar)
+    made = compressed(network, files, args.cell, args.length, args.whitening, Centring(args.centring), args.images, _bar)
     if args.without_decoders:
         made = without_decoders(made)
-    words = f"compressed for {', '.join(args.data)}" + (f", whitened by {args.whitening:g}" if args.whitening else "")
+    words = f"compressed for {', '.join(args.data)}, centring {args.centring}, whitening {args.whitening:g}"
     notes = f"{card.notes}; {words}" if card.notes else words
     saved = save_disam(args.out, made, card.trained_on, card.sha256, card.licence, notes)
     values = {

@@ -67,6 +67,7 @@ class SeasonsDataset:
         database: pictures of the reference condition, each with a pose.
         queries: pictures of the other conditions, in their order.
         conditions: names, the reference first.
+        area: of which it is a slice; several slices are one area.
 
     Raises:
         DataError: a part is empty, a picture of the database has no pose, or the parts do not fit each other.
@@ -76,6 +77,7 @@ class SeasonsDataset:
     database: tuple[SeasonsPicture, ...]
     queries: tuple[SeasonsPicture, ...]
     conditions: tuple[str, ...]
+    area: str = ""
 
     def __post_init__(self) -> None:
         if not self.database or not self.queries:
@@ -160,9 +162,8 @@ def open_cmu(area: Path, slice: int | None = None) -> SeasonsDataset:
         )
     folder = slices[slice]
     poses = _Poses(folder / f"pose_new_{folder.name}.txt")
-    return _dataset(
-        f"{area.resolve().name} {folder.name}", folder, names_of(area), poses, lambda file: (file.name, _camera_of(file))
-    )
+    place = area.resolve().name
+    return _dataset(f"{place} {folder.name}", folder, names_of(area), poses, lambda file: (file.name, _camera_of(file)), place)
 
 
 def open_robotcar(root: Path) -> SeasonsDataset:
@@ -176,10 +177,12 @@ def open_robotcar(root: Path) -> SeasonsDataset:
     def rear(file: Path) -> tuple[str, str] | None:
         return None if file.parent.name in _OTHER_SIDES else (f"{ROBOTCAR_SIDE}/{file.name}", ROBOTCAR_SIDE)
 
-    return _dataset(root.resolve().name, root, names_of(root), poses, rear)
+    return _dataset(root.resolve().name, root, names_of(root), poses, rear, root.resolve().name)
 
 
-def _dataset(name: str, folder: Path, conditions: dict[int, str], poses: _Poses, name_and_side: _Naming) -> SeasonsDataset:
+def _dataset(
+    name: str, folder: Path, conditions: dict[int, str], poses: _Poses, name_and_side: _Naming, area: str
+) -> SeasonsDataset:
     """The pictures of the folders testNN of a folder."""
     found: dict[int, list[SeasonsPicture]] = {}
     for number, images in numbered(folder, "test").items():
@@ -192,7 +195,8 @@ def _dataset(name: str, folder: Path, conditions: dict[int, str], poses: _Poses,
         raise DataError(f"{folder} has no images in test00, which is the reference condition with its poses")
     poses.check_all_used()
     database = tuple(found.pop(0))
-    return SeasonsDataset(name, database, tuple(each for some in found.values() for each in some), tuple(conditions.values()))
+    queries = tuple(each for some in found.values() for each in some)
+    return SeasonsDataset(name, database, queries, tuple(conditions.values()), area)
 
 
 def _camera_of(file: Path) -> str:

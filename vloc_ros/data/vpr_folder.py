@@ -5,7 +5,6 @@ The truth is made here, from file names, order or poses; nothing that searches i
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from vloc_ros.config import param
 from vloc_ros.data.files import list_images, list_images_below, read_rows
 from vloc_ros.data.frame import Image
 from vloc_ros.data.images import read_image
-from vloc_ros.data.places import Picture, PlaceDataset, nearby
+from vloc_ros.data.place_poses import seen_from
+from vloc_ros.data.places import Picture, PlaceDataset, PlacePoses, nearby
 from vloc_ros.data.reader import open_recording
 from vloc_ros.errors import DataError
-from vloc_ros.geometry.se3 import between, rotation_angle
 
 _UTM = re.compile(r"^@(-?\d+(?:\.\d+)?)@(-?\d+(?:\.\d+)?)(?:@|\.|$)")
 
@@ -58,11 +57,13 @@ def open_tree(root: Path, split: str = "test", truth: PlaceTruth | None = None) 
     queries, database = _images_below(folder / "queries"), _images_below(bases[0])
     radius = (truth or PlaceTruth()).radius_m
     positives = nearby(_coordinates(queries), _coordinates(database), radius)
-    return PlaceDataset(f"{root.name} {split}", _pictures(queries), _pictures(database), positives)
+    return PlaceDataset(f"{root.name} {split}", _pictures(queries), _pictures(database), positives, area=root.name)
 
 
 def open_aligned(queries: Path, database: Path, truth: PlaceTruth | None = None) -> PlaceDataset:
     """Two traverses of one route whose images correspond: by file name, or by order where no name is in both folders.
+
+    The names of the folders are taken for those of the conditions.
 
     Raises:
         DataError: a folder is missing or empty, some names correspond and others do not, or the orders have different lengths.
@@ -76,8 +77,8 @@ def open_aligned(queries: Path, database: Path, truth: PlaceTruth | None = None)
     chosen = [pairs[place] for place in places]
     return PlaceDataset(
         f"{queries.name} in {database.name}",
-        _pictures([query for query, _ in chosen]),
-        _pictures([base for _, base in chosen]),
+        _pictures([query for query, _ in chosen], queries.name),
+        _pictures([base for _, base in chosen], database.name),
         nearby(numbers, numbers, truth.tolerance),
     )
 
@@ -155,15 +156,10 @@ def open_poses(queries: Path, database: Path | None, format: str | None = None, 
         asked, based = asked[half:], asked[:half]
     if not asked or not based:
         raise DataError(f"{queries} has too few frames with a pose to be parted into queries and database")
-    where = [np.array([pose[:3, 3] for _, pose in side]) for side in (asked, based)]
-    positives = nearby(where[0], where[1], truth.radius_m)
-    limit = math.radians(truth.angle_deg)
-    kept = tuple(
-        np.array([b for b in found if rotation_angle(between(pose, based[b][1])) <= limit], dtype=np.int64)
-        for found, (_, pose) in zip(positives, asked, strict=True)
-    )
+    poses = PlacePoses(tuple(pose for _, pose in asked), tuple(pose for _, pose in based))
+    positives = seen_from(poses, truth.radius_m, truth.angle_deg)
     name = f"{queries.name} in {(database or queries).name}"
-    return PlaceDataset(name, tuple(picture for picture, _ in asked), tuple(picture for picture, _ in based), kept)
+    return PlaceDataset(name, tuple(picture for picture, _ in asked), tuple(picture for picture, _ in based), positives, poses)
 
 
 def pictures_of(folder: Path) -> tuple[Picture, ...]:
@@ -203,11 +199,18 @@ def _some(files: list[Path], folder: Path) -> list[Path]:
     return files
 
 
-def _pictures(files: Sequence[Path]) -> tuple[Picture, ...]:
-    def reading(file: Path) -> Callable[[], Image]:
-        return lambda: read_image(file)
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Reads one file; pictures of one file are equal, however often they are named."""
 
-    return tuple(Picture(file.name, reading(file)) for file in files)
+    file: Path
+
+    def __call__(self) -> Image:
+        return read_image(self.file)
+
+
+def _pictures(files: Sequence[Path], condition: str = "") -> tuple[Picture, ...]:
+    return tuple(Picture(file.name, _Reading(file), condition) for file in files)
 
 
 def _coordinates(files: Sequence[Path]) -> NDArray[np.float64]:

@@ -40,7 +40,11 @@ def change(before: Answers, after: Answers) -> Change:
     """
     if len(before) != len(after) or not np.array_equal(before.known, after.known):
         raise DataError(f"answers to {len(before)} queries cannot be compared with answers to {len(after)} others")
-    was, now = (answers.first_right[answers.known] == 0 for answers in (before, after))
+    return change_of(*(answers.first_right[answers.known] == 0 for answers in (before, after)))
+
+
+def change_of(was: NDArray[np.bool_], now: NDArray[np.bool_]) -> Change:
+    """Compare which of the same (Q,) queries are right."""
     won, lost = int(np.count_nonzero(~was & now)), int(np.count_nonzero(was & ~now))
     return Change(won, lost, float(binomtest(won, won + lost).pvalue) if won + lost else 1.0)
 

@@ -19,6 +19,7 @@ from vloc_ros.evaluation.rerank_words import verdict
 from vloc_ros.retrieval import Reranked, RerankSettings, Verification
 
 EXAMPLES = 4
+FINE_LEGEND = "On the left the query, on the right the candidate that is the most similar one to the fine stage."
 LEGEND = (
     "On the left the query, on the right the candidate. Yellow: the frame of the query, and where the homography puts it in the "
     "candidate. Squares of one colour are the two ends of an inlier."
@@ -78,14 +79,20 @@ def _examples(result: RerankResult, datasets: Sequence[PlaceDataset]) -> str:
         figures = [_figure(example, result.settings) for place in places if (example := entries[place]) is not None]
         body = f'<div class="matches two">{"".join(figures)}</div>' if figures else "<p>none</p>"
         parts.append(f"<h3>{escape(title)}</h3>{body}")
-    return f'<section><h2>{escape(result.name)}</h2><p class="about">{escape(LEGEND)}</p>{"".join(parts)}</section>'
+    by_geometry = any(one.similarity is None for entry in entries if entry is not None for one in entry.answer.verifications)
+    legend = LEGEND if by_geometry else FINE_LEGEND
+    return f'<section><h2>{escape(result.name)}</h2><p class="about">{escape(legend)}</p>{"".join(parts)}</section>'
 
 
 def _groups(result: RerankResult) -> Iterator[tuple[str, list[int]]]:
     """Queries worth a look: those that re-ranking changed, its surest wrong answers, its surest and most doubtful right ones."""
     after, before = result.answers, result.before.answers
     was, now = before.first_right == 0, after.first_right == 0
-    order = [place for place in np.argsort(-after.best_score, kind="stable").tolist() if np.isfinite(after.best_score[place])]
+    order = [
+        place
+        for place in np.argsort(-after.best_score, kind="stable").tolist()
+        if np.isfinite(after.best_score[place]) and after.judged[place]
+    ]
     right = [place for place in order if now[place]]
     yield "Put right by re-ranking, the surest first", [place for place in right if not was[place]][:EXAMPLES]
     yield "Put wrong by re-ranking, the surest first", [place for place in order if was[place] and not now[place]][:EXAMPLES]

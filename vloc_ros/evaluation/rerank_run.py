@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
 from vloc_ros.data.places import Picture, PlaceDataset
+from vloc_ros.evaluation.conditions import Conditions, told
 from vloc_ros.evaluation.confidence_metrics import ConfidenceSummary, summarise_confidence
 from vloc_ros.evaluation.rerank_metrics import Acceptance, Change, acceptance, change
 from vloc_ros.evaluation.retrieval_metrics import Answers, RetrievalSummary, judge, pool, summarise
@@ -43,15 +45,24 @@ class RerankStage:
     :attr:`total_bytes`.
     """
 
-    def __init__(self, reranker: Reranker, settings: RerankSettings, probability: Callable[..., Any] | None = None) -> None:
-        """The settings say how many candidates are compared and which are accepted; ``settings.reranker`` names the stage."""
-        self.reranker, self.settings, self.probability = reranker, settings, probability
+    def __init__(
+        self,
+        reranker: Reranker,
+        settings: RerankSettings,
+        probability: Callable[..., Any] | None = None,
+        after: RerankStage | None = None,
+    ) -> None:
+        """The settings say how many candidates are compared and which are accepted; ``settings.reranker`` names the stage.
+
+        With ``after``, it orders what that stage made of the search.
+        """
+        self.reranker, self.settings, self.probability, self.after = reranker, settings, probability, after
         self._kept: dict[Picture, bytes | None] = {}
 
     @property
     def name(self) -> str:
-        """What the user called the re-ranker."""
-        return self.settings.reranker
+        """What the user called the re-ranker, or those that work one after the other."""
+        return self.settings.reranker if self.after is None else f"{self.after.name} > {self.settings.reranker}"
 
     @property
     def pictures(self) -> int:
@@ -60,8 +71,16 @@ class RerankStage:
 
     @property
     def total_bytes(self) -> int:
-        """Memory of what is kept."""
-        return sum(len(content) for content in self._kept.values() if content is not None)
+        """Memory of what is kept, by the stages before it too."""
+        own = sum(len(content) for content in self._kept.values() if content is not None)
+        return own if self.after is None else own + self.after.total_bytes
+
+    @property
+    def bytes_per_picture(self) -> float | None:
+        """Mean of what is kept of a picture, by the stages before it too; None where nothing is."""
+        before = 0.0 if self.after is None else self.after.bytes_per_picture or 0.0
+        own = sum(len(content) for content in self._kept.values() if content is not None)
+        return before + own / self.pictures if self.pictures else None
 
     def prepare(self, picture: Picture) -> None:
         """Keep what is needed of a picture of the database; nothing of one that cannot be read, which is logged."""
@@ -69,7 +88,7 @@ class RerankStage:
             return
         self._kept[picture] = None
         for _, image in readable([picture]):
-            [kept] = self.reranker.prepare([View(image)])
+            [kept] = self.reranker.prepare([View(image, condition=picture.condition)])
             self._kept[picture] = None if kept is None else self.reranker.to_bytes(kept)
 
     def kept(self, picture: Picture) -> Kept | None:
@@ -77,8 +96,19 @@ class RerankStage:
         content = self._kept[picture]
         return None if content is None else self.reranker.from_bytes(content)
 
-    def rerank(self, query: Kept | None, rows: Sequence[int], database: Sequence[Picture]) -> Reranked[int]:
-        """The new order of the rows of a database that a search found."""
+    def of_query(self, view: View) -> list[Kept]:
+        """What is kept of a query by the stage and, before it, by those whose work it takes."""
+        return [*([] if self.after is None else self.after.of_query(view)), *self.reranker.prepare([view])]
+
+    def rerank(self, query: Sequence[Kept], rows: Sequence[int], database: Sequence[Picture]) -> Reranked[int]:
+        """The new order of the rows of a database that a search found, by what :meth:`of_query` kept of the query."""
+        if self.after is None:
+            return self._alone(query[-1], rows, database)
+        before = self.after.rerank(query[:-1], rows, database)
+        after = self._alone(query[-1], before.ids, database)
+        return replace(after, compared_ms=before.compared_ms + after.compared_ms)
+
+    def _alone(self, query: Kept | None, rows: Sequence[int], database: Sequence[Picture]) -> Reranked[int]:
         for row in rows[: self.settings.candidates]:
             self.prepare(database[row])
         return rerank(self.reranker, query, rows, lambda row: self.kept(database[row]), self.settings, self.probability)
@@ -105,7 +135,8 @@ class RerankResult:
         before: without it.
         reranker: its name.
         settings: its settings.
-        summary: the numbers with it; the score of a best answer is its probability, or where none was learned its inliers.
+        summary: the numbers with it; the score of a best answer is its probability, or where none was learned
+            its similarity or its inliers.
         answers: what they are of, over all data sets.
         reranked: the answers by data set and query, None for a query without one.
         change: against ``before``, query by query.
@@ -134,6 +165,11 @@ class RerankResult:
     kept_bytes: int
 
     @property
+    def ranked(self) -> list[list[NDArray[np.int64]]]:
+        """By data set and query, the rows of the database in their new order; none for a failed query."""
+        return [_rows(answers) for answers in self.reranked]
+
+    @property
     def name(self) -> str:
         """Of the descriptor, the method and the re-ranker."""
         return f"{self.before.name} > {self.reranker}"
@@ -150,8 +186,8 @@ class RerankResult:
         return values
 
 
-def stage_of(settings: RerankSettings) -> RerankStage:
-    """The stage that settings name; ``patches:FILE`` compares the patches of a file of weights as ``patches`` does.
+def stage_of(settings: RerankSettings, after: RerankStage | None = None) -> RerankStage:
+    """The stage that settings name, after another one; ``patches:FILE`` compares the patches of a file of weights.
 
     Raises:
         ConfigError: the name is unknown, or what it needs is not installed or not shipped.
@@ -160,11 +196,13 @@ def stage_of(settings: RerankSettings) -> RerankStage:
     """
     kind, separator, file = settings.reranker.partition(":")
     if separator and kind == rerank_homography.PatchRansacReranker.name:
-        return RerankStage(rerank_homography.load_patches(Path(file), settings), settings)
-    return RerankStage(create_reranker(settings.reranker, settings), settings)
+        return RerankStage(rerank_homography.load_patches(Path(file), settings), settings, after=after)
+    return RerankStage(create_reranker(settings.reranker, settings), settings, after=after)
 
 
-def prepare_query(stages: Sequence[RerankStage], image: Image, describe: Callable[[Image], Any]) -> list[tuple[Kept, float]]:
+def prepare_query(
+    stages: Sequence[RerankStage], image: Image, describe: Callable[[Image], Any], condition: str = ""
+) -> list[tuple[list[Kept], float]]:
     """What each re-ranker keeps of a query, and the time that it takes [s] where it is the only one.
 
     A descriptor and a re-ranker of one network share the work on an image, as they do on a robot; two re-rankers do not.
@@ -176,9 +214,9 @@ def prepare_query(stages: Sequence[RerankStage], image: Image, describe: Callabl
         moved = np.ascontiguousarray(np.roll(image, number, axis=1))
         describe(moved)
         begin = time.perf_counter()
-        [kept] = stage.reranker.prepare([View(moved)])
+        kept = stage.of_query(View(moved, condition=condition))
         taken = time.perf_counter() - begin
-        found.append((kept if number == 0 else stage.reranker.prepare([View(image)])[0], taken))
+        found.append((kept if number == 0 else stage.of_query(View(image, condition=condition)), taken))
     return found
 
 
@@ -192,6 +230,7 @@ def evaluate_reranking(
     speed: float = 1.0,
     progress: Progress = lambda pictures, label: pictures,
     of_map: Path | None = None,
+    conditions: Conditions = Conditions.INFERRED,
 ) -> list[tuple[RetrievalResult, list[RerankResult]]]:
     """As :func:`vloc_ros.evaluation.retrieval_run.evaluate_retrieval`, each result with those of all re-rankers.
 
@@ -204,9 +243,10 @@ def evaluate_reranking(
         DataError: there is no data set, or no vocabulary can be learned.
     """
     depth = max([DEEPEST, *(stage.settings.candidates for stage in stages)])
-    searched = search_datasets(datasets, name, extractor, assets, methods, speed, progress, of_map, depth)
+    asked = told(datasets, conditions)
+    searched = search_datasets(asked, name, extractor, assets, methods, speed, progress, of_map, depth)
     made = [[RerankedAnswers() for _ in stages] for _ in searched]
-    for number, data in enumerate(datasets if stages else ()):
+    for number, data in enumerate(asked if stages else ()):
         _rerank_dataset(number, data, searched, stages, made, progress)
     results = []
     for one, reranked in zip(searched, made, strict=True):
@@ -227,9 +267,10 @@ def _rerank_dataset(
     for fresh in (one for row in made for one in row):
         fresh.answers.append([None] * len(data.queries))
     place = {id(picture): query for query, picture in enumerate(data.queries)}
+    describe = searched[0].describer.describe
     for picture, image in readable(progress(data.queries, "re-ranking")):
         query = place[id(picture)]
-        prepared = prepare_query(stages, image, searched[0].describer.describe)
+        prepared = prepare_query(stages, image, partial(describe, condition=picture.condition), picture.condition)
         for k, (stage, (kept, taken)) in enumerate(zip(stages, prepared, strict=True)):
             for one, reranked in zip(searched, made, strict=True):
                 rows = one.found[number].rows[query].tolist()
@@ -242,15 +283,15 @@ def _judged(
     before: RetrievalResult, stage: RerankStage, reranked: RerankedAnswers, datasets: Sequence[PlaceDataset]
 ) -> RerankResult:
     parts: list[Answers] = []
-    chosen: list[Reranked[int] | None] = []
+    judged_ones: list[Reranked[int] | None] = []
     truth: list[NDArray[np.int64]] = []
     for answers, data in zip(reranked.answers, datasets, strict=True):
-        rows = [np.array([] if answer is None else answer.ids, dtype=np.int64) for answer in answers]
-        parts.append(judge(rows, [_scores(answer) for answer in answers], data.positives))
-        chosen += answers
-        truth += data.positives
+        parts.append(judge(_rows(answers), [_scores(answer) for answer in answers], data.positives, data.hidden))
+        known = np.flatnonzero(~data.hidden).tolist()
+        judged_ones += [answers[query] for query in known]
+        truth += [data.positives[query] for query in known]
     after = pool(parts)
-    given = [answer for answer in chosen if answer is not None]
+    given = [answer for answers in reranked.answers for answer in answers if answer is not None]
     preparing, comparing = np.array(reranked.prepare_s), np.array([answer.compared_ms for answer in given]) / 1e3
     return RerankResult(
         before=before,
@@ -260,22 +301,29 @@ def _judged(
         answers=after,
         reranked=reranked.answers,
         change=change(before.answers, after),
-        acceptance=acceptance(chosen, truth) if stage.settings.asks else None,
-        confidence=_confidence(chosen, after),
+        acceptance=acceptance(judged_ones, truth) if stage.settings.asks else None,
+        confidence=_confidence(judged_ones, after.of(after.judged)),
         prepare_ms=percentile_ms(preparing, 50),
         prepare_p95_ms=percentile_ms(preparing, 95),
         compare_ms=percentile_ms(comparing, 50),
         compare_p95_ms=percentile_ms(comparing, 95),
-        kept_bytes_per_image=stage.total_bytes / stage.pictures if stage.pictures else None,
+        kept_bytes_per_image=stage.bytes_per_picture,
         kept_bytes=stage.total_bytes,
     )
 
 
 def best_score(answer: Reranked[Any]) -> float:
-    """How sure the best answer is: its probability, or where none was learned its inliers."""
+    """How sure the best answer is: its probability, or where none was learned its similarity or its inliers."""
     if answer.probabilities:
         return float(answer.probabilities[0])
-    return float(answer.verifications[0].inliers) if answer.verifications else 0.0
+    if not answer.verifications:
+        return 0.0
+    best = answer.verifications[0]
+    return float(best.inliers) if best.similarity is None else best.similarity
+
+
+def _rows(answers: Sequence[Reranked[int] | None]) -> list[NDArray[np.int64]]:
+    return [np.array([] if answer is None else answer.ids, dtype=np.int64) for answer in answers]
 
 
 def _scores(answer: Reranked[int] | None) -> NDArray[np.float64]:

@@ -16,6 +16,8 @@ _DOUBTS = {
 
 def why_not(verification: Verification, probability: float | None, settings: RerankSettings) -> str:
     """Why a candidate is not accepted; an empty text for one that is."""
+    if verification.similarity is not None:
+        return ""
     if verification.doubt is not None:
         return _DOUBTS[verification.doubt]
     if verification.homography is None:
@@ -35,7 +37,7 @@ def verdict(answer: Reranked[Any], place: int, settings: RerankSettings) -> str:
         return "not compared"
     one = answer.verifications[place]
     probability = None if answer.probabilities is None else answer.probabilities[place]
-    words = [f"{one.inliers} of {one.matches} matches agree"]
+    words = [f"{one.inliers} of {one.matches} matches agree" if one.similarity is None else f"similarity {one.similarity:.3f}"]
     words += [] if probability is None else [f"probability {probability:.2f}"]
     words.append("accepted" if answer.accepted[place] else f"not accepted: {why_not(one, probability, settings)}")
     return ", ".join(words)

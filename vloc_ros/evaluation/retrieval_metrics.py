@@ -26,24 +26,42 @@ class Answers:
         best_score: (Q,) float64 score of the best answer, -inf where there is none.
         known: (Q,) bool: the database has the place.
         failed: (Q,) bool: the query could not be read or described.
+        hidden: (Q,) bool: nobody here knows the truth, so the answer is neither right nor wrong; None where all is known.
     """
 
     first_right: NDArray[np.int64]
     best_score: NDArray[np.float64]
     known: NDArray[np.bool_]
     failed: NDArray[np.bool_]
+    hidden: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.first_right)
 
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """(Q,) queries whose truth is known; that the database does not have the place is a truth, too."""
+        return np.ones(len(self), dtype=bool) if self.hidden is None else ~self.hidden
 
-def judge(rows: Sequence[NDArray[np.int64]], scores: Sequence[NDArray[Any]], truth: Sequence[NDArray[np.int64]]) -> Answers:
+    def of(self, chosen: NDArray[np.bool_]) -> Answers:
+        """Those to some of the queries."""
+        hidden = None if self.hidden is None else self.hidden[chosen]
+        return Answers(self.first_right[chosen], self.best_score[chosen], self.known[chosen], self.failed[chosen], hidden)
+
+
+def judge(
+    rows: Sequence[NDArray[np.int64]],
+    scores: Sequence[NDArray[Any]],
+    truth: Sequence[NDArray[np.int64]],
+    hidden: NDArray[np.bool_] | None = None,
+) -> Answers:
     """Judge answers.
 
     Args:
         rows: for each query the rows of the database that were answered, best first; none when the query failed.
         scores: of those rows.
         truth: for each query the rows that show its place.
+        hidden: (Q,) queries whose truth nobody knows, and for which ``truth`` has nothing.
     """
     first = np.full(len(rows), NOT_FOUND, dtype=np.int64)
     for query, (answered, right) in enumerate(zip(rows, truth, strict=True)):
@@ -53,7 +71,7 @@ def judge(rows: Sequence[NDArray[np.int64]], scores: Sequence[NDArray[Any]], tru
     best = [float(found[0]) if len(found) else -np.inf for found in scores]
     known = [len(right) > 0 for right in truth]
     failed = [len(answered) == 0 for answered in rows]
-    return Answers(first, np.array(best, dtype=np.float64), np.array(known, dtype=bool), np.array(failed, dtype=bool))
+    return Answers(first, np.array(best, dtype=np.float64), np.array(known, dtype=bool), np.array(failed, dtype=bool), hidden)
 
 
 def pool(parts: Sequence[Answers]) -> Answers:
@@ -63,6 +81,7 @@ def pool(parts: Sequence[Answers]) -> Answers:
         np.concatenate([part.best_score for part in parts]),
         np.concatenate([part.known for part in parts]),
         np.concatenate([part.failed for part in parts]),
+        np.concatenate([~part.judged for part in parts]),
     )
 
 
@@ -116,7 +135,7 @@ class PrecisionRecall:
 
 def precision_recall(answers: Answers) -> PrecisionRecall | None:
     """The curve, None when no query has its place in the database or none was answered."""
-    answered = np.isfinite(answers.best_score)
+    answered = np.isfinite(answers.best_score) & answers.judged
     total = int(answers.known.sum())
     if total == 0 or not answered.any():
         return None
@@ -134,6 +153,7 @@ class RetrievalSummary:
     Attributes:
         queries: all of them.
         unknown: those whose place the database does not have; every answer to them is wrong.
+        hidden: those whose truth nobody knows; they count nowhere else.
         failed: those that could not be described.
         recall: share of the known queries with a right answer among the first N, by N.
         average_precision: area under the precision-recall curve of the best match.
@@ -144,6 +164,7 @@ class RetrievalSummary:
 
     queries: int
     unknown: int
+    hidden: int
     failed: int
     recall: dict[int, float | None]
     average_precision: float | None
@@ -163,7 +184,8 @@ def summarise(answers: Answers) -> RetrievalSummary:
     peak = None if curve is None else int(np.argmax(curve.f1))
     return RetrievalSummary(
         queries=len(answers),
-        unknown=len(answers) - len(known),
+        unknown=int(answers.judged.sum()) - len(known),
+        hidden=int(np.count_nonzero(~answers.judged)),
         failed=int(answers.failed.sum()),
         recall={rank: float(np.mean(known < rank)) if len(known) else None for rank in RANKS},
         average_precision=None if curve is None else curve.average_precision,

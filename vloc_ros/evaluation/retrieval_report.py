@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from vloc_ros import __version__
 from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.data.places import Picture, PlaceDataset
 from vloc_ros.errors import DataError
-from vloc_ros.evaluation import html, rerank_report, rerank_table, retrieval_table
+from vloc_ros.evaluation import condition_table, html, rerank_report, rerank_table, retrieval_table
+from vloc_ros.evaluation.condition_metrics import ByCondition
 from vloc_ros.evaluation.output import make_folder, write_whole
 from vloc_ros.evaluation.pictures import jpeg_uri
 from vloc_ros.evaluation.report_style import CSS
@@ -29,9 +31,16 @@ _DASHES = {SequenceMethod.NONE: "-", SequenceMethod.TRAJECTORY: "--", SequenceMe
 
 
 def write_retrieval_report(
-    path: Path, title: str, datasets: Sequence[PlaceDataset], results: Sequence[RetrievalResult], evaluated: Evaluated = ()
+    path: Path,
+    title: str,
+    datasets: Sequence[PlaceDataset],
+    results: Sequence[RetrievalResult],
+    evaluated: Evaluated = (),
+    by: ByCondition | None = None,
 ) -> None:
     """Write the page at ``path`` and, beside it with the suffix ``.json``, its numbers; ``.csv`` too where there is re-ranking.
+
+    Numbers by condition and area are, besides, in a file whose name ends with ``_conditions.csv``.
 
     Args:
         path: of the HTML file; its folder is created.
@@ -39,21 +48,35 @@ def write_retrieval_report(
         datasets: what was evaluated on.
         results: in the order of the table, the baseline first.
         evaluated: the same with what re-ranking made of them, where there is any.
+        by: the same by condition, where there are conditions or poses.
 
     Raises:
         OutputError: a file cannot be written.
     """
     make_folder(path.parent)
     names = [data.name for data in datasets]
-    values = {"title": title, "vloc_ros": __version__, "datasets": names, "results": [result.to_dict() for result in results]}
+    values: dict[str, Any] = {
+        "title": title,
+        "vloc_ros": __version__,
+        "datasets": names,
+        "results": [result.to_dict() for result in results],
+    }
     if evaluated:
         values["reranked"] = [result.to_dict() for _, after in evaluated for result in after]
         write_whole(path.with_suffix(".csv"), rerank_table.csv_table(evaluated))
+    if by is not None:
+        values["by_condition"] = by.to_dict()
+        write_whole(path.with_name(f"{path.stem}_conditions.csv"), condition_table.csv_table(by))
     write_whole(path.with_suffix(".json"), json.dumps(values, indent=2, allow_nan=False) + "\n")
     header = f"<h1>{escape(title)}</h1><p>{escape(', '.join(names[:5]))}</p>"
     lines = [(result.name, result.descriptor, _DASHES[result.method], result.answers) for result in results]
     lines += [(one.name, one.name, "-", one.answers) for _, after in evaluated for one in after]
-    body = [_table(results), *(rerank_report.sections(evaluated, datasets) if evaluated else []), _curves(lines)]
+    body = [
+        *_by_condition(by, results),
+        _table(results),
+        *(rerank_report.sections(evaluated, datasets) if evaluated else []),
+        _curves(lines),
+    ]
     body += [_pairs(result, datasets) for result in results]
     write_whole(path, html.page(title, CSS, header, "\n".join(body)))
 
@@ -79,6 +102,13 @@ def _of_height(image: Image) -> Image:
     # small pictures are shown as the pixels they are
     method = cv2.INTER_AREA if image.shape[0] > _HEIGHT_PX else cv2.INTER_NEAREST
     return np.asarray(cv2.resize(rgb, (width, _HEIGHT_PX), interpolation=method), dtype=np.uint8)
+
+
+def _by_condition(by: ByCondition | None, results: Sequence[RetrievalResult]) -> list[str]:
+    found = [] if by is None else list(condition_table.tables(by))
+    inferred = {result.name: result.inferred for result in results if result.inferred is not None}
+    found += condition_table.inferred_tables(inferred)
+    return [condition_table.sections(found, "By condition")] if found else []
 
 
 def _table(results: Sequence[RetrievalResult]) -> str:
@@ -112,7 +142,7 @@ def _pairs(result: RetrievalResult, datasets: Sequence[PlaceDataset]) -> str:
     """The surest wrong answers, which do the most harm, and right ones from sure to unsure."""
     entries = [(k, query) for k, data in enumerate(datasets) for query in range(len(data.queries))]
     order = np.argsort(-result.answers.best_score, kind="stable")
-    order = order[np.isfinite(result.answers.best_score[order])]
+    order = order[(np.isfinite(result.answers.best_score) & result.answers.judged)[order]]
     right = [place for place in order if result.answers.first_right[place] == 0]
     wrong = [place for place in order if result.answers.first_right[place] != 0][:EXAMPLES]
     shown = [right[k] for k in np.linspace(0, len(right) - 1, min(EXAMPLES, len(right))).round().astype(int)]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vloc_ros.data.frame import Image
 from vloc_ros.data.places import Picture, PlaceDataset
 from vloc_ros.errors import ConfigError, DataError
+from vloc_ros.evaluation.conditions import Conditions, Inferred, InfersConditions, confusion, told
 from vloc_ros.evaluation.retrieval_metrics import RANKS, Answers, RetrievalSummary, judge, pool, summarise
 from vloc_ros.features import FeatureExtractor
 from vloc_ros.mapping.store import MapStore
@@ -52,10 +53,13 @@ class Described:
     Attributes:
         vectors: (N, D) float32, all zeros for a picture that could not be read or described.
         seconds: (N,) time to describe each, features included, reading excluded; NaN for one that could not be read.
+        inferred: the condition that the descriptor took each for, empty where it was told, or could not be read; empty texts from
+            a descriptor that infers none.
     """
 
     vectors: NDArray[np.float32]
     seconds: NDArray[np.float64]
+    inferred: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """What one descriptor with one use of sequences answered, by data set; nobody has judged it yet."""
+    """What one descriptor with one use of sequences answered, by data set; nobody has judged it yet.
+
+    ``inferred`` has the condition that it took each query of all data sets for.
+    """
 
     describer: Describer
     descriptor: str
     method: SequenceMethod
     found: list[Found]
     described: Described
+    inferred: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,7 @@ class RetrievalResult:
         bytes_per_image: of the descriptor.
         describe_p95_ms: 95 of 100 images are described in this time or less [ms].
         search_p95_ms: and searched for in this [ms].
+        inferred: what it took the conditions of the queries for; None where it infers none, or nobody knows them.
     """
 
     descriptor: str
@@ -105,6 +114,12 @@ class RetrievalResult:
     bytes_per_image: int
     describe_p95_ms: float | None = None
     search_p95_ms: float | None = None
+    inferred: Inferred | None = None
+
+    @property
+    def ranked(self) -> list[list[NDArray[np.int64]]]:
+        """By data set and query, the rows of the database that were answered, best first; none for a failed query."""
+        return [found.rows for found in self.found]
 
     @property
     def name(self) -> str:
@@ -114,7 +129,8 @@ class RetrievalResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         names = ("descriptor", "describe_ms", "describe_p95_ms", "search_ms", "search_p95_ms", "bytes_per_image")
-        return {name: getattr(self, name) for name in names} | {"sequence": self.method.value} | self.summary.to_dict()
+        values = {name: getattr(self, name) for name in names} | {"sequence": self.method.value} | self.summary.to_dict()
+        return values if self.inferred is None else values | {"inferred": self.inferred.to_dict()}
 
 
 def evaluate_retrieval(
@@ -126,6 +142,7 @@ def evaluate_retrieval(
     speed: float = 1.0,
     progress: Progress = lambda pictures, label: pictures,
     of_map: Path | None = None,
+    conditions: Conditions = Conditions.INFERRED,
 ) -> list[RetrievalResult]:
     """Describe and search data sets with one descriptor; several sets are judged as one.
 
@@ -138,13 +155,14 @@ def evaluate_retrieval(
         speed: motion along the route that the methods expect [rows of the database per query].
         progress: wraps a walk over pictures, given a label.
         of_map: the map that has the model, when the descriptor is one of a map (``site``, ``site-3``).
+        conditions: whether the descriptor is told those of the pictures.
 
     Raises:
         ConfigError: the descriptor is unknown or cannot be made.
         MapError: the map cannot be read, or has no such model.
         DataError: there is no data set, or no vocabulary can be learned.
     """
-    searched = search_datasets(datasets, name, extractor, assets, methods, speed, progress, of_map)
+    searched = search_datasets(told(datasets, conditions), name, extractor, assets, methods, speed, progress, of_map)
     return [judged(one, datasets) for one in searched]
 
 
@@ -161,7 +179,8 @@ def search_datasets(
 ) -> list[Searched]:
     """What :func:`evaluate_retrieval`, which has the same arguments, judges; the truth of the data sets is not looked at.
 
-    So many answers are asked for as ``depth`` says.
+    A descriptor is told the condition of each picture, where the picture has any, see :func:`told`. So many answers are asked
+    for as ``depth`` says.
 
     Raises:
         ConfigError: as there.
@@ -176,15 +195,23 @@ def search_datasets(
     described = describe_all(describer, pictures, progress)
     row = {picture: k for k, picture in enumerate(pictures)}
     sides = [tuple(described.vectors[[row[p] for p in side]] for side in (data.queries, data.database)) for data in datasets]
+    inferred = [described.inferred[row[picture]] for data in datasets for picture in data.queries]
     return [
-        Searched(describer, name, method, [search_all(asked, based, method, speed, depth) for asked, based in sides], described)
+        Searched(
+            describer,
+            name,
+            method,
+            [search_all(asked, based, method, speed, depth) for asked, based in sides],
+            described,
+            inferred,
+        )
         for method in methods
     ]
 
 
 def judged(searched: Searched, datasets: Sequence[PlaceDataset]) -> RetrievalResult:
     """The numbers of some answers, by the truth of their data sets."""
-    answers = pool([judge(f.rows, f.scores, data.positives) for f, data in zip(searched.found, datasets, strict=True)])
+    answers = pool([judge(f.rows, f.scores, data.positives, data.hidden) for f, data in zip(searched.found, datasets, strict=True)])
     describing = searched.described.seconds[np.isfinite(searched.described.seconds)]
     searching = np.array([taken for part in searched.found for taken in part.seconds])
     return RetrievalResult(
@@ -198,7 +225,16 @@ def judged(searched: Searched, datasets: Sequence[PlaceDataset]) -> RetrievalRes
         bytes_per_image=searched.described.vectors.shape[1] * 4,
         describe_p95_ms=percentile_ms(describing, 95),
         search_p95_ms=percentile_ms(searching, 95),
+        inferred=_inferred(searched, datasets),
     )
+
+
+def _inferred(searched: Searched, datasets: Sequence[PlaceDataset]) -> Inferred | None:
+    descriptor = searched.describer.descriptor
+    if not isinstance(descriptor, InfersConditions):
+        return None
+    labels = [query.condition for data in datasets for query in data.queries]
+    return confusion(labels, searched.inferred, descriptor.form.conditions)
 
 
 def taught_describer(
@@ -225,12 +261,16 @@ def describe_all(describer: Describer, pictures: Sequence[Picture], progress: Pr
     dimension = describer.descriptor.card.dimension
     vectors = np.zeros((len(pictures), dimension), dtype=np.float32)
     seconds = np.full(len(pictures), np.nan)
+    inferred = [""] * len(pictures)
+    infers = describer.descriptor if isinstance(describer.descriptor, InfersConditions) else None
     rows = {picture: row for row, picture in enumerate(pictures)}
     for picture, image in readable(progress(pictures, describer.descriptor.name)):
         begin = time.perf_counter()
-        vectors[rows[picture]] = describer.describe(image)
+        vectors[rows[picture]] = describer.describe(image, picture.condition)
         seconds[rows[picture]] = time.perf_counter() - begin
-    return Described(vectors, seconds)
+        if infers is not None and not picture.condition:
+            [inferred[rows[picture]]] = infers.infer([image])
+    return Described(vectors, seconds, inferred)
 
 
 def search_all(

@@ -36,8 +36,9 @@ def text_table(results: Sequence[RetrievalResult]) -> str:
 def scope(results: Sequence[RetrievalResult]) -> str:
     """How many queries there are, and how many have no place in the database."""
     summary = results[0].summary
-    known = summary.queries - summary.unknown
-    return (
+    known = summary.queries - summary.unknown - summary.hidden
+    text = (
         f"{summary.queries} queries, {known} of them with their place in the database (recall is over these), "
         f"{summary.unknown} without (every answer to them counts as wrong)"
     )
+    return f"{text}, {summary.hidden} whose truth is secret (not judged)" if summary.hidden else text

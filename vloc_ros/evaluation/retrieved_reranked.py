@@ -34,7 +34,7 @@ def rerank_found(
     for picture, image in readable(progress(queries, f"re-ranking by {stage.name}")):
         query = place[id(picture)]
         if len(found[query]):
-            [kept] = stage.reranker.prepare([View(image)])
+            kept = stage.of_query(View(image, condition=picture.condition))
             answers[query] = stage.rerank(kept, found[query].ids, database)
     return answers
 

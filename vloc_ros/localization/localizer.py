@@ -25,9 +25,9 @@ from vloc_ros.mapping.keyframe import Keyframe
 from vloc_ros.mapping.state import FrameResult, State
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.mapping.tracker import MotionTracker, TrackedFrame
+from vloc_ros.retrieval.conditions import known_conditions, require_known
 from vloc_ros.retrieval.of_map import MapDescriptor
-from vloc_ros.retrieval.rerank import Reranker
-from vloc_ros.retrieval.reranker_of_map import RerankerOfMap, chosen_reranker
+from vloc_ros.retrieval.stages import Stages
 
 if TYPE_CHECKING:
     from vloc_ros.settings import Settings
@@ -49,12 +49,12 @@ class Localizer:
 
     Raises:
         MapError: the map was made with another camera or another feature type, or holds no keyframe.
-        ConfigError: descriptor or re-ranker is unknown, or cannot be computed here.
+        ConfigError: descriptor or a stage after it is unknown, or cannot be computed here, or none of them knows the condition.
         WeightsError: a file of weights is missing, damaged or of another network.
     """
 
-    def __init__(self, camera: StereoCamera, store: MapStore, settings: Settings, reranker: Reranker | None = None) -> None:
-        """In a map; what re-ranks the places where a lost robot may be is the one given, else made as the settings say."""
+    def __init__(self, camera: StereoCamera, store: MapStore, settings: Settings, stages: Stages | None = None) -> None:
+        """In a map; the stages that order the places where a lost robot may be are those given, else made as the settings say."""
         frontend = FrontEnd(camera, settings.features.of_map(store.feature_name), settings.stereo)
         store.require_compatible(camera, frontend.extractor.fingerprint)
         metric = frontend.extractor.metric
@@ -69,9 +69,12 @@ class Localizer:
         index = describer.index(store, (keyframe.id for keyframe in self._submap.keyframes))
         self.descriptor = describer.descriptor.name if describer.version is None else describer.version.name
         """Which global descriptor, or version of the map's own model, names the places where a lost robot may be."""
-        chosen = reranker or chosen_reranker(self._settings.rerank)
-        self._reranker = None if chosen is None else RerankerOfMap(store, chosen, self._settings.rerank)
-        self._relocalizer = Relocalizer(self._submap, describer.descriptor, index, self._solver, self._settings, self._reranker)
+        chosen = stages or Stages.chosen(self._settings)
+        self.conditions = known_conditions(describer.descriptor.conditions, chosen.conditions)
+        """Those of live images that the descriptor, or a stage after it, can be told."""
+        self._stages = chosen.of_map(store, self._settings)
+        self.require_known(self._settings.condition)
+        self._relocalizer = Relocalizer(self._submap, describer.descriptor, index, self._solver, self._settings, self._stages)
         self._state = State.UNINITIALISED
         self._belief: Belief | None = None
         self._hypothesis: _Hypothesis | None = None
@@ -81,19 +84,23 @@ class Localizer:
         """The taught path: all keyframes in the order in which they were driven."""
         return list(self._submap.keyframes)
 
-    @property
-    def reranking(self) -> dict[str, str]:
-        """What re-ranks the places where a lost robot may be, and its time for the last image, for the diagnostics."""
-        if self._reranker is None:
-            return {}
-        said = {"reranker": self._reranker.name}
-        if self._relocalizer.rerank_ms is not None:
-            said["rerank_ms"] = f"{self._relocalizer.rerank_ms:.1f}"
-        return said
+    def require_known(self, condition: str) -> None:
+        """Make sure that somebody knows a condition of live images.
 
-    def take_rerank_problem(self) -> str:
-        """What was wrong with what the map holds for the re-ranker since the last call; empty when nothing was."""
-        return "" if self._reranker is None else self._reranker.take_problem()
+        Raises:
+            ConfigError: neither the descriptor nor a stage after it does.
+        """
+        stages = {} if self._stages is None else self._stages.names
+        require_known(condition, self.conditions, [self.descriptor, *stages.values()])
+
+    @property
+    def search_report(self) -> dict[str, str]:
+        """For the diagnostics: how places where a lost robot may be were found the last time; any thread may ask."""
+        return self._relocalizer.report
+
+    def take_stage_problem(self) -> str:
+        """What was wrong with what the map holds for the stages since the last call; empty when nothing was."""
+        return "" if self._stages is None else self._stages.take_problem()
 
     @property
     def state(self) -> State:

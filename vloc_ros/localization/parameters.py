@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vloc_ros.config import param, section
+from vloc_ros.retrieval.coarse_to_fine import CoarseToFineSettings
 from vloc_ros.retrieval.rerank import RerankSettings
 
 
@@ -28,6 +29,10 @@ class LocalizationSettings:
         "cannot run, or describes the map already), or vlad for a map without images",
     )
     candidates: int = param(6, "so many similar keyframes are tried in a relocalisation", min=1, max=100, live=True)
+    condition: str = param(
+        "", "in which the live images are taken, for descriptors that know conditions; empty: inferred from each image", live=True
+    )
+    coarse_to_fine: CoarseToFineSettings = section(CoarseToFineSettings)
     rerank: RerankSettings = section(RerankSettings, settle=1, max_ms=300.0)
     sweep: int = param(3, "so many further keyframes, one after the other along the path, are tried too", min=0, max=100, live=True)
     relocalise_window_px: float = param(

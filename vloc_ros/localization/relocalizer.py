@@ -10,7 +10,7 @@ from vloc_ros.localization.parameters import LocalizationSettings
 from vloc_ros.localization.submap import MappedView, Submap
 from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.retrieval import DescriptorIndex, GlobalDescriptor, View
-from vloc_ros.retrieval.reranker_of_map import RerankerOfMap
+from vloc_ros.retrieval.stages import StagesOfMap
 
 
 class Relocalizer:
@@ -23,7 +23,7 @@ class Relocalizer:
         index: DescriptorIndex[KeyframeId],
         solver: FixSolver,
         settings: LocalizationSettings,
-        reranker: RerankerOfMap | None = None,
+        stages: StagesOfMap | None = None,
     ) -> None:
         """With the descriptor of the index, which holds the keyframes of the map, and what orders the keyframes that it finds."""
         self._submap = submap
@@ -31,21 +31,24 @@ class Relocalizer:
         self._index = index
         self._solver = solver
         self._settings = settings
-        self._reranker = reranker
+        self._stages = stages
         self._next = 0
-        self.rerank_ms: float | None = None
-        """Time that re-ranking took the last time [ms], None before."""
+        self.report: dict[str, str] = {} if stages is None else stages.names
+        """For the diagnostics: the stages, the condition by which the last image was described, times, and what was prepared.
+
+        Any thread may look at it: each search puts another one in its place.
+        """
 
     def tune(self, solver: FixSolver, settings: LocalizationSettings) -> None:
         """Search with other thresholds from now on; the round through the map goes on."""
         self._solver, self._settings = solver, settings
-        if self._reranker is not None:
-            self._reranker.tune(settings.rerank)
+        if self._stages is not None:
+            self._stages.tune(settings)
 
     def search(self, image: Image, live: Features) -> Fix:
         """The best-supported pose in the map of a (H, W) grey image with its features, or why none is good enough."""
         best = Fix.failure(RejectReason.NO_CANDIDATE)
-        for id in self._candidates(View(image, live)):
+        for id in self._candidates(View(image, live, condition=self._settings.condition)):
             fix = self._solve(live, self._submap.view(self._submap.by_id(id)))
             if fix.inliers > best.inliers:
                 best = fix
@@ -69,13 +72,17 @@ class Relocalizer:
         return list(dict.fromkeys([*similar, *swept]))
 
     def _similar(self, live: View) -> list[KeyframeId]:
-        """The most similar keyframes, best first; where they are re-ranked, only those that are believed."""
+        """The most similar keyframes, best first; where stages order them, only those that are believed."""
         vector, most = self._descriptor.describe(live), self._settings.candidates
-        if self._reranker is None:
+        [condition] = self._descriptor.conditions_of([live])
+        said = {"condition": condition} if condition else {}
+        if self._stages is None:
+            self.report = said
             return self._index.search(vector, most).ids
-        found = self._index.search(vector, max(most, self._settings.rerank.candidates)).ids
-        judged = self._reranker.of_view(live, found)
-        self.rerank_ms = judged.milliseconds
+        found = self._index.search(vector, max(most, self._stages.depth)).ids
+        judged = self._stages.of_view(live, found)
+        times = {f"{stage}_ms": f"{taken:.1f}" for stage, taken in judged.took.items()}
+        self.report = self._stages.names | said | times | {what: str(count) for what, count in self._stages.counts.items()}
         return judged.believed[:most]
 
     def _solve(self, live: Features, view: MappedView) -> Fix:

@@ -1,11 +1,11 @@
-"""Loop detection, keyframe by keyframe: describe, search, re-rank, gate, verify; every refusal has a reason and is counted."""
+"""Loop detection, keyframe by keyframe: describe, search, order, gate, verify; every refusal has a reason and is counted."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from vloc_ros.config import param, section
 from vloc_ros.data.model_card import ModelCard
@@ -15,10 +15,12 @@ from vloc_ros.mapping import Keyframe, KeyframeId, MapStore
 from vloc_ros.mapping.registration import Registrar
 from vloc_ros.mapping.searches import Search, put_search
 from vloc_ros.retrieval import Background, Gates, GateSettings, Moment, Refusal
+from vloc_ros.retrieval.coarse_to_fine import CoarseToFineSettings
+from vloc_ros.retrieval.conditions import known_conditions
 from vloc_ros.retrieval.gates import BudgetSettings
 from vloc_ros.retrieval.of_map import MapDescriptor
 from vloc_ros.retrieval.rerank import RerankSettings
-from vloc_ros.retrieval.reranker_of_map import RerankerOfMap
+from vloc_ros.retrieval.stages import StagesOfMap
 
 NOTHING_FOUND = "nothing_found"
 """Reason of a search that found no keyframe that may close a loop."""
@@ -34,6 +36,12 @@ class LoopSettings:
         "global descriptor that proposes; auto: the map's own model in use, else place (hog where that cannot run, or describes "
         "the map already), or vlad for a map without images",
     )
+    condition: str = param(
+        "",
+        "in which keyframes of the newest session are taken, for descriptors that know conditions; empty: inferred from each image",
+        live=True,
+    )
+    coarse_to_fine: CoarseToFineSettings = section(CoarseToFineSettings)
     rerank: RerankSettings = section(RerankSettings)
     gates: GateSettings = section(GateSettings)
     verification: VerificationSettings = section(VerificationSettings)
@@ -47,7 +55,8 @@ class Detection:
         keyframe: it.
         candidate: the loop that was found, if any.
         rejections: keyframes that geometry rejected, the most similar first.
-        refusals: keyframes that re-ranking or a gate refused.
+        refusals: keyframes that a stage after the search, or a gate, refused.
+        fine_ms: time that the fine stage took [ms], None without it.
         rerank_ms: time that re-ranking took [ms], None without it.
     """
 
@@ -55,6 +64,7 @@ class Detection:
     candidate: Candidate | None
     rejections: tuple[Rejection, ...] = ()
     refusals: tuple[Refusal[KeyframeId], ...] = ()
+    fine_ms: float | None = None
     rerank_ms: float | None = None
 
 
@@ -74,7 +84,7 @@ class LoopDetector:
         settings: LoopSettings,
         *,
         live: bool = True,
-        reranker: RerankerOfMap | None = None,
+        stages: StagesOfMap | None = None,
     ) -> None:
         """Take over what the map has.
 
@@ -84,7 +94,7 @@ class LoopDetector:
             registrar: matches and solves; of the map's camera and features.
             settings: thresholds.
             live: whether the budget per second holds, by the stamps of the keyframes; a finished recording needs none.
-            reranker: orders what the search finds, None for the order of the search.
+            stages: order what the search finds, None for the order of the search.
 
         Raises:
             MapError: the map is damaged, or holds descriptors of another model of that name.
@@ -94,18 +104,19 @@ class LoopDetector:
         self._gates = Gates(self._of_gates(settings))
         self._moments = {keyframe.id: Moment(keyframe.id, keyframe.stamp_ns) for keyframe in store.keyframes()}
         self._proposer = Proposer(store, describer)
-        self.reranker = reranker
-        """Orders what the search finds, None where the search alone does."""
+        self.stages = stages
+        """Order what the search finds, None where the search alone does."""
+        self._newest = max((id.session for id in self._moments), default=0)
         self._searched: set[KeyframeId] = set()
         self.verifier = LoopVerifier(store, registrar, settings.verification)
         self.counts: Counter[str] = Counter()
         """How many keyframes were searched for, candidates found, and pairs refused or rejected, by reason."""
 
     def tune(self, registrar: Registrar, settings: LoopSettings) -> None:
-        """Take over other thresholds from the next keyframe on; descriptor and re-ranker stay those of the beginning."""
+        """Take over other thresholds from the next keyframe on; descriptor and stages stay those of the beginning."""
         self._settings = settings
-        if self.reranker is not None:
-            self.reranker.tune(settings.rerank)
+        if self.stages is not None:
+            self.stages.tune(settings)
         self._gates.tune(self._of_gates(settings))
         self.verifier.tune(registrar, settings.verification)
 
@@ -133,6 +144,16 @@ class LoopDetector:
         return self._proposer.model
 
     @property
+    def conditions(self) -> tuple[str, ...]:
+        """The conditions of images that the model that proposes, or a stage after it, knows."""
+        return known_conditions(self._proposer.conditions, () if self.stages is None else self.stages.conditions)
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the model that proposes and of the stages after it."""
+        return [self.descriptor_name, *({} if self.stages is None else self.stages.names).values()]
+
+    @property
     def described(self) -> list[KeyframeId]:
         """The keyframes of the map that have their global descriptor."""
         return self._proposer.described
@@ -153,13 +174,19 @@ class LoopDetector:
         if id in self._searched:
             return Detection(id, None)
         query = self._moments[id] = Moment(id, keyframe.stamp_ns)
-        self._proposer.learn_of(id)
+        self._newest = max(self._newest, id.session)
+        self._proposer.learn_of(id, self._condition(id))
         ranked = self._ranked(query.id, self._proposals(query))
         passed, refused = self._gated(query, ranked.believed[: self._settings.verification.attempts])
         verified = self.verifier.first_verified(id, passed)
         proposals = ranked.proposals
         detection = _detection(id, verified, refused, {proposal.id: proposal.probability for proposal in proposals})
-        detection = replace(detection, refusals=(*ranked.refused, *detection.refusals), rerank_ms=ranked.milliseconds)
+        detection = replace(
+            detection,
+            refusals=(*ranked.refused, *detection.refusals),
+            fine_ms=ranked.took.get("fine"),
+            rerank_ms=ranked.took.get("rerank"),
+        )
         put_search(self._store, _search(detection, proposals, self.card, self.model))
         self._searched.add(id)
         self._count(detection)
@@ -169,22 +196,24 @@ class LoopDetector:
         def may_close(other: KeyframeId) -> bool:
             return other < query.id and not self._gates.is_near_in_time(query, self._moment(other))
 
-        most = self._settings.verification.attempts
-        if self.reranker is not None:
-            most = max(most, self._settings.rerank.candidates)
-        return self._proposer.similar(query.id, most, may_close)
+        depth = 0 if self.stages is None else self.stages.depth
+        return self._proposer.similar(query.id, max(self._settings.verification.attempts, depth), may_close)
+
+    def _condition(self, id: KeyframeId) -> str:
+        """What the operator says of a keyframe: the word is on the present, and older sessions have seen other light."""
+        return self._settings.condition if id.session == self._newest else ""
 
     def _ranked(self, query: KeyframeId, proposals: Sequence[Proposal]) -> _Ranked:
-        """The proposals as re-ranking orders them. Their scores stay those of the search, which the gates are made for."""
-        if self.reranker is None:
+        """The proposals as the stages order them. Their scores stay those of the search, which the gates are made for."""
+        if self.stages is None:
             return _Ranked(proposals, proposals)
-        judged = self.reranker.of_keyframe(query, [proposal.id for proposal in proposals])
+        judged = self.stages.of_keyframe(query, [proposal.id for proposal in proposals], self._condition(query))
         by_id = {proposal.id: proposal for proposal in proposals}
         return _Ranked(
             [by_id[id] for id in judged.ids],
             [by_id[id] for id in judged.believed],
             tuple(Refusal(id, by_id[id].score, doubt) for id, doubt in judged.doubts.items()),
-            judged.milliseconds,
+            judged.took,
         )
 
     def _gated(
@@ -219,7 +248,7 @@ class _Ranked:
     proposals: Sequence[Proposal]
     believed: Sequence[Proposal]
     refused: tuple[Refusal[KeyframeId], ...] = ()
-    milliseconds: float | None = None
+    took: Mapping[str, float] = field(default_factory=dict)
 
 
 def _detection(

@@ -14,7 +14,7 @@ from vloc_ros.errors import DataError, MapError
 from vloc_ros.mapping import KeyframeId, MapStore
 from vloc_ros.mapping.model_versions import NO_VERSION, ModelVersion, version
 from vloc_ros.retrieval import DescriptorIndex
-from vloc_ros.retrieval.of_map import MapDescriptor
+from vloc_ros.retrieval.of_map import MapDescriptor, view_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,8 @@ class Proposer:
             self.model = SearchModel.of(store, self._number)
         self._index: DescriptorIndex[KeyframeId] = DescriptorIndex(self.card.dimension)
         self._index.add_many(known, vectors)
+        self.condition = ""
+        """By which condition the newest keyframe was described, said or inferred; empty from a model that knows none."""
 
     @property
     def name(self) -> str:
@@ -110,15 +112,27 @@ class Proposer:
         """The keyframes that have their descriptor."""
         return self._index.ids
 
-    def learn_of(self, id: KeyframeId) -> None:
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The conditions of images that the model knows."""
+        return self._describer.descriptor.conditions
+
+    def learn_of(self, id: KeyframeId, condition: str = "") -> None:
         """Make sure that a keyframe has its descriptor, here and in the map.
+
+        Args:
+            id: the keyframe.
+            condition: in which somebody says that it was taken; empty where nobody does.
 
         Raises:
             MapError: it cannot be described, or the map not be written.
         """
         if id in self._index:
             return
-        vector, variance = self._describer.describe(self._store, id)
+        vector, variance = self._describer.describe(self._store, id, condition)
+        if self.conditions:
+            view = view_of(self._store, id, self._describer.descriptor, condition)
+            [self.condition] = self._describer.descriptor.conditions_of([view])
         self._describer.keep(self._store, id, vector, variance)
         self._index.add(id, vector)
         if variance is not None:

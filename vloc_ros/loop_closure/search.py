@@ -19,9 +19,9 @@ from vloc_ros.mapping import Keyframe, KeyframeId, MapStore
 from vloc_ros.mapping.closures import Closure
 from vloc_ros.mapping.registration import Registrar
 from vloc_ros.pose_graph.anchors import odometry_poses
+from vloc_ros.retrieval.conditions import require_known
 from vloc_ros.retrieval.of_map import MapDescriptor
-from vloc_ros.retrieval.rerank import Reranker
-from vloc_ros.retrieval.reranker_of_map import RerankerOfMap, chosen_reranker
+from vloc_ros.retrieval.stages import Stages
 
 Array = NDArray[np.float64]
 Progress = Callable[[Sequence[Keyframe]], Iterable[Keyframe]]
@@ -33,8 +33,9 @@ class LoopRun:
 
     Attributes:
         descriptor: name of the global descriptor that proposed.
-        reranker: name of what ordered its proposals, empty when nothing did.
-        rerank_ms: median time of that for a keyframe [ms], None without it.
+        stages: names of what ordered its proposals: of ``fine``, ``reranker``, both or none.
+        fine_ms: median time of the fine stage for a keyframe [ms], None without it.
+        rerank_ms: that of re-ranking.
         keyframes: all keyframes of the map, as they were.
         odometry: (N, 4, 4) map_T_base by odometry alone; sessions that closures join stand where those say.
         judgement: the verdicts and optimised poses.
@@ -46,7 +47,8 @@ class LoopRun:
     """
 
     descriptor: str
-    reranker: str
+    stages: dict[str, str]
+    fine_ms: float | None
     rerank_ms: float | None
     keyframes: tuple[Keyframe, ...]
     odometry: Array
@@ -84,21 +86,23 @@ def detector_for(
     assets: bytes | None = None,
     *,
     live: bool = True,
-    reranker: Reranker | None = None,
+    stages: Stages | None = None,
 ) -> LoopDetector:
-    """A detector for the camera and the features of a map; its re-ranker is the one given, else made as the settings say.
+    """A detector for the camera and the features of a map; its stages are those given, else made as the settings say.
 
     Raises:
-        ConfigError: the descriptor or the re-ranker is unknown, or has no weights, or cannot be computed here.
-        WeightsError: the file of weights of the re-ranker is missing, damaged or of another network.
+        ConfigError: the descriptor or a stage is unknown, or has no weights, or cannot be computed here; or none of them knows the
+            condition of the settings.
+        WeightsError: the file of weights of a stage is missing, damaged or of another network.
         MapError: the map is damaged, or holds descriptors of another model of that name.
     """
     # What made the features is not needed, nor need it be installed here: their type says how they are compared.
     registrar = Registrar(store.camera, None, settings.matching, settings.pnp)
     describer = MapDescriptor.of(store, settings.loops.descriptor, assets)
-    chosen = reranker or chosen_reranker(settings.loops.rerank)
-    of_map = None if chosen is None else RerankerOfMap(store, chosen, settings.loops.rerank)
-    return LoopDetector(store, describer, registrar, settings.loops, live=live, reranker=of_map)
+    of_map = (stages or Stages.chosen(settings.loops)).of_map(store, settings.loops)
+    detector = LoopDetector(store, describer, registrar, settings.loops, live=live, stages=of_map)
+    require_known(settings.loops.condition, detector.conditions, detector.models)
+    return detector
 
 
 def find_loops(
@@ -106,7 +110,7 @@ def find_loops(
     settings: LoopClosureSettings,
     assets: bytes | None = None,
     progress: Progress = iter,
-    reranker: Reranker | None = None,
+    stages: Stages | None = None,
 ) -> LoopRun:
     """Search every keyframe of a map for loops and let the pose graph judge them.
 
@@ -118,22 +122,24 @@ def find_loops(
         settings: of the search and of the graph.
         assets: weights or vocabulary of the descriptor; by default those of the map.
         progress: shows how far the search is.
-        reranker: that was made of the settings already; None to make it.
+        stages: that were made of the settings already; None to make them.
 
     Raises:
-        ConfigError: the descriptor or the re-ranker is unknown, or has no weights, or cannot be computed here.
-        WeightsError: the file of weights of the re-ranker is missing, damaged or of another network.
+        ConfigError: the descriptor or a stage is unknown, or has no weights, or cannot be computed here; or none of them knows the
+            condition of the settings.
+        WeightsError: the file of weights of a stage is missing, damaged or of another network.
         MapError: the map is empty, damaged, or cannot be written.
         DataError: the graph cannot be solved.
     """
-    detector = detector_for(store, settings, assets, live=False, reranker=reranker)
+    detector = detector_for(store, settings, assets, live=False, stages=stages)
     keyframes = store.keyframes()
     found = list(_detections(detector, progress(keyframes)))
     candidates = [detection.candidate for detection in found if detection.candidate is not None]
     map_graph = graph_of_map(store, candidates)
     return LoopRun(
         descriptor=detector.descriptor_name,
-        reranker="" if detector.reranker is None else detector.reranker.name,
+        stages={} if detector.stages is None else detector.stages.names,
+        fine_ms=_median([detection.fine_ms for detection in found if detection.fine_ms is not None]),
         rerank_ms=_median([detection.rerank_ms for detection in found if detection.rerank_ms is not None]),
         keyframes=tuple(keyframes),
         odometry=odometry_poses(map_graph.graph),

@@ -21,9 +21,10 @@ class ConditionClassifier(nn.Module):
         self.layers = nn.Sequential(nn.Linear(2 * channels * _GRID**2, _HIDDEN), nn.PReLU(), nn.Linear(_HIDDEN, conditions))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) features of the first convolution to (N, K) logits."""
-        mean = functional.adaptive_avg_pool2d(features, _GRID)
-        square = functional.adaptive_avg_pool2d(features * features, _GRID)
+        """(N, C, H, W) features of the first convolution, H and W even, to (N, K) logits."""
+        cell = (int(features.shape[2]) // _GRID, int(features.shape[3]) // _GRID)  # an adaptive pool cannot be exported
+        mean = functional.avg_pool2d(features, cell)
+        square = functional.avg_pool2d(features * features, cell)
         deviation = (square - mean * mean).clamp(min=1e-6).sqrt()
         logits: Tensor = self.layers(torch.cat([mean, deviation], 1).flatten(1))
         return logits
@@ -33,7 +34,8 @@ class LatentCompression(nn.Module):
     """Latents to short vectors of unit length whose dot product stands for the metric of the stage.
 
     Mean over cells, unit length of what is compared, and where a basis was learned a projection onto it. Uncentred and not
-    whitened, a projection keeps dot products as well as so many elements can; centred and whitened, it does not mean to.
+    whitened, a projection keeps dot products as well as so many elements can. What all images of a condition have in common says
+    nothing of a place: it is taken away where the mean of each condition was learned.
     """
 
     cell: Tensor
@@ -54,14 +56,14 @@ class LatentCompression(nn.Module):
         pooled = channels * (-(-height // cell)) * (-(-width // cell))
         self.length = length or pooled
         self.register_buffer("cell", torch.tensor([float(cell)]))  # so that a file of weights says it
-        self.register_buffer("mean", torch.zeros(pooled if length else 0))
+        self.register_buffer("mean", torch.zeros(len(form.conditions), pooled if length else 0))
         self.register_buffer("basis", torch.zeros(length, pooled if length else 0))
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """(N, C, h, w) to (N, D)."""
+    def forward(self, latents: Tensor, condition: int | Tensor) -> Tensor:
+        """(N, C, h, w) latents of one condition, by its number, to (N, D)."""
         vectors = self.whole(latents)
         if len(self.basis):
-            vectors = functional.linear(vectors - self.mean, self.basis)
+            vectors = functional.linear(vectors - self.mean[condition], self.basis)
         return functional.normalize(vectors, dim=1)
 
     def whole(self, latents: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, unique
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,11 @@ from vloc_ros.data.onnx_file import METADATA
 from vloc_ros.data.output import write_bytes
 from vloc_ros.errors import ConfigError, DataError, WeightsError
 from vloc_ros.features.engines.choice import is_installed
-from vloc_ros.features.engines.onnx_files import PAIRS_ENDING
+from vloc_ros.features.engines.onnx_files import CLASSIFIER_ENDING, MISFIT_ENDING, PAIRS_ENDING
 from vloc_ros.features.engines.onnxruntime import open_session
+from vloc_ros.networks.disam_export import onnx_of_classifier, onnx_of_encoders, onnx_of_misfit
+from vloc_ros.networks.disam_files import load_disam
+from vloc_ros.networks.disam_numpy import encode, logits, misfit
 from vloc_ros.networks.export import for_vtr3, onnx_of, torchscript_of
 from vloc_ros.networks.files import load_network
 from vloc_ros.networks.local import LocalNetwork
@@ -133,6 +137,52 @@ def export_two_stages(path: Path, out: Path) -> tuple[Path, float]:
         _required(_difference(looked, [mean.numpy(), patches.numpy()]), out),
         _required(_difference(compared, [points.numpy()]), second),
     )
+
+
+def export_disam(path: Path, out: Path) -> tuple[list[Path], float]:
+    """Export a file of weights of DISAM as ONNX files, which beside these weights make torch unnecessary.
+
+    Args:
+        path: the file of weights.
+        out: file to write for the encoders. What finds conditions without being told, if the network can, goes beside it:
+            ``<name>_classifier.onnx``, or without a classifier ``<name>_misfit.onnx``, which holds all encoders and decoders.
+
+    Returns:
+        The files, and the largest difference from torch on two random images in all conditions, relative to the largest value of
+        each output.
+
+    Raises:
+        ConfigError: what is needed is not installed, or the file to write is not called ``.onnx``.
+        WeightsError: the file of weights cannot be used, or what was exported does something else than torch.
+        DataError: a file cannot be written.
+    """
+    network, card = load_disam(path)
+    _require_suffix(out, ExportKind.ONNX)
+    _require_engine(ExportKind.ONNX)
+    form, numbers = network.form, range(len(network.form.conditions))
+    images = np.random.default_rng(1).uniform(-1.0, 1.0, (2, 3, form.height, form.width)).astype(np.float32)
+    asked = [{"images": images, "condition": np.array(number)} for number in numbers]
+    difference = _compared(onnx_of_encoders(network, card.sha256), out, asked, [list(encode(network, images, k)) for k in numbers])
+    files = [out]
+    if network.classifier is not None:
+        files.append(out.with_name(out.stem + CLASSIFIER_ENDING))
+        expected = [[logits(network, images)]]
+        found = _compared(onnx_of_classifier(network, card.sha256), files[1], [{"images": images}], expected)
+    elif len(network.decoders):
+        files.append(out.with_name(out.stem + MISFIT_ENDING))
+        expected = [[column] for column in misfit(network, images).T]
+        found = _compared(onnx_of_misfit(network, card.sha256), files[1], asked, expected)
+    else:
+        found = 0.0
+    return files, max(difference, found)
+
+
+def _compared(content: bytes, out: Path, asked: list[dict[str, NDArray[Any]]], expected: list[list[NDArray[np.float32]]]) -> float:
+    """Write an ONNX file; the largest difference of what it answers from what is expected."""
+    write_bytes(out, content)
+    session = open_session(out.read_bytes(), _THREADS)
+    answers = [session.run(None, inputs) for inputs in asked]
+    return _required(max(_difference(made, right) for made, right in zip(answers, expected, strict=True)), out)
 
 
 def _pictures(size: int) -> NDArray[np.float32]:

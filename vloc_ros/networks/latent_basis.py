@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum, unique
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,11 +36,23 @@ _SMALLEST = 1e-9
 """Directions of less than this part of the largest squared length are rounding."""
 
 
+@unique
+class Centring(Enum):
+    """What is taken away from vectors before they are projected."""
+
+    NONE = "none"
+    """Nothing: dot products are kept as well as so many elements can."""
+    ALL = "all"
+    """The mean of all images."""
+    CONDITION = "condition"
+    """The mean of the images of the same condition: what all of them have in common says nothing of a place."""
+
+
 class Basis(NamedTuple):
-    """An affine map of (E,) vectors x to (D,): ``basis`` (x - ``mean``), both float32.
+    """Affine maps of (E,) vectors x of a condition k to (D,): ``basis`` (x - ``mean``_k), both float32.
 
     Attributes:
-        mean: (E,), zeros where nothing was centred.
+        mean: (K, E), zeros where nothing was centred.
         basis: (D, E) rows, the direction in which vectors are longest first.
     """
 
@@ -47,51 +60,71 @@ class Basis(NamedTuple):
     basis: NDArray[np.float32]
 
 
-def learn_basis(vectors: NDArray[np.float32], length: int, whitening: float = 0.0, centred: bool = False) -> Basis:
+def learn_basis(
+    vectors: NDArray[np.float32],
+    conditions: NDArray[np.int64],
+    count: int,
+    length: int,
+    whitening: float = 0.0,
+    centring: Centring = Centring.NONE,
+) -> Basis:
     """Directions in which vectors are longest; of all bases of that length theirs loses the least of dot products.
 
     Computed in double precision from the smaller of the two products of the vectors with themselves.
 
     Args:
         vectors: (N, E) float32.
+        conditions: (N,) number of the condition of each.
+        count: K, of all conditions; one without vectors gets the mean of all.
         length: of what is made, at most; less where the vectors have fewer directions.
         whitening: 0 keeps dot products, 1 makes all directions equally long (Jegou and Chum 2012), 0.5 is half-way.
-        centred: whether the mean of the vectors is taken away first (principal components).
+        centring: what is taken away first.
 
     Raises:
         DataError: there are fewer than two vectors, or they are all the same.
     """
     if len(vectors) < 2:
         raise DataError("no projection can be learned from fewer than two images: give more")
-    mean = vectors.mean(axis=0, dtype=np.float64) if centred else np.zeros(vectors.shape[1])
+    before = float(np.square(vectors, dtype=np.float64).sum())
+    mean = _means(vectors, conditions, count, centring)
+    vectors = vectors - mean[conditions]
     few = len(vectors) < vectors.shape[1]
-    values, directions = np.linalg.eigh(_gram(vectors, mean) if few else _gram(vectors.T, mean[:, None]))
+    values, directions = np.linalg.eigh(_gram(vectors) if few else _gram(vectors.T))
     values, directions = values[::-1], directions[:, ::-1]
     # Squares of equal vectors add up to rounding where the mean is taken away.
-    enough = _SMALLEST * max(float(values[0]), len(vectors) * float(mean @ mean))
-    count = min(length, int(np.sum(values > enough)))
-    if count < 1:
+    kept = min(length, int(np.sum(values > _SMALLEST * before)))
+    if kept < 1:
         raise DataError("the images are all the same, and no projection can be learned from them: give others")
-    lengths = np.sqrt(values[:count])
-    basis = directions[:, :count].T
+    lengths = np.sqrt(values[:kept])
+    basis = directions[:, :kept].T
     if few:
-        rows = directions[:, :count] / lengths
-        basis = np.concatenate([rows.T @ part for part in _columns(vectors, mean)], axis=1)
+        rows = directions[:, :kept] / lengths
+        basis = np.concatenate([rows.T @ part for part in _columns(vectors)], axis=1)
     weights = (lengths[0] / lengths) ** whitening
-    return Basis(mean.astype(np.float32), (weights[:, None] * basis).astype(np.float32))
+    return Basis(mean, (weights[:, None] * basis).astype(np.float32))
 
 
-def _columns(vectors: NDArray[np.float32], mean: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
-    """Vectors without their mean, some elements at a time."""
+def _means(vectors: NDArray[np.float32], conditions: NDArray[np.int64], count: int, centring: Centring) -> NDArray[np.float32]:
+    mean = np.zeros((count, vectors.shape[1]), dtype=np.float32)
+    if centring is Centring.NONE:
+        return mean
+    mean[:] = vectors.mean(axis=0, dtype=np.float64)
+    if centring is Centring.CONDITION:
+        for number in np.unique(conditions):
+            mean[number] = vectors[conditions == number].mean(axis=0, dtype=np.float64)
+    return mean
+
+
+def _columns(vectors: NDArray[np.float32]) -> Iterable[NDArray[np.float64]]:
+    """Some elements of all vectors at a time."""
     for start in range(0, vectors.shape[1], _BLOCK):
-        yield vectors[:, start : start + _BLOCK] - mean[..., start : start + _BLOCK]
+        yield vectors[:, start : start + _BLOCK].astype(np.float64)
 
 
-def _gram(rows: NDArray[np.float32], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+def _gram(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     """The products of all rows with each other."""
     total = np.zeros((len(rows), len(rows)))
-    for start in range(0, rows.shape[1], _BLOCK):
-        part = rows[:, start : start + _BLOCK] - (mean if mean.ndim == 2 else mean[start : start + _BLOCK])
+    for part in _columns(rows):
         total += part @ part.T
     return total
 
@@ -107,8 +140,8 @@ def compressed(
     files: Mapping[str, Sequence[Path]],
     cell: int = 0,
     length: int = 512,
-    whitening: float = 0.0,
-    centred: bool = False,
+    whitening: float = 0.5,
+    centring: Centring = Centring.CONDITION,
     images: int = IMAGES,
     progress: Callable[[Sequence[Path]], Iterable[Path]] = lambda paths: paths,
 ) -> DomainNetwork:
@@ -120,7 +153,7 @@ def compressed(
         cell: side of the squares of the latent that are averaged, 1 for none; 0 chooses by :func:`automatic_cell`.
         length: of the vectors, fewer where the images have fewer directions; 0 for no projection.
         whitening: see :func:`learn_basis`.
-        centred: see :func:`learn_basis`.
+        centring: see :func:`learn_basis`.
         images: at most so many are looked at, evenly chosen, as many of each condition.
         progress: wraps a walk over the files that are read.
 
@@ -143,7 +176,8 @@ def compressed(
     if length:
         chosen = _chosen(files, images)
         _require_room(sum(map(len, chosen.values())), pooling.length)
-        basis = learn_basis(_described(network, chosen, pooling, progress), length, whitening, centred)
+        vectors, conditions = _described(network, chosen, pooling, progress)
+        basis = learn_basis(vectors, conditions, len(form.conditions), length, whitening, centring)
         if len(basis.basis) < length:
             _log.warning("vectors become %d elements long, in so many directions the images differ", len(basis.basis))
     return _with_compression(network, cell, basis)
@@ -187,8 +221,8 @@ def _described(
     files: Mapping[str, Sequence[Path]],
     pooling: LatentCompression,
     progress: Callable[[Sequence[Path]], Iterable[Path]],
-) -> NDArray[np.float32]:
-    """(N, E) pooled latents of unit length."""
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """(N, E) pooled latents of unit length, and (N,) the numbers of their conditions."""
     number = {name: k for k, name in enumerate(network.form.conditions)}
     walk = [(number[name], path) for name, paths in files.items() for path in paths]
     device = next(network.encoders.parameters()).device
@@ -203,4 +237,4 @@ def _described(
             batch = torch.from_numpy(disam_images(pictures, network.form)).to(device)
             vectors[begun:done] = pooling.whole(network.encode(batch, walk[row][0])).float().cpu().numpy()
             pictures, begun = [], done
-    return vectors
+    return vectors, np.array([condition for condition, _ in walk], dtype=np.int64)

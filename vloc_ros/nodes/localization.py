@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -119,6 +121,10 @@ class LocalizationNode(ManagedNode):
         if self._active:
             self._camera_input.tune(node)
         self._worker.call(lambda: self._tune(node, settings)).add_done_callback(self._tuned)
+
+    def require_usable(self, values: Mapping[str, Any]) -> None:
+        """A condition must be one that somebody knows."""
+        self._pipeline.require_known(values.get("localization.condition", ""))
 
     def _tune(self, node: LocalizationNodeSettings, settings: Settings) -> None:
         self._outputs.tune(node)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from concurrent.futures import Future
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
@@ -80,6 +82,10 @@ class PlaceRecognitionNode(ManagedNode):
         self._settings = settings = self.settings(RecognitionNodeSettings())
         self._worker.call(lambda: self._recognizer.tune(settings)).add_done_callback(self._reported)
 
+    def require_usable(self, values: Mapping[str, Any]) -> None:
+        """A condition must be one that somebody knows."""
+        self._recognizer.require_known(values.get("loops.condition", ""))
+
     def _keyframe(self, message: Odometry) -> None:
         try:
             id = KeyframeId.parse(message.child_frame_id)
@@ -141,7 +147,7 @@ class PlaceRecognitionNode(ManagedNode):
             self._problems.clear(Problem.MAP)
         except VlocError as error:
             self._problems.report(Problem.MAP, str(error))
-        self._problems.report_or_clear(Problem.PATCHES, self._recognizer.take_rerank_problem())
+        self._problems.report_or_clear(Problem.PATCHES, self._recognizer.take_stage_problem())
         values = report(self._recognizer) | self.reception.values
         self._diagnostics.publish(of_one_status(name, stamp_ns, values, self._problems.take(), "searching"))
 

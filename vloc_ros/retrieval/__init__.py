@@ -1,5 +1,6 @@
 """Place recognition: global descriptors, their index, and the gates and sequences between a search and a candidate."""
 
+from vloc_ros.retrieval.coarse_to_fine import CoarseToFineSettings, FineReranker, fine_stage
 from vloc_ros.retrieval.contract import (
     GlobalDescriptor,
     Needs,
@@ -29,6 +30,7 @@ from vloc_ros.retrieval.vocabulary import Vocabulary
 
 # Importing a descriptor registers it.
 from vloc_ros.retrieval.hog import Hog  # isort: skip
+from vloc_ros.retrieval.disam import Disam, Inference  # isort: skip
 from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
 from vloc_ros.retrieval.vlad import Vlad  # isort: skip
 from vloc_ros.retrieval.describing import VOCABULARY_IMAGES, Describer, describer_for, learn_vocabulary  # isort: skip
@@ -40,15 +42,19 @@ __all__ = [
     "Background",
     "BayesFilter",
     "BayesSettings",
+    "CoarseToFineSettings",
     "Describer",
     "DescriptorIndex",
+    "Disam",
     "Doubt",
+    "FineReranker",
     "GateReason",
     "GateSettings",
     "Gates",
     "GlobalDescriptor",
     "Hog",
     "IndexSettings",
+    "Inference",
     "Moment",
     "Needs",
     "Neighbours",
@@ -69,6 +75,7 @@ __all__ = [
     "create_reranker",
     "describer_for",
     "descriptors",
+    "fine_stage",
     "gem",
     "learn_vocabulary",
     "load_index",

@@ -65,6 +65,19 @@ class GlobalDescriptor(ABC):
     def card(self) -> ModelCard:
         """Name, dimension, hash of the weights (or of the vocabulary) and preprocessing; equal cards, comparable vectors."""
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Those that it can be told in :attr:`View.condition`; none where the condition makes no difference to it."""
+        return ()
+
+    def conditions_of(self, views: Sequence[View]) -> list[str]:
+        """By which of its :attr:`conditions` each view is described, said or inferred; empty texts where it knows none.
+
+        Raises:
+            DataError: a view lacks what :attr:`needs` says.
+        """
+        return [""] * len(views)
+
     @abstractmethod
     def describe(self, view: View) -> NDArray[np.float32]:
         """(D,) float32 of unit length, compared by its dot product; all zeros for an image with nothing to describe.

@@ -25,13 +25,14 @@ class Describer:
         self.descriptor = descriptor
         self._extractor = extractor
 
-    def view(self, image: Image) -> View:
-        """What the descriptor sees of an image."""
-        return View(image, self._extractor.extract(image) if self.descriptor.needs is Needs.FEATURES else None)
+    def view(self, image: Image, condition: str = "") -> View:
+        """What the descriptor sees of an image that was taken in a condition, if anybody says in which."""
+        features = self._extractor.extract(image) if self.descriptor.needs is Needs.FEATURES else None
+        return View(image, features, condition=condition)
 
-    def describe(self, image: Image) -> NDArray[np.float32]:
+    def describe(self, image: Image, condition: str = "") -> NDArray[np.float32]:
         """(D,) descriptor of an (H, W) grey or (H, W, 3) RGB image."""
-        return self.descriptor.describe(self.view(image))
+        return self.descriptor.describe(self.view(image, condition))
 
 
 def learn_vocabulary(images: Iterable[Image], extractor: FeatureExtractor, seed: int = 1, words: int = CENTRES) -> Vocabulary:

@@ -34,6 +34,8 @@ class GateReason(Enum):
     """Re-ranking found too small a share of inliers among the matches."""
     RERANK_PROBABILITY = "rerank_probability"
     """By what re-ranking found, it is too likely to be another place."""
+    RERANK_NOTHING = "rerank_nothing"
+    """Re-ranking found nothing to compare in one of the two images."""
     OVER_BUDGET = "over_budget"
     """Others have used up the verifications of this second."""
 

@@ -90,13 +90,18 @@ class MapDescriptor:
         """
         return self.describe(store, id)[0]
 
-    def describe(self, store: MapStore, id: KeyframeId) -> tuple[NDArray[np.float32], float | None]:
+    def describe(self, store: MapStore, id: KeyframeId, condition: str = "") -> tuple[NDArray[np.float32], float | None]:
         """(D,) descriptor of a keyframe, made now, and the variance of its elements, None where the descriptor knows none.
+
+        Args:
+            store: the map.
+            id: the keyframe.
+            condition: in which somebody says that it was taken; empty where nobody does.
 
         Raises:
             MapError: the keyframe has no image and the descriptor needs one, or the map is damaged.
         """
-        vectors, variances = self.descriptor.describe_with_variance([view_of(store, id, self.descriptor)])
+        vectors, variances = self.descriptor.describe_with_variance([view_of(store, id, self.descriptor, condition)])
         return vectors[0], None if variances is None else float(variances[0])
 
     def stored(self, store: MapStore) -> tuple[list[KeyframeId], NDArray[np.float32]]:
@@ -142,26 +147,31 @@ class MapDescriptor:
         return index
 
 
-def view_of(store: MapStore, id: KeyframeId, descriptor: GlobalDescriptor) -> View:
-    """What a descriptor needs of a keyframe.
+def view_of(store: MapStore, id: KeyframeId, descriptor: GlobalDescriptor, condition: str = "") -> View:
+    """What a descriptor needs of a keyframe, and in which condition somebody says that it was taken.
 
     Raises:
         MapError: the keyframe has no image and the descriptor needs one, or the map is damaged.
     """
     if descriptor.needs is Needs.FEATURES:
-        return View(features=store.features(id))
+        return View(features=store.features(id), condition=condition)
     image = store.image(id)
     if image is None:
         raise MapError(
             f"the map {store.path} has no image of keyframe {id}, which the descriptor '{descriptor.name}' needs: "
             "use one of local features (vlad), or teach with keyframes.image_quality above 0"
         )
-    return View(image=image)
+    return View(image=image, condition=condition)
 
 
 def is_of_site(name: str) -> bool:
     """Whether a name is that of a map's own model: "site", or "site-3" of its version 3."""
     return name == SITE or _OF_VERSION.fullmatch(name) is not None
+
+
+def depends_on_map(name: str) -> bool:
+    """Whether it takes a map to know which descriptor a name means, or to make it."""
+    return name == AUTO or is_of_site(name) or takes_assets(name)
 
 
 def _automatic(store: MapStore) -> str:

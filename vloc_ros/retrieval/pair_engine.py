@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from vloc_ros.networks.availability import require_torch
 from vloc_ros.networks.names import Backbone
 from vloc_ros.networks.preprocessing import preprocess
 from vloc_ros.networks.two_stage_card import two_stage_backbone
+from vloc_ros.retrieval.pixels import key_of
 
 if TYPE_CHECKING:
     from vloc_ros.networks.two_stage import TwoStageNetwork
@@ -105,7 +105,7 @@ class PairEngine(ABC):
 
     def _looked(self, images: Sequence[Image]) -> list[tuple[Array, Array]]:
         """A batch, of which some may be remembered."""
-        keys = [_key(image) for image in images]
+        keys = [key_of(image) for image in images]
         with self._lock:
             known = {key: self._seen[key] for key in keys if key in self._seen}
         new = {key: image for key, image in zip(keys, images, strict=True) if key not in known}
@@ -249,9 +249,3 @@ def _without_torch(what: str, ending: str) -> str:
         f"{what} has no {Path(what).stem}{ending} of its weights beside it, and torch, which does without, is not installed: run "
         f"`vloc export {Path(what).name} --to onnx` where it is, and copy both files"
     )
-
-
-def _key(image: Image) -> bytes:
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.digest()

@@ -1,7 +1,8 @@
-"""What the descriptors of whole images share: the grey picture of a view, and vectors of unit length."""
+"""What the descriptors of whole images share: the grey picture of a view, what it is known by, and vectors of unit length."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,13 @@ def grey_of(view: View, name: str) -> Image:
     if image.dtype != np.uint8 or image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
         raise DataError(f"an image must be uint8, (H, W) grey or (H, W, 3) RGB, not {image.dtype} {image.shape}")
     return to_grey(image)
+
+
+def key_of(image: Image) -> bytes:
+    """By what an image that was just seen is known again: equal pixels, and no others."""
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.digest()
 
 
 def unit(vector: NDArray[Any]) -> NDArray[np.float32]:

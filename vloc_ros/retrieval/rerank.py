@@ -1,4 +1,4 @@
-"""The contract of a re-ranker: what geometry says of the images that a search found, the new order, and the registry by name."""
+"""The contract of a re-ranker: what a closer look says of the images that a search found, their new order, and the registry."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Doubt(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What geometry says of one candidate.
+    """What a closer look, mostly by geometry, says of one candidate.
 
     Attributes:
         inliers: matches that agree with the homography; 0 without one.
@@ -51,6 +51,7 @@ class Verification:
         query_points: (inliers, 2) float32 positions in the query.
         candidate_points: (inliers, 2) float32 positions in the candidate.
         doubt: why there is no homography, None where there is one.
+        similarity: of a re-ranker that compares whole images by it and looks for no homography; None from all others.
     """
 
     inliers: int
@@ -59,12 +60,19 @@ class Verification:
     query_points: NDArray[np.float32]
     candidate_points: NDArray[np.float32]
     doubt: Doubt | None = None
+    similarity: float | None = None
 
     @classmethod
     def without(cls, doubt: Doubt, matches: int = 0) -> Verification:
         """One that found no homography."""
         nothing = np.zeros((0, 2), dtype=np.float32)
         return cls(0, matches, None, nothing, nothing, doubt)
+
+    @classmethod
+    def by_similarity(cls, similarity: float) -> Verification:
+        """One that looked for no homography."""
+        nothing = np.zeros((0, 2), dtype=np.float32)
+        return cls(0, 0, None, nothing, nothing, None, similarity)
 
     @property
     def share(self) -> float:
@@ -78,15 +86,27 @@ class Reranker(ABC):
     Attributes:
         name: what users call it.
         needs: the part of a :class:`~vloc_ros.retrieval.contract.View` that must be there.
+        keeps: what people call that which it keeps of an image, in the plural.
     """
 
     name: ClassVar[str]
     needs: ClassVar[Needs] = Needs.IMAGE
+    keeps: ClassVar[str] = "patches"
 
     @property
     @abstractmethod
     def card(self) -> ModelCard:
         """What makes :data:`Kept`; only such of equal cards can be compared. Its dimension is that of a local descriptor."""
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Those that it can be told in ``View.condition``; none where the condition makes no difference to it."""
+        return ()
+
+    @property
+    def title(self) -> str:
+        """Its name and the first digits of the hash of its weights, for people."""
+        return f"{self.name} {self.card.sha256[:12]}".strip()
 
     def takes_features(self, fingerprint: str) -> bool:
         """Whether local features of that fingerprint do instead of the image; only where :attr:`needs` says features."""
@@ -102,7 +122,7 @@ class Reranker(ABC):
 
     @abstractmethod
     def verify(self, query: Kept, candidates: Sequence[Kept]) -> list[Verification]:
-        """What geometry says of each candidate; candidates go through together where that is faster."""
+        """What it says of each candidate; candidates go through together where that is faster."""
 
     @property
     def probability(self) -> MatchProbabilities | None:
@@ -181,8 +201,8 @@ class Reranked(Generic[Id]):
     """The answer to a query.
 
     Attributes:
-        ids: all that the search found: those that were compared, by falling inliers, with ties in the order of the search; then
-            the others in that order.
+        ids: all that the search found: those that were compared, by falling similarity or inliers, with ties in the order of the
+            search; then the others in that order.
         verifications: of the first ``len(verifications)`` of them.
         accepted: of these, whether each is believed to show the place. None of them: the place is unknown.
         probabilities: of these, that it does; None where they were never learned.

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from vloc_ros.errors import DataError, MapError
 from vloc_ros.mapping.images import has_image
@@ -15,7 +15,16 @@ from vloc_ros.mapping.patches import patches_of, put_patches
 from vloc_ros.mapping.store import MapStore
 from vloc_ros.retrieval.contract import Needs, View
 from vloc_ros.retrieval.gates import GateReason
-from vloc_ros.retrieval.rerank import Kept, MatchProbabilities, Reranked, Reranker, RerankSettings, Verification, create_reranker
+from vloc_ros.retrieval.rerank import (
+    Doubt,
+    Kept,
+    MatchProbabilities,
+    Reranked,
+    Reranker,
+    RerankSettings,
+    Verification,
+    create_reranker,
+)
 from vloc_ros.retrieval.reranking import rerank
 
 _log = logging.getLogger(__name__)
@@ -40,11 +49,12 @@ class Judged:
     """What re-ranking says of keyframes that a search found.
 
     Attributes:
-        ids: all of them: those that were compared, by falling inliers; then the others in the order of the search.
+        ids: all of them: those that were compared, by falling similarity or inliers; then the others in the order of the search.
         doubts: why some of those that were compared are not believed to show the place.
         probabilities: that those that were compared do, as far as that was learned.
         compared: how many were.
         milliseconds: that it took, preparation of the query and of keyframes included.
+        took: of that the time of each stage, where several work one after the other.
     """
 
     ids: list[KeyframeId]
@@ -52,6 +62,7 @@ class Judged:
     probabilities: dict[KeyframeId, float]
     compared: int
     milliseconds: float
+    took: dict[str, float] = field(default_factory=dict)
 
     @property
     def believed(self) -> list[KeyframeId]:
@@ -89,13 +100,25 @@ class RerankerOfMap:
         self._kept: OrderedDict[KeyframeId, Kept] = OrderedDict()
         self._left_out: set[KeyframeId] = set()
         self.counts: Counter[str] = Counter()
-        """``patches_made``, of these ``patches_made_again``; ``keyframes_without_image`` and ``keyframes_unreadable``."""
+        """``patches_made``, of these ``patches_made_again`` (named after what the re-ranker keeps); ``keyframes_without_image`` and
+        ``keyframes_unreadable``."""
         self._problem = ""
+        self._made_key = f"{reranker.keeps.replace(' ', '_')}_made"
+
+    @property
+    def candidates(self) -> int:
+        """How many of those that a search found may be compared."""
+        return self._settings.candidates
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The conditions of images that the re-ranker knows."""
+        return self._reranker.conditions
 
     @property
     def name(self) -> str:
         """Name of the re-ranker and the first digits of the hash of its weights."""
-        return f"{self._reranker.name} {self._reranker.card.sha256[:12]}".strip()
+        return self._reranker.title
 
     def take_problem(self) -> str:
         """What was wrong with the map since the last call, in a sentence; empty when nothing was. Comparing went on."""
@@ -106,10 +129,16 @@ class RerankerOfMap:
         """Take over other thresholds; the re-ranker stays."""
         self._settings = settings
 
-    def of_keyframe(self, query: KeyframeId, ids: Sequence[KeyframeId]) -> Judged:
-        """Re-rank what a search for a keyframe found, best first; one that cannot be compared leaves the order as it is."""
+    def of_keyframe(self, query: KeyframeId, ids: Sequence[KeyframeId], condition: str = "") -> Judged:
+        """Re-rank what a search for a keyframe found, best first; one that cannot be compared leaves the order as it is.
+
+        Args:
+            query: the keyframe.
+            ids: what was found.
+            condition: in which somebody says that the query was taken; empty where nobody does.
+        """
         began = time.perf_counter()
-        return self._judged(self._of(query), ids, began) if self.prepare(query) else _unchanged(ids, began)
+        return self._judged(self._of(query), ids, began) if self.prepare(query, condition) else _unchanged(ids, began)
 
     def of_view(self, query: View, ids: Sequence[KeyframeId]) -> Judged:
         """Re-rank what a search for an image, with its features of the map's kind, found; best first.
@@ -119,14 +148,14 @@ class RerankerOfMap:
         """
         began = time.perf_counter()
         camera = self._store.camera
-        usable = replace(query, size=(camera.width, camera.height)) if self._of_features else View(image=query.image)
+        usable = replace(query, size=(camera.width, camera.height)) if self._of_features else replace(query, features=None)
         return self._judged(self._reranker.prepare([usable])[0], ids, began)
 
-    def prepare(self, id: KeyframeId) -> bool:
-        """Make what the map lacks of a keyframe; False where that is not possible."""
+    def prepare(self, id: KeyframeId, condition: str = "") -> bool:
+        """Make what the map lacks of a keyframe, which somebody says was taken in a condition; False where that is not possible."""
         if not self._has_source(id):
             return False
-        self._of(id)
+        self._of(id, condition)
         return id not in self._left_out
 
     def _judged(self, query: Kept, ids: Sequence[KeyframeId], began: float) -> Judged:
@@ -145,14 +174,14 @@ class RerankerOfMap:
             milliseconds=_ms_since(began),
         )
 
-    def _of(self, id: KeyframeId) -> Kept:
+    def _of(self, id: KeyframeId, condition: str = "") -> Kept:
         """What is kept of a comparable keyframe."""
         if id in self._kept:
             self._kept.move_to_end(id)
             return self._kept[id]
         known, kept = self._from_map(id)
         if not known:
-            kept = self._made(id)
+            kept = self._made(id, condition)
         self._kept[id] = kept
         if len(self._kept) > self._cached:
             self._kept.popitem(last=False)
@@ -166,32 +195,32 @@ class RerankerOfMap:
                 return False, None
             return True, self._reranker.from_bytes(content) if content else None
         except (MapError, DataError):
-            self._say(f"the patches of keyframe {id} in the map {self._store.path} are damaged; they are made again")
-            self.counts["patches_made_again"] += 1
+            self._say(f"the {self._reranker.keeps} of keyframe {id} in the map {self._store.path} are damaged; they are made again")
+            self.counts[f"{self._made_key}_again"] += 1
             return False, None
 
-    def _made(self, id: KeyframeId) -> Kept:
+    def _made(self, id: KeyframeId, condition: str) -> Kept:
         """What the re-ranker makes of a keyframe; None, too, where it cannot be read, which leaves it out from now on."""
         try:
-            kept = self._reranker.prepare([self._view(id)])[0]
+            kept = self._reranker.prepare([self._view(id, condition)])[0]
         except (MapError, DataError) as error:
             self._leave_out(id, "keyframes_unreadable", f"keyframe {id} is not compared: {error}")
             return None
         content = b"" if kept is None else self._reranker.to_bytes(kept)
-        self.counts["patches_made"] += 1
+        self.counts[self._made_key] += 1
         if not self._store.database.read_only:
             try:
                 put_patches(self._store, self._reranker.card, {id: content})
             except MapError as error:  # they can be made again
-                self._say(f"the patches of keyframe {id} are not kept: {error}")
+                self._say(f"the {self._reranker.keeps} of keyframe {id} are not kept: {error}")
         # As the map would give it: the order must not depend on who was here before.
         return self._reranker.from_bytes(content) if content else None
 
-    def _view(self, id: KeyframeId) -> View:
+    def _view(self, id: KeyframeId, condition: str) -> View:
         if self._of_features:
             camera = self._store.camera
-            return View(features=self._store.features(id), size=(camera.width, camera.height))
-        return View(image=self._store.image(id))
+            return View(features=self._store.features(id), size=(camera.width, camera.height), condition=condition)
+        return View(image=self._store.image(id), condition=condition)
 
     def _has_source(self, id: KeyframeId) -> bool:
         """Whether the map has what this is made from."""
@@ -233,6 +262,8 @@ def _doubts(reranked: Reranked[KeyframeId], settings: RerankSettings) -> dict[Ke
 
 
 def _doubt(found: Verification, chance: float | None, settings: RerankSettings) -> GateReason:
+    if found.doubt is Doubt.NOTHING_TO_COMPARE:
+        return GateReason.RERANK_NOTHING
     if found.homography is None or found.inliers < settings.min_inliers:
         return GateReason.RERANK_INLIERS
     if found.share < settings.min_share:

@@ -1,4 +1,4 @@
-"""The second stage of place recognition: what a search found, in the order in which geometry believes it."""
+"""The second stage of place recognition: what a search found, in the order in which a closer look believes it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def rerank(
 ) -> Reranked[Id]:
     """Compare a query with the best that a search found.
 
-    Deterministic: the order is by falling inliers (0 without a homography), and equal counts keep the order of the search.
+    Deterministic: the order is by falling similarity where a re-ranker gives one, else by falling inliers (0 without a
+    homography), and equal ones keep the order of the search.
     With ``settle``, candidates are compared in the order of the search until so many are accepted, unless whatever has a homography
     is accepted: nothing is settled by that. With ``max_ms`` the comparison ends after so long. With ``certain``, those
     that can have most inliers are compared first, until so many at the top can no longer change.
@@ -33,7 +34,8 @@ def rerank(
         query: what it keeps of the query.
         ids: what the search found, best first.
         kept_of: what the re-ranker keeps of one of them; asked only for those that are compared.
-        settings: how many, and what is accepted. A candidate without a homography never is.
+        settings: how many, and what is accepted. A candidate with neither a similarity nor a homography never is; inliers, share
+            and probability are asked of homographies alone.
         probability: how probable candidates are; by default what was learned about the re-ranker, if anything was.
     """
     began = time.perf_counter()
@@ -55,7 +57,7 @@ def rerank(
             chances |= zip(batch, _chances(compared, probability), strict=True)
         for index in batch:
             accepted[index] = _is_accepted(found[index], chances.get(index), settings)
-    ranked = sorted(found, key=lambda index: (-found[index].inliers, index))
+    ranked = sorted(found, key=lambda index: (*_rank(found[index]), index))
     rest = [index for index in range(len(considered)) if index not in found]
     return Reranked(
         ids=[*(considered[index] for index in ranked), *(considered[index] for index in rest), *ids[settings.candidates :]],
@@ -64,6 +66,11 @@ def rerank(
         probabilities=None if probability is None else [chances[index] for index in ranked],
         compared_ms=1e3 * (time.perf_counter() - began),
     )
+
+
+def _rank(one: Verification) -> tuple[bool, float]:
+    """Less for what comes first; what should have a similarity and has none comes last."""
+    return one.similarity is None, -float(one.inliers if one.similarity is None else one.similarity)
 
 
 def _order(count: int, bounds: list[int] | None) -> list[int]:
@@ -83,7 +90,8 @@ def _enough(
     settings: RerankSettings,
 ) -> bool:
     """Whether those that are left need no comparison."""
-    if settings.asks and 0 < settings.settle <= sum(accepted.values()):
+    by_geometry = sum(accepted[index] for index in accepted if found[index].similarity is None)
+    if settings.asks and 0 < settings.settle <= by_geometry:
         return True
     if bounds is None or len(found) < settings.certain:
         return False
@@ -100,5 +108,7 @@ def _chances(compared: Sequence[Verification], probability: MatchProbabilities) 
 
 
 def _is_accepted(one: Verification, chance: float | None, settings: RerankSettings) -> bool:
+    if one.similarity is not None:
+        return True
     enough = one.homography is not None and one.inliers >= settings.min_inliers and one.share >= settings.min_share
     return enough and (chance is None or chance >= settings.min_probability)

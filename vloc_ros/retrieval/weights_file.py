@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vloc_ros.data.weights import SUFFIX, TWO_STAGES, WeightsCard, hash_of, load_card, tensors_of_bytes
+from vloc_ros.data.weights import DISAM, SUFFIX, TWO_STAGES, WeightsCard, hash_of, load_card, tensors_of_bytes
 from vloc_ros.errors import WeightsError
 from vloc_ros.retrieval.cct import Cct14, CctSmall
 from vloc_ros.retrieval.contract import GlobalDescriptor, register_file
+from vloc_ros.retrieval.disam import Disam
 from vloc_ros.retrieval.gem import GemCompactUNet, GemMobileNetV3, GemVgg16
 from vloc_ros.retrieval.netvlad import NetVladCompactUNet, NetVladMobileNetV3, NetVladVgg16
 from vloc_ros.retrieval.network import NetworkDescriptor
@@ -56,8 +57,10 @@ def descriptor_of(weights: bytes, card: WeightsCard) -> GlobalDescriptor:
     return found.of(tensors, card, what)
 
 
-def _class_of(card: WeightsCard, what: str) -> type[NetworkDescriptor]:
+def _class_of(card: WeightsCard, what: str) -> type[NetworkDescriptor] | type[Disam]:
+    if card.network == DISAM:  # of any size
+        return Disam
     if (card.network, card.backbone) not in _CLASSES:
-        known = ", ".join(f"{network} on {backbone}" for network, backbone in _CLASSES)
+        known = ", ".join([*(f"{network} on {backbone}" for network, backbone in _CLASSES), DISAM])
         raise WeightsError(f"{what} holds weights of {card.network} on {card.backbone}, which is not one of: {known}")
     return _CLASSES[card.network, card.backbone]

@@ -103,7 +103,7 @@ class FrameLoop:
             self._problems.report(Problem.MAP, trouble)
         elif not self._unstored:
             self._problems.clear(Problem.MAP)
-        self._problems.report_or_clear(Problem.PATCHES, self._pipeline.take_rerank_problem())
+        self._problems.report_or_clear(Problem.PATCHES, self._pipeline.take_stage_problem())
         try:
             self._pipeline.log(result)
         except VlocError as error:

@@ -152,6 +152,16 @@ class ManagedNode(LifecycleNode):
         ranges; there is nothing to refuse any more.
         """
 
+    def require_usable(self, values: Mapping[str, Any]) -> None:
+        """Refuse live parameters for what no range can say; it is called while the node is configured, before :meth:`changed`.
+
+        Args:
+            values: those that are to change, by name.
+
+        Raises:
+            VlocError: one of them cannot be used; its text is the reason that whoever asked gets.
+        """
+
     def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
         """As rclpy's, which every service that sets parameters comes to; then the node takes over what is live.
 
@@ -230,6 +240,8 @@ class ManagedNode(LifecycleNode):
             for name in self._arrays.keys() & values.keys():
                 self._require_changeable([name])
                 params.numbers(name, values[name])
+            if self._configured:
+                self.require_usable(values)
         except VlocError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

@@ -18,8 +18,7 @@ from vloc_ros.geometry.motion import Motion
 from vloc_ros.geometry.se3 import BASE_T_OPTICAL
 from vloc_ros.localization import FrameResult, Localizer
 from vloc_ros.mapping import Keyframe, KeyframeId, MapStore, Teacher
-from vloc_ros.retrieval import Reranker
-from vloc_ros.retrieval.reranker_of_map import chosen_reranker
+from vloc_ros.retrieval.stages import Stages
 from vloc_ros.ros.node_settings import LocalizationNodeSettings, Mode
 from vloc_ros.settings import Settings
 
@@ -38,7 +37,7 @@ class Pipeline:
         self._store: MapStore | None = None
         self._teacher: Teacher | None = None
         self._localizer: Localizer | None = None
-        self._reranker: Reranker | None = None
+        self._stages: Stages | None = None
         self._run_log: RunLog | None = None
         self._force_keyframe = False
         self._finished = False
@@ -50,7 +49,7 @@ class Pipeline:
         """What the diagnostics say of the map: its size, and what it is compared by; any thread may ask."""
         localizer = self._localizer
         keyframes = {"map_keyframes": str(self._keyframes)} if self._model else {}
-        return {"map": self._node.map, **keyframes, **self._model, **({} if localizer is None else localizer.reranking)}
+        return {"map": self._node.map, **keyframes, **self._model, **({} if localizer is None else localizer.search_report)}
 
     @property
     def mode(self) -> Mode:
@@ -76,15 +75,15 @@ class Pipeline:
         """Open the map, and the log of the run.
 
         Raises:
-            ConfigError: no map is named, or the re-ranker is unknown or cannot be computed here.
-            WeightsError: the file of weights of the re-ranker is missing, damaged or of another network.
+            ConfigError: no map is named, or a stage after the search is unknown or cannot be computed here.
+            WeightsError: the file of weights of a stage is missing, damaged or of another network.
             MapError: the map cannot be opened, or (teaching) exists already or cannot be made.
             VlocError: the folder for the results cannot be written.
         """
         if not self._node.map:
             raise ConfigError("no map is named; set the parameter 'map', for example map:=site.vloc")
         if self.mode is not Mode.TEACH:
-            self._reranker = chosen_reranker(self._settings.localization.rerank)
+            self._stages = Stages.chosen(self._settings.localization)
         path = Path(self._node.map).expanduser()
         if self.mode is not Mode.TEACH or (self._node.append and path.exists()):
             self._store = MapStore.open(path, read_only=self.mode is not Mode.TEACH)
@@ -105,10 +104,11 @@ class Pipeline:
 
         Raises:
             MapError: the map is of another camera or of other features, or cannot be made.
+            ConfigError: the descriptor cannot be computed here, or nobody knows the condition of the settings.
         """
         if self.mode is not Mode.TEACH:
             assert self._store is not None
-            self._localizer = Localizer(camera, self._store, self._settings, self._reranker)
+            self._localizer = Localizer(camera, self._store, self._settings, self._stages)
             self._note(self._store, {"descriptor": self._localizer.descriptor})
             return
         if self._store is None:
@@ -155,9 +155,19 @@ class Pipeline:
         self._store.put_back()
         return f"the map {self._store.path} was removed while it was taught; it was written anew, with all that was taught"
 
-    def take_rerank_problem(self) -> str:
-        """What was wrong with what the map holds for the re-ranker since the last call; empty when nothing was."""
-        return "" if self._localizer is None else self._localizer.take_rerank_problem()
+    def take_stage_problem(self) -> str:
+        """What was wrong with what the map holds for the stages after a search since the last call; empty when nothing was."""
+        return "" if self._localizer is None else self._localizer.take_stage_problem()
+
+    def require_known(self, condition: str) -> None:
+        """Make sure that somebody knows a condition of live images, where it is known already who is asked; any thread may ask.
+
+        Raises:
+            ConfigError: nobody does.
+        """
+        localizer = self._localizer
+        if localizer is not None:
+            localizer.require_known(condition)
 
     def process(self, frame: StereoFrame, motion: Motion | None) -> FrameResult:
         """Process one frame.

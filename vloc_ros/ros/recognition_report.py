@@ -12,7 +12,7 @@ def report(recognizer: Recognizer) -> dict[str, str]:
     values = {
         "model": recognizer.model,
         **_of_swap(recognizer),
-        **_of_reranker(recognizer),
+        **_of_stages(recognizer),
         "keyframes_searched": str(counts["keyframes"]),
         "keyframes_waiting": str(recognizer.waiting),
         "candidates": str(counts["candidates"]),
@@ -51,12 +51,16 @@ def _of_swap(recognizer: Recognizer) -> dict[str, str]:
     return values
 
 
-def _of_reranker(recognizer: Recognizer) -> dict[str, str]:
-    """What orders the keyframes that a search finds, and how it came by what it compares; its times are among the latencies."""
-    reranker = recognizer.reranker
-    if reranker is None:
-        return {}
-    return {"reranker": reranker.name} | {what: str(count) for what, count in sorted(reranker.counts.items())}
+def _of_stages(recognizer: Recognizer) -> dict[str, str]:
+    """What orders the keyframes that a search finds, and how it came by what it compares; its times are among the latencies.
+
+    Before it the condition of the newest keyframe, where the descriptor knows conditions.
+    """
+    said = {"condition": recognizer.condition} if recognizer.condition else {}
+    stages = recognizer.stages
+    if stages is None:
+        return said
+    return said | stages.names | {what: str(count) for what, count in sorted(stages.counts.items())}
 
 
 def _of_claims(recognizer: Recognizer) -> dict[str, str]:

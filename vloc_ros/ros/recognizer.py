@@ -21,7 +21,8 @@ from vloc_ros.mapping.registration import Registrar
 from vloc_ros.mapping.searches import searched_keyframes
 from vloc_ros.pose_graph import Label
 from vloc_ros.retrieval.automatic import PLACE
-from vloc_ros.retrieval.reranker_of_map import RerankerOfMap, chosen_reranker
+from vloc_ros.retrieval.conditions import require_known
+from vloc_ros.retrieval.stages import Stages, StagesOfMap
 from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
 from vloc_ros.ros.statistics import Statistics
 
@@ -39,13 +40,13 @@ class Recognizer:
         """Check what can be checked before there is a map.
 
         Raises:
-            ConfigError: no map is named, or the re-ranker is unknown or cannot be computed here.
-            WeightsError: the file of weights of the re-ranker is missing, damaged or of another network.
+            ConfigError: no map is named, or a stage after the search is unknown or cannot be computed here.
+            WeightsError: the file of weights of a stage is missing, damaged or of another network.
         """
         if not settings.map:
             raise ConfigError("no map is named; set the parameter 'map', for example map:=site.vloc")
         self._settings = settings
-        self._reranker = chosen_reranker(settings.loops.rerank)
+        self._stages = Stages.chosen(settings.loops)
         self._path = Path(settings.map).expanduser()
         self._waiting: deque[KeyframeId] = deque()
         self._announced: set[KeyframeId] = set()
@@ -82,13 +83,28 @@ class Recognizer:
         return "" if self._card is None else f"{self._card.name} {self._card.sha256[:12]}".strip()
 
     @property
-    def reranker(self) -> RerankerOfMap | None:
-        """What orders the keyframes that a search finds; None without one, and before the search has begun."""
-        return None if self._detector is None else self._detector.reranker
+    def stages(self) -> StagesOfMap | None:
+        """What orders the keyframes that a search finds; None without any, and before the search has begun."""
+        return None if self._detector is None else self._detector.stages
 
-    def take_rerank_problem(self) -> str:
-        """What was wrong with what the map holds for the re-ranker since the last call; empty when nothing was."""
-        return "" if self.reranker is None else self.reranker.take_problem()
+    @property
+    def condition(self) -> str:
+        """By which condition the newest keyframe was described; empty where the descriptor knows none."""
+        return "" if self._detector is None else self._detector.proposer.condition
+
+    def take_stage_problem(self) -> str:
+        """What was wrong with what the map holds for the stages since the last call; empty when nothing was."""
+        return "" if self.stages is None else self.stages.take_problem()
+
+    def require_known(self, condition: str) -> None:
+        """Make sure that somebody knows a condition, where it is known already who is asked; any thread may ask.
+
+        Raises:
+            ConfigError: nobody does.
+        """
+        detector = self._detector
+        if detector is not None:
+            require_known(condition, detector.conditions, detector.models)
 
     @property
     def swap(self) -> SwapState:
@@ -194,8 +210,8 @@ class Recognizer:
         keyframe = self._store.keyframe(self._waiting[0])
         begun = time.perf_counter()
         detection = detector.process(keyframe)
-        took = {"search": 1e3 * (time.perf_counter() - begun)}
-        self.statistics.processed(took if detection.rerank_ms is None else took | {"rerank": detection.rerank_ms})
+        took = {"search": 1e3 * (time.perf_counter() - begun), "fine": detection.fine_ms, "rerank": detection.rerank_ms}
+        self.statistics.processed({stage: taken for stage, taken in took.items() if taken is not None})
         del self._tries[self._waiting.popleft()]
         self._claims.add(detection)
         if detection.candidate is not None or detection.rejections:
@@ -213,7 +229,7 @@ class Recognizer:
         if len(keyframes) < settings.begin_with:
             return None
         loops = LoopClosureSettings(loops=settings.loops, matching=settings.matching, pnp=settings.pnp)
-        self._detector = detector_for(store, loops, live=True, reranker=self._reranker)
+        self._detector = detector_for(store, loops, live=True, stages=self._stages)
         self._card, self.counts = self._detector.card, self._detector.counts
         missed = [id for id in _never_searched(store, keyframes, self._detector) if id not in self._announced]
         self._waiting.extendleft(reversed(missed))

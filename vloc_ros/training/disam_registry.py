@@ -12,6 +12,7 @@ from vloc_ros.data.condition_folders import ConditionFiles, chosen, condition_fo
 from vloc_ros.data.vpr_folder import PlaceTruth
 from vloc_ros.errors import DataError
 from vloc_ros.networks.disam_form import Stage
+from vloc_ros.networks.latent_basis import Centring
 from vloc_ros.training.condition_feed import ConditionImageSettings
 from vloc_ros.training.disam_objective import DisamObjectiveSettings
 from vloc_ros.training.registry import DataSpec
@@ -20,6 +21,19 @@ from vloc_ros.training.sources.simulated import SimulatedPairs
 
 KINDS = ("conditions", "simulated", "seasons")
 """Kinds of sources; the last one has the truth that networks are judged by."""
+
+
+@dataclass(frozen=True)
+class CompressionSettings:
+    """How latents become short vectors; learned at the end of a training from its images, without any labels but conditions."""
+
+    cell: int = param(0, "side of the squares of latents that are averaged; 0: so large that some 4096 elements are left", min=0)
+    length: int = param(512, "of the vectors, four bytes each; 0: no projection", min=0, max=2048)
+    whitening: float = param(
+        0.5, "0 keeps the metric as well as that length can, 1 makes all directions count equally", min=0.0, max=1.0
+    )
+    centring: Centring = param(Centring.CONDITION, "what is taken away first: none, the mean of all images, or of a condition")
+    images: int = param(1200, "at most so many are looked at for it", min=2)
 
 
 @dataclass(frozen=True)
@@ -36,9 +50,7 @@ class DisamTraining:
     pool: int = param(50, "translated images of each condition that discriminators are shown again", min=0, max=1000)
     truth: PlaceTruth = section(PlaceTruth, radius_m=2.0, angle_deg=20.0)
     judged_images: int = param(150, "of the reference that queries are looked for in after each epoch", min=2)
-    basis_images: int = param(1200, "from which the projection of latents to short vectors is learned at the end", min=0)
-    cell: int = param(0, "side of the squares of latents that are averaged before it; 0: so large that some 4096 are left", min=0)
-    length: int = param(512, "of the vectors, four bytes each; 0: no projection", min=0, max=2048)
+    compression: CompressionSettings = section(CompressionSettings)
 
 
 PUBLISHED: dict[str, Any] = {
@@ -62,11 +74,11 @@ SMALL: dict[str, Any] = {
     "training": {"epochs": 20, "samples": 4000, "batch": 4, "learning_rate": 5e-4, "decay_epochs": 10, "validate_every": 1},
     "images": {"hard_negatives": 4},
     "channels": 16,
-    "width": 128,
-    "height": 96,
+    "width": 96,
+    "height": 72,
     "discriminator_channels": 16,
 }
-"""For a CPU, on top of that: a sixteenth of the weights, 128x96 px, batches of 4 pairs."""
+"""For a CPU, on top of that: a sixteenth of the weights, 96x72 px, batches of 4 pairs."""
 FINE: dict[str, Any] = {"objective": {"cosine": 1.0, "sam": 1000.0, "sam_triplet": "adaptive"}}
 """On top of either: the fine model, with activation maps."""
 SIZES = {"published": {}, "small": SMALL}

@@ -10,21 +10,22 @@ from typing import Any
 
 from vloc_ros.config import replace, to_flat_dict
 from vloc_ros.data.condition_folders import ConditionFiles
-from vloc_ros.data.seasons import open_seasons
+from vloc_ros.data.seasons import open_all_seasons
 from vloc_ros.errors import ConfigError
 from vloc_ros.networks.disam_files import load_disam, save_disam
 from vloc_ros.networks.disam_form import DisamForm, Stage
 from vloc_ros.networks.domains import DomainNetwork, random_domains
+from vloc_ros.networks.latent_basis import compressed
 from vloc_ros.networks.translation import TranslationNetwork
 from vloc_ros.training.condition_feed import ConditionFeed, ConditionImageSettings
 from vloc_ros.training.disam_objective import DisamObjective
 from vloc_ros.training.disam_pictures import translations
-from vloc_ros.training.disam_registry import DisamTraining, open_conditions
+from vloc_ros.training.disam_registry import CompressionSettings, DisamTraining, open_conditions
 from vloc_ros.training.disam_validation import DisamValidator, Traverses, near_poses, same_names
 from vloc_ros.training.distributed import Group, joined
 from vloc_ros.training.loop import Outcome, Progress, Training
 from vloc_ros.training.registry import DataSpec
-from vloc_ros.training.run_folder import RunFolder
+from vloc_ros.training.run_folder import BEST_NAME, RunFolder
 
 _WHOLE = ConditionImageSettings()
 
@@ -80,7 +81,17 @@ def train_disam(job: DisamJob, out: Path, on_step: Callable[[Progress], None] | 
             training: Training[Any, Any] = Training(
                 network, objective, feed, settings.training, folder, group, validator, on_step, painter
             )
-            return training.run(), group
+            outcome = training.run()
+            if group.first:
+                _compress(out / BEST_NAME, files, settings.compression)
+            return outcome, group
+
+
+def _compress(path: Path, files: ConditionFiles, settings: CompressionSettings) -> None:
+    """Give the best weights the projection of latents to short vectors, learned from the images of the training."""
+    network, card = load_disam(path)
+    chosen = (settings.cell, settings.length, settings.whitening, settings.centring, settings.images)
+    save_disam(path, compressed(network, files, *chosen), card.trained_on, card.parent, card.licence, card.notes)
 
 
 def _begun(job: DisamJob, form: DisamForm) -> tuple[DomainNetwork, str]:
@@ -107,21 +118,24 @@ def _begun(job: DisamJob, form: DisamForm) -> tuple[DomainNetwork, str]:
 def _validator(job: DisamJob, form: DisamForm, group: Group) -> DisamValidator | None:
     if not job.held_out:
         return None
-    return DisamValidator([_traverses(job, spec, form) for spec in job.held_out], form, group.device)
+    traverses = [one for spec in job.held_out for one in _traverses(job, spec, form)]
+    return DisamValidator(traverses, form, group.device)
 
 
-def _traverses(job: DisamJob, spec: DataSpec, form: DisamForm) -> Traverses:
+def _traverses(job: DisamJob, spec: DataSpec, form: DisamForm) -> list[Traverses]:
     settings = job.settings
     if spec.kind == "seasons":
-        return near_poses(open_seasons(spec.path), settings.truth.radius_m, settings.truth.angle_deg)
+        truth = settings.truth
+        return [near_poses(data, truth.radius_m, truth.angle_deg) for data in open_all_seasons(spec.path)]
     files: ConditionFiles = open_conditions([spec], form.conditions, _part(job, spec))
-    return same_names(files, form.conditions[0], settings.judged_images)
+    return [same_names(files, form.conditions[0], settings.judged_images)]
 
 
 def _part(job: DisamJob, spec: DataSpec) -> ConditionImageSettings:
     """Of a source that is learned from, what is beyond the part that is."""
     learned = job.settings.images.last
-    return replace(ConditionImageSettings(), {"first": learned}) if spec.path in [one.path for one in job.data] else _WHOLE
+    parted = learned < 1.0 and spec.path in [one.path for one in job.data]
+    return replace(_WHOLE, {"first": learned}) if parted else _WHOLE
 
 
 def _folder(job: DisamJob, out: Path, form: DisamForm, parent: str, data: dict[str, Any]) -> RunFolder[Any]:

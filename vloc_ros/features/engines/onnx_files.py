@@ -12,6 +12,8 @@ from vloc_ros.errors import WeightsError
 SUFFIX = ".onnx"
 PAIRS_ENDING = "_pairs" + SUFFIX
 """Of the name of the file of a second stage, after the name of the weights beside it."""
+CLASSIFIER_ENDING, MISFIT_ENDING = "_classifier" + SUFFIX, "_misfit" + SUFFIX
+"""Likewise of the files that find the condition of an image."""
 _log = logging.getLogger("vloc.engines")
 
 

@@ -33,6 +33,8 @@ class Asked(NamedTuple):
 
     reference: Rows
     queries: Rows
+    conditions: NDArray[np.int64]
+    """(N,) numbers of those of the queries; the reference's is 0."""
     positives: list[NDArray[np.int64]]
 
 
@@ -59,19 +61,23 @@ def asked(network: DomainNetwork, texts: Sequence[str], limit: int, tolerance: i
     names, found = network.form.conditions, []
     for text in texts:
         one = traverses(text, names, limit, tolerance)
-        sides = [latents(network, judged.pictures, names.index(judged.condition)) for judged in one.queries]
+        numbers = [names.index(judged.condition) for judged in one.queries]
+        queries = np.concatenate([latents(network, judged.pictures, k) for k, judged in zip(numbers, one.queries, strict=True)])
+        conditions = np.repeat(numbers, [len(judged.pictures) for judged in one.queries])
         positives = [rows for judged in one.queries for rows in judged.positives]
-        queries = np.concatenate(sides)
         answered = [place for place, rows in enumerate(positives) if len(rows)]
-        found.append(Asked(latents(network, one.reference, 0), queries[answered], [positives[place] for place in answered]))
+        reference = latents(network, one.reference, 0)
+        found.append(Asked(reference, queries[answered], conditions[answered], [positives[place] for place in answered]))
     return found
 
 
-def learned_from(network: DomainNetwork, texts: Sequence[str], images: int) -> Rows:
-    """(N, C, h, w) latents of training images, as many of each condition."""
+def learned_from(network: DomainNetwork, texts: Sequence[str], images: int) -> tuple[Rows, NDArray[np.int64]]:
+    """(N, C, h, w) latents of training images, as many of each condition, and (N,) the numbers of their conditions."""
     files = open_conditions([DataSpec.parse(text, KINDS) for text in texts], (), ConditionImageSettings())
     share, names = max(1, images // len(files)), network.form.conditions
-    return np.concatenate([latents(network, _pictures(evenly(paths, share)), names.index(name)) for name, paths in files.items()])
+    chosen = {names.index(name): _pictures(evenly(paths, share)) for name, paths in files.items()}
+    found = [latents(network, pictures, number) for number, pictures in chosen.items()]
+    return np.concatenate(found), np.repeat(list(chosen), [len(part) for part in found])
 
 
 def whole(form: DisamForm, stage: Stage, cell: int, given: Rows) -> Rows:

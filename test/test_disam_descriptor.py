@@ -72,7 +72,7 @@ def test_the_numbers_are_those_of_the_network(tmp_path):
     descriptor, images = Disam.load(path), torch.from_numpy(disam_images(IMAGES, made.form))
     with torch.inference_mode():
         latents = made.encoders[2](images)
-        vectors, logits = made.compression(latents), made.classifier(made.encoders[0].first(images))
+        vectors, logits = made.compression(latents, 2), made.classifier(made.encoders[0].first(images))
         misfit = torch.stack([(made.decoders[k](made.encoders[k](images)) - images).abs().mean(dim=(1, 2, 3)) for k in range(3)], 1)
     view = View(image=IMAGES[1], condition="snow")
     assert descriptor.latent(view).shape == made.form.latent and descriptor.form == made.form

@@ -67,7 +67,7 @@ class _Encode(nn.Module):
 
     def forward(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         latents = self.encoders(images, condition)
-        return self.compression(latents), latents
+        return self.compression(latents, condition), latents
 
 
 class _Misfit(nn.Module):

@@ -15,7 +15,7 @@ def encode(network: DomainNetwork, images: Array, condition: int) -> tuple[Array
     """(N, D) vectors and (N, C, h, w) latents of (N, 3, H, W) prepared images of one condition."""
     with torch.inference_mode():
         latents = network.encode(torch.from_numpy(images), condition)
-        return network.compression(latents).numpy(), latents.numpy()
+        return network.compression(latents, condition).numpy(), latents.numpy()
 
 
 def logits(network: DomainNetwork, images: Array) -> Array:

@@ -48,14 +48,14 @@ def run(args: argparse.Namespace) -> int:
     queries, database = pictures_of(args.queries), pictures_of(args.database)
     assets = assets_of(args).get(args.descriptor)
     depth = max([args.top, *(stage.settings.candidates for stage in stages)])
-    found = retrieve(queries, database, args.descriptor, extractor_of(args), assets, depth, _with_bar, args.map)
+    found, painter = retrieve(queries, database, args.descriptor, extractor_of(args), assets, depth, _with_bar, args.map)
     values: dict[str, Any] = {"queries": len(queries), "database": len(database), "answered": sum(len(one) > 0 for one in found)}
     if stages:
         answers = rerank_found(queries, database, found, stages[0], _with_bar)
         write_reranked(args.out, queries, database, found, answers, stages[0], args.top)
         values["accepted"] = accepted_queries(answers)
     else:
-        write_retrieved(args.out, queries, database, found)
+        write_retrieved(args.out, queries, database, found, painter)
     values |= {"csv": str(args.out / "retrieved.csv"), "report": str(args.out / "report.html")}
     emit(args, values, rows(list(values.items())))
     return 0

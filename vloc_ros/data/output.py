@@ -77,7 +77,10 @@ def write_jpeg(path: Path, image: NDArray[np.uint8], quality: int = 95) -> None:
         DataError: it cannot be encoded or written.
     """
     ordered = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    encoded, buffer = cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    try:
+        encoded, buffer = cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except cv2.error as error:
+        raise DataError(f"cannot encode {path}: {error.err}") from error
     if not encoded:
         raise DataError(f"cannot encode {path}: an image of {image.dtype} {image.shape} is not writable as JPEG")
     write_bytes(path, buffer.tobytes())

@@ -65,7 +65,7 @@ def slices_of(area: Path) -> dict[int, Path]:
 
 def slice_number(folder: Path) -> int | None:
     """Which slice a folder is by its name, None when it is none."""
-    match = _SLICE.fullmatch(folder.name)
+    match = _SLICE.fullmatch(folder.absolute().name)
     return None if match is None else int(match[1])
 
 

@@ -9,12 +9,11 @@ from vloc_ros.training.sources.rendering import (
     SetPlan,
     render_training_set,
 )
-from vloc_ros.training.sources.seasons_rendering import FIRST_SEASONS_SEED, SeasonsPlan, render_seasons
+from vloc_ros.training.sources.seasons_rendering import SeasonsPlan, render_seasons
 from vloc_ros.training.sources.simulated import SimulatedPairs
 from vloc_ros.training.sources.static import StaticPairs
 
 __all__ = [
-    "FIRST_SEASONS_SEED",
     "FIRST_TRAINING_SEED",
     "FIRST_VALIDATION_SEED",
     "HomographyPairs",

@@ -9,8 +9,8 @@ A folder for each site (an *area*)::
     <site>/s1/test01/...                            queries of the next condition
     <site>/s1/pose_new_s1.txt                       poses of database and queries; written when the site is complete
 
-What is learned from is not paired: every condition has poses of its own. Everything follows from the seeds of the sites. A
-rendering that was broken off goes on where it was; more sites can be added later.
+What is learned from is not paired: every condition has poses of its own. Everything follows from the seeds of the sites,
+which are 4000 and more unless asked otherwise. A rendering that was broken off goes on where it was; more sites can be added later.
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ from vloc_ros.training.sources.rendering import claim
 
 Array = NDArray[np.float64]
 FORMAT = "vloc simulated seasons 1"
-FIRST_SEASONS_SEED = 4000
-"""Sites of benchmarks have seeds from here on."""
 _SLICE = 1
 _SCHEME = 91
 """Keeps the random numbers of this file apart from others of the same seed."""
@@ -94,6 +92,8 @@ class SeasonsPlan:
             raise ConfigError(f"{self.train_images} images to learn from and {self.queries} queries make no set; give 1 or more")
         if not self.spacing_m > 0.0 or not 0.0 < self.train_share < 1.0 or self.gap_m < 0.0:
             raise ConfigError("spacing_m must be positive, train_share between 0 and 1, and gap_m not negative")
+        if not 1 <= self.quality <= 100:
+            raise ConfigError(f"quality = {self.quality} of JPEG files must lie between 1 and 100")
         if not 0.0 <= self.train_across_m <= MAX_DEVIATION_M or not 0.0 <= self.query_across_m <= MAX_DEVIATION_M:
             raise ConfigError(f"poses must lie within {MAX_DEVIATION_M} m of the middle of the route, where nothing is in the way")
 

@@ -56,14 +56,14 @@ def run(args: argparse.Namespace) -> int:
     database = pictures_of(args.database)
     assets = assets_of(args).get(args.descriptor)
     depth = max(args.top, 0 if stage is None else stage.depth)
-    found = retrieve(queries, database, args.descriptor, extractor_of(args), assets, depth, _with_bar, args.map)
+    found, painter = retrieve(queries, database, args.descriptor, extractor_of(args), assets, depth, _with_bar, args.map)
     values: dict[str, Any] = {"queries": len(queries), "database": len(database), "answered": sum(len(one) > 0 for one in found)}
     if stage is not None:
         answers = rerank_found(queries, database, found, stage, _with_bar)
         write_reranked(args.out, queries, database, found, answers, stage, args.top)
         values["accepted"] = accepted_queries(answers)
     else:
-        write_retrieved(args.out, queries, database, found)
+        write_retrieved(args.out, queries, database, found, painter)
     values |= {"csv": str(args.out / "retrieved.csv"), "report": str(args.out / "report.html")}
     emit(args, values, rows(list(values.items())))
     return 0

@@ -126,7 +126,7 @@ def _traverses(job: DisamJob, spec: DataSpec, form: DisamForm) -> list[Traverses
     settings = job.settings
     if spec.kind == "seasons":
         truth = settings.truth
-        return [near_poses(data, truth.radius_m, truth.angle_deg) for data in open_all_seasons(spec.path)]
+        return [near_poses(data, form.conditions, truth.radius_m, truth.angle_deg) for data in open_all_seasons(spec.path)]
     files: ConditionFiles = open_conditions([spec], form.conditions, _part(job, spec))
     return [same_names(files, form.conditions[0], settings.judged_images)]
 

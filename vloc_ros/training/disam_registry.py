@@ -47,6 +47,7 @@ class DisamTraining:
     width: int = param(256, "of the images that the network sees, a multiple of 4", unit="px", min=32, max=2048)
     height: int = param(256, "of them", unit="px", min=32, max=2048)
     discriminator_channels: int = param(64, "of the first convolution of discriminators", min=1, max=512)
+    shared: int = param(0, "residual blocks of encoders, and as many of decoders, that all conditions share", min=0, max=5)
     pool: int = param(50, "translated images of each condition that discriminators are shown again", min=0, max=1000)
     truth: PlaceTruth = section(PlaceTruth, radius_m=2.0, angle_deg=20.0)
     judged_images: int = param(150, "of the reference that queries are looked for in after each epoch", min=2)

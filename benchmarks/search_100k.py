@@ -19,8 +19,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from disam_latents import Asked, Rows, asked, latents, learned_from, unit, whole
@@ -76,6 +77,43 @@ def made_up(seen: Rows, count: int) -> Iterator[Rows]:
         yield mixed
 
 
+class Kept(NamedTuple):
+    """What is searched.
+
+    Attributes:
+        short: (N, D) vectors of all images, those of the reference first.
+        queries: (Q, D) of the queries.
+        positives: (Q, P) images that show the place of each query, filled up with -1.
+        answers: (Q,) numbers of the best images by whole latents.
+        numbers: (2,) how many of the images were described, and bytes of a whole latent.
+    """
+
+    short: Rows
+    queries: Rows
+    positives: NDArray[np.int64]
+    answers: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+
+
+def made(args: argparse.Namespace) -> Kept:
+    """Describe everything."""
+    network, _ = load_disam(args.weights)
+    form = network.form
+    [one] = asked(network, [args.held_out], args.limit, args.tolerance)
+    cell, longest = automatic_cell(form), max(int(part) for part in args.lengths.split(","))
+    train, conditions = learned_from(network, args.learn, args.images)
+    learned = whole(form, form.stage, cell, train)
+    basis = learn_basis(learned, conditions, len(form.conditions), longest, 0.5, Centring.CONDITION)
+    seen = viewed(network, args.learn, args.views)
+    short, answers = gathered(network, one, seen, args.rows, basis, cell)
+    queries = (whole(form, form.stage, cell, one.queries) - basis.mean[one.conditions]) @ basis.basis.T
+    described = min(args.rows, len(one.reference) + len(seen) * seen.shape[1])
+    positives = np.full((len(queries), max(map(len, one.positives))), -1, dtype=np.int64)
+    for row, of in zip(positives, one.positives, strict=True):
+        row[: len(of)] = of
+    return Kept(short, queries, positives, answers, np.array([described, 4 * int(np.prod(form.latent))]))
+
+
 def gathered(network: DomainNetwork, one: Asked, seen: Rows, rows: int, basis: Basis, cell: int) -> tuple[Rows, NDArray[np.int64]]:
     """(N, D) short vectors of all images, the reference first, and the number of the best by whole latents for each query."""
     form = network.form
@@ -83,13 +121,14 @@ def gathered(network: DomainNetwork, one: Asked, seen: Rows, rows: int, basis: B
     best = np.full(len(queries), -np.inf, dtype=np.float32)
     answer = np.zeros(len(queries), dtype=np.int64)
     short, begun = [], 0
-
-    for block in (one.reference, *made_up(seen, rows - len(one.reference))):
-        scores = queries @ whole(form, form.stage, 1, block).T
+    for block in chain([one.reference], made_up(seen, rows - len(one.reference))):
+        vectors = whole(form, form.stage, 1, block)
+        scores = queries @ vectors.T
         row = scores.argmax(axis=1)
         found = scores[np.arange(len(row)), row]
         answer, best = np.where(found > best, row + begun, answer), np.maximum(best, found)
-        short.append((whole(form, form.stage, cell, block) - basis.mean[0]) @ basis.basis.T)
+        pooled = vectors if cell == 1 else whole(form, form.stage, cell, block)
+        short.append((pooled - basis.mean[0]) @ basis.basis.T)
         begun += len(block)
     return np.concatenate(short), answer
 
@@ -105,30 +144,36 @@ def timed(action: Callable[[Rows], list[int]], queries: Rows) -> tuple[list[int]
     return answers, *(1e3 * float(np.percentile(seconds, percent)) for percent in (50, 95))
 
 
-def searched(short: Rows, queries: Rows, one: Asked, exact: bool) -> dict[str, Any]:
+def searched(short: Rows, queries: Rows, kept: Kept, settings: IndexSettings) -> dict[str, Any]:
     """Time, memory and recall of an index of short vectors."""
-    settings = IndexSettings(approximate_above=10**9) if exact else IndexSettings()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident_mb()
     index: DescriptorIndex[int] = DescriptorIndex(short.shape[1], settings)
     index.add_many(range(len(short)), short)
     begin = time.perf_counter()
     index.build()
     built = time.perf_counter() - begin
-    index.search(queries[0], K)
+    for query in queries[:20]:
+        index.search(query, K)
     answers, median, late = timed(lambda query: index.search(query, K).ids, queries)
     return {
-        "recall_1": right(answers, one),
+        "bytes": 4 * short.shape[1],
+        "recall_1": right(answers, kept),
         "p50_ms": median,
         "p95_ms": late,
         "build_s": built,
         "index_mb": index.size_bytes / 1e6,
-        "peak_more_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3,
+        "resident_mb": resident_mb() - before,
     }
 
 
-def right(answers: Any, one: Asked) -> float:
+def resident_mb() -> float:
+    """Memory of this process [MB]."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+
+def right(answers: Any, kept: Kept) -> float:
     """Recall@1."""
-    return float(np.mean([bool(np.isin(answer, rows)) for answer, rows in zip(answers, one.positives, strict=True)]))
+    return float(np.mean([row in of[of >= 0] for row, of in zip(answers, kept.positives, strict=True)]))
 
 
 def main() -> int:
@@ -143,40 +188,32 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=2000, help="real images of the reference (default: %(default)s)")
     parser.add_argument("--tolerance", type=int, default=0, help="frames of one place, by names (default: %(default)s)")
     parser.add_argument("--lengths", default="128,256,512", help="of vectors (default: %(default)s)")
+    parser.add_argument("--probes", default="48", help="lists that approximate searches look into (default: %(default)s)")
+    parser.add_argument("--keep", type=Path, metavar="FILE.npz", help="where vectors are kept, and taken from the next time")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    network, card = load_disam(args.weights)
-    form = network.form
-    [one] = asked(network, [args.held_out], args.limit, args.tolerance)
-    cell, lengths = automatic_cell(form), [int(part) for part in args.lengths.split(",")]
-    train, conditions = learned_from(network, args.learn, args.images)
-    learned = whole(form, form.stage, cell, train)
-    basis = learn_basis(learned, conditions, len(form.conditions), max(lengths), 0.5, Centring.CONDITION)
-    seen = viewed(network, args.learn, args.views)
-    short, answers = gathered(network, one, seen, args.rows, basis, cell)
-    queries = (whole(form, form.stage, cell, one.queries) - basis.mean[one.conditions]) @ basis.basis.T
-    real = min(args.rows, len(one.reference) + len(seen) * seen.shape[1])
-    values: dict[str, Any] = {"weights": card.backbone, "rows": len(short), "described": real, "queries": len(queries)}
-    values["whole"] = {"bytes": 4 * int(np.prod(form.latent)), "recall_1": right(answers, one)}
-    del seen, train, learned
-    for length in [length for length in lengths if length <= len(basis.basis)]:
-        pair = unit(short[:, :length]), unit(queries[:, :length])
-        values[f"{length}"] = {"bytes": 4 * length, **{name: searched(*pair, one, name == "exact") for name in ("exact", "index")}}
+    kept = made(args) if args.keep is None or not args.keep.exists() else Kept(**np.load(args.keep))
+    if args.keep is not None and not args.keep.exists():
+        np.savez(args.keep, **kept._asdict())
+    ways = {"exact": IndexSettings(approximate_above=10**9)}
+    ways |= {f"{probes} lists": IndexSettings(probes=int(probes), approximate_above=1000) for probes in args.probes.split(",")}
+    whole_recall, found = right(kept.answers, kept), {}
+    for length in [int(part) for part in args.lengths.split(",")]:
+        short, queries = unit(kept.short[:, :length]), unit(kept.queries[:, :length])
+        for name, settings in ways.items():
+            found[f"{short.shape[1]}, {name}"] = searched(short, queries, kept, settings)
+    described, whole_bytes = (int(value) for value in kept.numbers)
+    values = {"images": len(kept.short), "described": described, "queries": len(kept.queries)}
     if args.json:
-        sys.stdout.write(json.dumps(values) + "\n")
+        sys.stdout.write(json.dumps(values | {"whole": {"bytes": whole_bytes, "recall_1": whole_recall}} | found) + "\n")
         return 0
-    sys.stdout.write(f"{card.backbone}: {len(queries)} queries, {len(short)} images, {real} of them described\n")
-    sys.stdout.write(f"whole latents: {values['whole']['bytes']} bytes, R@1 {100 * values['whole']['recall_1']:.1f}\n")
-    sys.stdout.write(
-        f"{'elements':>9}{'bytes':>7}{'':8}{'R@1':>7}{'p50 ms':>9}{'p95 ms':>9}{'build s':>9}{'index MB':>10}{'peak +MB':>10}\n"
-    )
-    for length in [length for length in lengths if f"{length}" in values]:
-        for name in ("exact", "index"):
-            row = values[f"{length}"][name]
-            sys.stdout.write(
-                f"{length:9d}{4 * length:7d}{name:>8}{100 * row['recall_1']:7.1f}{row['p50_ms']:9.2f}{row['p95_ms']:9.2f}"
-            )
-            sys.stdout.write(f"{row['build_s']:9.1f}{row['index_mb']:10.1f}{row['peak_more_mb']:10.1f}\n")
+    sys.stdout.write(", ".join(f"{value} {name}" for name, value in values.items()) + "\n")
+    names = {"bytes": "bytes", "recall_1": "R@1", "p50_ms": "p50 ms", "p95_ms": "p95 ms", "build_s": "build s"}
+    names |= {"index_mb": "index MB", "resident_mb": "resident MB"}
+    sys.stdout.write(f"{'':18}" + "".join(f"{name:>13}" for name in names.values()) + "\n")
+    sys.stdout.write(f"{'whole latent':18}{whole_bytes:13d}{whole_recall:13.3f}\n")
+    for name, row in found.items():
+        sys.stdout.write(f"{name:18}{row['bytes']:13d}" + "".join(f"{row[key]:13.3f}" for key in list(names)[1:]) + "\n")
     return 0
 
 

@@ -74,6 +74,19 @@ def test_descriptors_without_latents_have_no_maps() -> None:
     assert activation_painter(create_descriptor("thumbnail"), told=True) is None
 
 
+def test_maps_are_below_a_picture_of_any_width() -> None:
+    one, other = picture(200, 20, "day"), picture(210, 120, "night")
+    painter = ActivationPainter(Halves(), told=True)
+    maps = np.hstack(
+        [side if k else np.pad(side, ((0, 0), (0, 6), (0, 0)), constant_values=255) for k, side in enumerate(painter(one, other))]
+    )
+    for width in (50, 2000):
+        made = painter.below(np.full((30, width, 3), 9, np.uint8), one, other)
+        assert made.shape == (30 + 6 + HEIGHT_PX, max(width, maps.shape[1]), 3)
+        assert (made[:30, :width] == 9).all() and (made[:30, width:] == 255).all()
+        np.testing.assert_array_equal(made[36:, : maps.shape[1]], maps)
+
+
 def shown(page: Path) -> list[np.ndarray]:
     """All JPEG pictures of a page."""
     found = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", page.read_text())
@@ -115,3 +128,17 @@ def test_reports_show_why_an_answer_was_given(command: str, places: tuple[Path, 
     legend = LEGEND.split("(")[0]
     assert legend in (tmp_path / "out" / "report.html").read_text()
     assert legend not in (tmp_path / "plain" / "report.html").read_text()
+
+
+def test_a_fine_stage_shows_its_own_maps(places: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="networks need torch")
+    from disam_samples import written
+
+    weights, _ = written(tmp_path / "tiny.safetensors")
+    queries, database = places
+    command = ["evaluate", "retrieval", str(queries), "--database", str(database), "--layout", "aligned", "--fine", str(weights)]
+    assert main([*command, "--descriptors", "thumbnail", "--out", str(tmp_path / "out")]) == 0
+    heights = [figure.shape[0] for figure in shown(tmp_path / "out" / "report.html")]
+    bordered = 338  # of a picture of re-ranking, with its margins
+    assert set(heights) == {HEIGHT_PX, bordered + 6 + HEIGHT_PX}
+    assert LEGEND.split("(")[0] in (tmp_path / "out" / "report.html").read_text()

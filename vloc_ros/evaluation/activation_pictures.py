@@ -16,6 +16,7 @@ LEGEND = (
     "counts in that image."
 )
 HEIGHT_PX = 240
+_GAP_PX = 6
 _NOTHING = 1e-12
 _MOST = 0.75  # of a colour over a picture
 _DIM = 0.8  # of the brightness of the picture below it, which is grey, so that colours stand out
@@ -42,6 +43,19 @@ class ActivationPainter:
         ]
         maps = activation_map(*latents), activation_map(latents[1], latents[0])
         return draw_activation(images[0], maps[0]), draw_activation(images[1], maps[1])
+
+    def below(self, shown: Image, query: Picture, answer: Picture) -> Image:
+        """A picture of a query beside its answer, (H, W, 3) RGB, with their maps below it.
+
+        Raises:
+            DataError: a picture cannot be read.
+            WeightsError: the network cannot be used.
+        """
+        left, right = self(query, answer)
+        maps = np.hstack([left, np.full((HEIGHT_PX, _GAP_PX, 3), 255, dtype=np.uint8), right])
+        width = max(shown.shape[1], maps.shape[1])
+        rows = [shown, np.full((_GAP_PX, width, 3), 255, dtype=np.uint8), maps]
+        return np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows])
 
 
 def activation_painter(descriptor: GlobalDescriptor, told: bool) -> ActivationPainter | None:

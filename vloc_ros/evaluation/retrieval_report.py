@@ -94,8 +94,7 @@ def pair_figure(query: Picture, answer: Picture, caption: str, painter: Activati
     try:
         shown = pair(query.read(), answer.read())
         if painter is not None:
-            gap = np.full((_GAP_PX, shown.shape[1], 3), 255, dtype=np.uint8)
-            shown = np.vstack([shown, gap, pair(*painter(query, answer))])
+            shown = painter.below(shown, query, answer)
         return html.figure(jpeg_uri(shown), f"{query.name} and {answer.name}", caption)
     except DataError as error:
         return f"<p>{escape(caption)}: {escape(str(error))}</p>"

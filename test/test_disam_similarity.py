@@ -12,6 +12,7 @@ import disam_numpy as published  # noqa: E402
 from vloc_ros.networks.disam_form import DisamForm, Stage  # noqa: E402
 from vloc_ros.networks.domains import LatentCompression  # noqa: E402
 from vloc_ros.networks.similarity import activation_map, activation_weights, flat_similarity, similarity  # noqa: E402
+from vloc_ros.retrieval import activation  # noqa: E402
 
 
 def latents(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -67,6 +68,18 @@ def test_a_loss_of_maps_has_the_right_gradient():
 
     assert torch.autograd.gradcheck(loss, (one, other), eps=1e-6, atol=1e-9, rtol=1e-6)
     assert torch.autograd.gradcheck(activation_map, (one, other), eps=1e-6, atol=1e-7, rtol=1e-6)
+
+
+def test_maps_without_torch_are_the_same():
+    for seed in range(3):
+        one, other = latents(1, 5, 4, 6, seed=seed), latents(1, 5, 4, 6, seed=seed + 10)
+        other[0, 2] = 0.0
+        arrays = one[0].numpy().astype(np.float32), other[0].numpy().astype(np.float32)
+        weights = activation_weights(one, other)[0].numpy()
+        np.testing.assert_allclose(activation.activation_weights(*arrays), weights, atol=1e-7)
+        found = activation.activation_map(*arrays)
+        assert found.shape == (4, 6) and found.dtype == np.float32 and found.max() > 0.0
+        np.testing.assert_allclose(found, activation_map(one, other)[0].numpy(), atol=1e-7)
 
 
 @pytest.mark.parametrize("empty", ["one", "other", "both"])

@@ -172,6 +172,16 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_been(site, tmp_path, mo
         assert torch.equal(tensor, resumed.tensors[name]), name
 
 
+def test_conditions_may_share_blocks(site, tmp_path):
+    train_disam(job(site, shared=2), tmp_path / "run")
+    network, _ = load_disam(tmp_path / "run" / "best.safetensors")
+    own, other = (network.encoders[k].state_dict() for k in (0, 1))
+    equal = [name for name in own if torch.equal(own[name], other[name])]
+    assert len(equal) == 2 * 5 and all(name.startswith(("rest.10.", "rest.11.")) for name in equal)
+    equal = [n for n, value in network.decoders[0].state_dict().items() if torch.equal(value, network.decoders[1].state_dict()[n])]
+    assert len(equal) == 2 * 5 and all(name.startswith(("layers.0.", "layers.1.")) for name in equal)
+
+
 def test_the_fine_stage_begins_with_the_coarse_one(site, tmp_path):
     train_disam(job(site), tmp_path / "coarse")
     start = tmp_path / "coarse" / "best.safetensors"

@@ -118,10 +118,10 @@ def test_images_that_are_one_teach_nothing(given):
 
 
 @pytest.mark.parametrize(
-    ("form", "cell"), [(DisamForm(), 16), (DisamForm(16, 128, 96), 4), (DisamForm(16, 64, 32), 2), (DisamForm(128, 32, 32), 4),
+    ("form", "cell"), [(DisamForm(), 8), (DisamForm(16, 128, 96), 2), (DisamForm(16, 64, 32), 1), (DisamForm(128, 32, 32), 2),
                        (DisamForm(2, 32, 32), 1), (DisamForm(4096, 32, 32), 8)]
 )  # fmt: skip
-def test_cells_are_chosen_so_that_4096_elements_are_left(form, cell):
+def test_cells_are_chosen_so_that_16384_elements_are_left(form, cell):
     assert automatic_cell(form) == cell
 
 

@@ -33,7 +33,7 @@ def register_compress(subjects: Subparsers) -> None:
         "--cell",
         type=int,
         default=0,
-        help="side of squares of the latent that are averaged first (default: 4096 elements are left)",
+        help="side of squares of the latent that are averaged first (default: so large that 16384 elements are left)",
     )
     sub.add_argument(
         "--centring",

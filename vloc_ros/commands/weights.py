@@ -24,6 +24,7 @@ _IMPORT = """
   vloc weights import checkpoint.pth.tar --as uncertainty --backbone mobilenetv3 --out models/u.safetensors   and their variances
   vloc weights import vit_small.safetensors --as barebone --backbone vit_small --out models/vit.safetensors
   vloc weights import CCT14_msls.pth --as plain_gem --backbone cct14 --out models/cct14.safetensors     first stage of H
+  vloc weights import checkpoints/CMU_coarse --as disam --epoch 1200 --stage coarse --out models/cmu.safetensors     system D
   vloc weights import initializedDHE.torch --as dhe --with CCT14_msls.pth --out models/dhe.safetensors    both of its stages"""
 _INIT = """
   vloc weights init netvlad --images site.vloc --out models/site.safetensors
@@ -31,7 +32,7 @@ _INIT = """
 _EXAMPLES = _LIST.rpartition("\n")[0] + _INFO + _IMPORT + _INIT
 _KINDS = ["netvlad", "gem"]
 _BACKBONES = ["vgg16", "mobilenetv3"]
-_IMPORTED = [*_KINDS, "uncertainty", "barebone", "plain_gem", "dhe", "unet"]
+_IMPORTED = [*_KINDS, "uncertainty", "barebone", "plain_gem", "dhe", "disam", "unet"]
 
 
 def register(subparsers: Subparsers) -> None:
@@ -52,17 +53,23 @@ def register(subparsers: Subparsers) -> None:
 
 
 def _add_import(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("file", type=Path, metavar="FILE", help="check point of torch.save, or *.safetensors")
+    sub.add_argument("file", type=Path, metavar="FILE", help="check point of torch.save, or *.safetensors; of disam their folder")
     sub.add_argument("--as", dest="kind", required=True, choices=_IMPORTED, help="which network to make of it")
     sub.add_argument(
         "--backbone",
         choices=[*_BACKBONES, "vit_small", "cct14"],
         default="vgg16",
-        help="what is below it (default: vgg16); barebone goes with vit_small alone, plain_gem with cct14, dhe and unet with none",
+        help="what is below it (default: vgg16); barebone goes with vit_small, plain_gem with cct14; dhe, disam and unet have none",
     )
     sub.add_argument(
         "--with", dest="place", type=Path, metavar="FILE",
         help="for --as dhe, the descriptors it was trained with: a published check point, or what was imported from one",
+    )  # fmt: skip
+    sub.add_argument("--epoch", default="1200", help="for --as disam, of the files <epoch>_net_G<k>.pth (default: 1200)")
+    sub.add_argument("--stage", choices=["coarse", "fine"], help="for --as disam, which of the two models they are of")
+    sub.add_argument(
+        "--conditions", default="", metavar="NAMES",
+        help="for --as disam, of the files in their order, with commas between (default: those of CMU-Seasons, where there are 12)",
     )  # fmt: skip
     sub.add_argument("--out", type=Path, required=True, help="file to write, *.safetensors; the card is put beside it")
     sub.add_argument("--trained-on", default="", help="what it was trained on, for its card")
@@ -116,10 +123,14 @@ def _import(args: argparse.Namespace) -> int:
     require_torch("vloc weights import")
     if args.place is not None and args.kind != "dhe":
         raise ConfigError(f"--with FILE belongs to --as dhe alone, not to --as {args.kind}")
+    if (args.stage or args.conditions) and args.kind != "disam":
+        raise ConfigError(f"--stage and --conditions belong to --as disam alone, not to --as {args.kind}")
     if args.kind == "unet":
         return _import_unet(args)
     if args.kind == "dhe":
         return _import_dhe(args)
+    if args.kind == "disam":
+        return _import_disam(args)
     from vloc_ros.networks import Backbone, NetworkKind
     from vloc_ros.networks.checkpoint import import_checkpoint
     from vloc_ros.networks.files import save_network
@@ -144,6 +155,23 @@ def _import_dhe(args: argparse.Namespace) -> int:
     trained_on = args.trained_on or f"unknown, imported from {args.file.name} and {args.place.name}"
     parent = "" if first is None else first.sha256
     card = save_two_stage(args.out, network, trained_on, parent, args.licence)
+    _show(args, args.out, card, sum(parameter.numel() for parameter in network.parameters()))
+    return 0
+
+
+def _import_disam(args: argparse.Namespace) -> int:
+    from vloc_ros.networks.disam_files import save_disam
+    from vloc_ros.networks.disam_form import Stage
+    from vloc_ros.networks.disam_import import import_domains
+
+    if args.stage is None:
+        raise ConfigError(
+            "--as disam needs --stage coarse or --stage fine: the files do not say which of the two models they are of"
+        )
+    names = [name for name in args.conditions.split(",") if name]
+    network = import_domains(args.file, args.epoch, Stage(args.stage), names)
+    trained_on = args.trained_on or f"unknown, imported from {args.file.name}, epoch {args.epoch}"
+    card = save_disam(args.out, network, trained_on, licence=args.licence)
     _show(args, args.out, card, sum(parameter.numel() for parameter in network.parameters()))
     return 0
 

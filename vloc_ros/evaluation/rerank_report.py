@@ -11,6 +11,8 @@ import numpy as np
 from vloc_ros.data.places import Picture, PlaceDataset
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation import html, rerank_table
+from vloc_ros.evaluation.activation_pictures import LEGEND as ACTIVATION_LEGEND
+from vloc_ros.evaluation.activation_pictures import ActivationPainter
 from vloc_ros.evaluation.pictures import jpeg_uri
 from vloc_ros.evaluation.rerank_pictures import draw_verification
 from vloc_ros.evaluation.rerank_run import RerankResult
@@ -48,24 +50,41 @@ def sections(evaluated: Evaluated, datasets: Sequence[PlaceDataset]) -> list[str
     return parts + [_examples(result, datasets) for _, after in evaluated for result in after]
 
 
-def verified_figure(query: Picture, candidate: Picture, verification: Verification | None, caption: str) -> str:
-    """A query beside a candidate with what geometry says; a picture that cannot be read any more is said to be so."""
+def verified_figure(
+    query: Picture,
+    candidate: Picture,
+    verification: Verification | None,
+    caption: str,
+    painter: ActivationPainter | None = None,
+) -> str:
+    """A query beside a candidate with what geometry says, and below them their activation maps.
+
+    A picture that cannot be read any more is said to be so.
+    """
     shown = verification or Verification(0, 0, None, np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
     try:
         picture = draw_verification(query.read(), candidate.read(), shown)
+        if painter is not None:
+            picture = painter.below(picture, query, candidate)
     except DataError as error:
         return f"<p>{escape(caption)}: {escape(str(error))}</p>"
     return html.figure(jpeg_uri(picture), f"{query.name} and {candidate.name}", caption)
 
 
 def answer_figure(
-    query: Picture, database: Sequence[Picture], answer: Reranked[int], rank: int, settings: RerankSettings, words: str = ""
+    query: Picture,
+    database: Sequence[Picture],
+    answer: Reranked[int],
+    rank: int,
+    settings: RerankSettings,
+    words: str = "",
+    painter: ActivationPainter | None = None,
 ) -> str:
     """A query beside the best answer of the new order, which was at ``rank`` (from 1) of the search."""
     row = answer.ids[0]
     compared = answer.verifications[0] if answer.verifications else None
     caption = f"{query.name} answered by {database[row].name}, rank {rank} before: {verdict(answer, 0, settings)}{words}"
-    return verified_figure(query, database[row], compared, caption)
+    return verified_figure(query, database[row], compared, caption, painter)
 
 
 def _examples(result: RerankResult, datasets: Sequence[PlaceDataset]) -> str:
@@ -76,11 +95,11 @@ def _examples(result: RerankResult, datasets: Sequence[PlaceDataset]) -> str:
     ]
     parts = []
     for title, places in _groups(result):
-        figures = [_figure(example, result.settings) for place in places if (example := entries[place]) is not None]
+        figures = [_figure(example, result) for place in places if (example := entries[place]) is not None]
         body = f'<div class="matches two">{"".join(figures)}</div>' if figures else "<p>none</p>"
         parts.append(f"<h3>{escape(title)}</h3>{body}")
     by_geometry = any(one.similarity is None for entry in entries if entry is not None for one in entry.answer.verifications)
-    legend = LEGEND if by_geometry else FINE_LEGEND
+    legend = (LEGEND if by_geometry else FINE_LEGEND) + ("" if result.painter is None else f" {ACTIVATION_LEGEND}")
     return f'<section><h2>{escape(result.name)}</h2><p class="about">{escape(legend)}</p>{"".join(parts)}</section>'
 
 
@@ -101,11 +120,12 @@ def _groups(result: RerankResult) -> Iterator[tuple[str, list[int]]]:
     yield "Right with least support", right[EXAMPLES:][-EXAMPLES:]
 
 
-def _figure(example: _Example, settings: RerankSettings) -> str:
+def _figure(example: _Example, result: RerankResult) -> str:
     data, query, answer, before = example
     positives, best = data.positives[query], answer.ids[0]
     words = [] if best == before[0] else [f"{data.database[before[0]].name} was the answer before"]
     if not np.isin(best, positives):
         words.append("wrong" if len(positives) else "wrong: its place is unknown")
     text = f"; {', '.join(words)}" if words else ""
-    return answer_figure(data.queries[query], data.database, answer, before.index(best) + 1, settings, text)
+    rank = before.index(best) + 1
+    return answer_figure(data.queries[query], data.database, answer, rank, result.settings, text, result.painter)

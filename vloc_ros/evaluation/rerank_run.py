@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image
 from vloc_ros.data.places import Picture, PlaceDataset
+from vloc_ros.evaluation.activation_pictures import ActivationPainter, activation_painter
 from vloc_ros.evaluation.conditions import Conditions, without_truth
 from vloc_ros.evaluation.confidence_metrics import ConfidenceSummary, summarise_confidence
 from vloc_ros.evaluation.rerank_metrics import Acceptance, Change, acceptance, change
@@ -32,6 +33,7 @@ from vloc_ros.evaluation.retrieval_run import (
 )
 from vloc_ros.features import FeatureExtractor
 from vloc_ros.retrieval import Reranked, Reranker, RerankSettings, View, create_reranker, rerank_homography
+from vloc_ros.retrieval.coarse_to_fine import FineReranker
 from vloc_ros.retrieval.rerank import Kept
 from vloc_ros.retrieval.reranking import rerank
 
@@ -63,6 +65,11 @@ class RerankStage:
     def name(self) -> str:
         """What the user called the re-ranker, or those that work one after the other."""
         return self.settings.reranker if self.after is None else f"{self.after.name} > {self.settings.reranker}"
+
+    @property
+    def depth(self) -> int:
+        """How many a search must find, so that neither it nor a stage before it has fewer than it may compare."""
+        return max(self.settings.candidates, 0 if self.after is None else self.after.depth)
 
     @property
     def pictures(self) -> int:
@@ -146,6 +153,7 @@ class RerankResult:
         compare_ms, compare_p95_ms: of the time to compare it with its candidates [ms].
         kept_bytes_per_image: mean of what is kept of a picture of the database.
         kept_bytes: memory of all that was kept for this evaluation, by all descriptors together.
+        painter: draws what makes a fine stage choose an answer; None of geometry, and where it cannot be drawn.
     """
 
     before: RetrievalResult
@@ -163,6 +171,7 @@ class RerankResult:
     compare_p95_ms: float | None
     kept_bytes_per_image: float | None
     kept_bytes: int
+    painter: ActivationPainter | None = None
 
     @property
     def ranked(self) -> list[list[NDArray[np.int64]]]:
@@ -242,7 +251,7 @@ def evaluate_reranking(
         MapError: the map cannot be read, or has no such model.
         DataError: there is no data set, or no vocabulary can be learned.
     """
-    depth = max([DEEPEST, *(stage.settings.candidates for stage in stages)])
+    depth = max([DEEPEST, *(stage.depth for stage in stages)])
     asked = without_truth(datasets, conditions)
     searched = search_datasets(asked, name, extractor, assets, methods, speed, progress, of_map, depth)
     made = [[RerankedAnswers() for _ in stages] for _ in searched]
@@ -251,7 +260,7 @@ def evaluate_reranking(
     results = []
     for one, reranked in zip(searched, made, strict=True):
         before = judged(one, datasets)
-        results.append((before, [_judged(before, s, r, datasets) for s, r in zip(stages, reranked, strict=True)]))
+        results.append((before, [_judged(before, s, r, datasets, conditions) for s, r in zip(stages, reranked, strict=True)]))
     return results
 
 
@@ -280,7 +289,11 @@ def _rerank_dataset(
 
 
 def _judged(
-    before: RetrievalResult, stage: RerankStage, reranked: RerankedAnswers, datasets: Sequence[PlaceDataset]
+    before: RetrievalResult,
+    stage: RerankStage,
+    reranked: RerankedAnswers,
+    datasets: Sequence[PlaceDataset],
+    conditions: Conditions,
 ) -> RerankResult:
     parts: list[Answers] = []
     judged_ones: list[Reranked[int] | None] = []
@@ -309,7 +322,14 @@ def _judged(
         compare_p95_ms=percentile_ms(comparing, 95),
         kept_bytes_per_image=stage.bytes_per_picture,
         kept_bytes=stage.total_bytes,
+        painter=_painter(stage.reranker, conditions),
     )
+
+
+def _painter(reranker: Reranker, conditions: Conditions) -> ActivationPainter | None:
+    if not isinstance(reranker, FineReranker):
+        return None
+    return activation_painter(reranker.descriptor, told=conditions is Conditions.GIVEN)
 
 
 def best_score(answer: Reranked[Any]) -> float:

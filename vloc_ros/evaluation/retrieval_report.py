@@ -16,6 +16,7 @@ from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.data.places import Picture, PlaceDataset
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation import condition_table, html, rerank_report, rerank_table, retrieval_table
+from vloc_ros.evaluation.activation_pictures import LEGEND, ActivationPainter
 from vloc_ros.evaluation.condition_metrics import ByCondition
 from vloc_ros.evaluation.output import make_folder, write_whole
 from vloc_ros.evaluation.pictures import jpeg_uri
@@ -88,10 +89,13 @@ def pair(left: Image, right: Image) -> Image:
     return np.hstack([sides[0], gap, sides[1]])
 
 
-def pair_figure(query: Picture, answer: Picture, caption: str) -> str:
-    """A query beside an answer; a picture that cannot be read any more is said to be so."""
+def pair_figure(query: Picture, answer: Picture, caption: str, painter: ActivationPainter | None = None) -> str:
+    """A query beside an answer, and below them their activation maps; a picture that cannot be read any more is said to be so."""
     try:
-        return html.figure(jpeg_uri(pair(query.read(), answer.read())), f"{query.name} and {answer.name}", caption)
+        shown = pair(query.read(), answer.read())
+        if painter is not None:
+            shown = painter.below(shown, query, answer)
+        return html.figure(jpeg_uri(shown), f"{query.name} and {answer.name}", caption)
     except DataError as error:
         return f"<p>{escape(caption)}: {escape(str(error))}</p>"
 
@@ -154,7 +158,8 @@ def _pairs(result: RetrievalResult, datasets: Sequence[PlaceDataset]) -> str:
             data, row = datasets[number], int(result.found[number].rows[query][0])
             asked, answer = data.queries[query], data.database[row]
             caption = f"{asked.name} answered by {answer.name}, score {result.answers.best_score[place]:.3f}"
-            figures.append(pair_figure(asked, answer, caption))
+            figures.append(pair_figure(asked, answer, caption, result.painter))
         body = f'<div class="matches">{"".join(figures)}</div>' if figures else "<p>none</p>"
         parts.append(f"<h3>{title}</h3>{body}")
-    return f"<section><h2>{escape(result.name)}</h2>{''.join(parts)}</section>"
+    note = "" if result.painter is None else f'<p class="about">{LEGEND}</p>'
+    return f"<section><h2>{escape(result.name)}</h2>{note}{''.join(parts)}</section>"

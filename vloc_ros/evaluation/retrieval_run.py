@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vloc_ros.data.frame import Image
 from vloc_ros.data.places import Picture, PlaceDataset
 from vloc_ros.errors import ConfigError, DataError
+from vloc_ros.evaluation.activation_pictures import ActivationPainter, activation_painter
 from vloc_ros.evaluation.conditions import Conditions, Inferred, InfersConditions, confusion, without_truth
 from vloc_ros.evaluation.retrieval_metrics import RANKS, Answers, RetrievalSummary, judge, pool, summarise
 from vloc_ros.features import FeatureExtractor
@@ -102,6 +103,7 @@ class RetrievalResult:
         describe_p95_ms: 95 of 100 images are described in this time or less [ms].
         search_p95_ms: and searched for in this [ms].
         inferred: what it took the conditions of the queries for; None where it infers none, or nobody knows them.
+        painter: draws what made it find an answer; None where that cannot be drawn.
     """
 
     descriptor: str
@@ -115,6 +117,7 @@ class RetrievalResult:
     describe_p95_ms: float | None = None
     search_p95_ms: float | None = None
     inferred: Inferred | None = None
+    painter: ActivationPainter | None = None
 
     @property
     def ranked(self) -> list[list[NDArray[np.int64]]]:
@@ -226,6 +229,7 @@ def judged(searched: Searched, datasets: Sequence[PlaceDataset]) -> RetrievalRes
         describe_p95_ms=percentile_ms(describing, 95),
         search_p95_ms=percentile_ms(searching, 95),
         inferred=_inferred(searched, datasets),
+        painter=activation_painter(searched.describer.descriptor, told=not any(searched.inferred)),
     )
 
 

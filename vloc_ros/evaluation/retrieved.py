@@ -11,6 +11,7 @@ from typing import Any
 
 from vloc_ros.data.places import Picture
 from vloc_ros.evaluation import html
+from vloc_ros.evaluation.activation_pictures import LEGEND, ActivationPainter, activation_painter
 from vloc_ros.evaluation.output import make_folder, write_whole
 from vloc_ros.evaluation.report_style import CSS
 from vloc_ros.evaluation.retrieval_report import pair_figure
@@ -30,8 +31,8 @@ def retrieve(
     top: int,
     progress: Progress = lambda pictures, label: pictures,
     of_map: Path | None = None,
-) -> list[Neighbours[int]]:
-    """The ``top`` rows of the database for each query; none for a picture that cannot be read or described.
+) -> tuple[list[Neighbours[int]], ActivationPainter | None]:
+    """The ``top`` rows of the database for each query, none for a picture that cannot be read or described; and what draws why.
 
     Raises:
         ConfigError: the descriptor is unknown or cannot be made.
@@ -41,13 +42,20 @@ def retrieve(
     describer = taught_describer(descriptor, extractor, assets, database, of_map)
     index: DescriptorIndex[int] = DescriptorIndex(describer.descriptor.card.dimension)
     index.add_many(range(len(database)), describe_all(describer, database, progress).vectors)
-    return index.search_many(describe_all(describer, queries, progress).vectors, top)
+    found = index.search_many(describe_all(describer, queries, progress).vectors, top)
+    return found, activation_painter(describer.descriptor, told=True)
 
 
 def write_retrieved(
-    folder: Path, queries: Sequence[Picture], database: Sequence[Picture], found: Sequence[Neighbours[int]]
+    folder: Path,
+    queries: Sequence[Picture],
+    database: Sequence[Picture],
+    found: Sequence[Neighbours[int]],
+    painter: ActivationPainter | None = None,
 ) -> None:
     """Write ``retrieved.csv`` (query, rank from 1, answer, score) and ``report.html`` with the best pairs, in order of the queries.
+
+    With a ``painter``, their activation maps are below them.
 
     Raises:
         OutputError: a file cannot be written.
@@ -57,7 +65,7 @@ def write_retrieved(
         for query, neighbours in zip(queries, found, strict=True)
         for rank, (row, score) in enumerate(neighbours, start=1)
     ]
-    write_retrieved_files(folder, ("query", "rank", "database", "score"), lines, _page(queries, database, found))
+    write_retrieved_files(folder, ("query", "rank", "database", "score"), lines, _page(queries, database, found, painter))
 
 
 def write_retrieved_files(folder: Path, head: Sequence[str], lines: Sequence[Sequence[Any]], page: str) -> None:
@@ -87,14 +95,18 @@ def shown_of(answered: Sequence[int]) -> Sequence[int]:
     return answered[:: max(1, -(-len(answered) // PAIRS_SHOWN))]
 
 
-def _page(queries: Sequence[Picture], database: Sequence[Picture], found: Sequence[Neighbours[int]]) -> str:
+def _page(
+    queries: Sequence[Picture], database: Sequence[Picture], found: Sequence[Neighbours[int]], painter: ActivationPainter | None
+) -> str:
     answered = [place for place, neighbours in enumerate(found) if len(neighbours)]
     shown = shown_of(answered)
     figures = []
     for place in shown:
         row, score = found[place].ids[0], float(found[place].scores[0])
         caption = f"{queries[place].name} answered by {database[row].name}, score {score:.3f}"
-        figures.append(pair_figure(queries[place], database[row], caption))
+        figures.append(pair_figure(queries[place], database[row], caption, painter))
     silent = len(queries) - len(answered)
     note = f"{len(shown)} of {len(answered)} answered queries beside their best answer; {silent} got no answer"
+    if painter is not None:
+        note += f". {LEGEND}"
     return retrieved_page(figures, note)

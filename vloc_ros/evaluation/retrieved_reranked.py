@@ -9,14 +9,14 @@ from typing import Any
 
 from vloc_ros.data.places import Picture
 from vloc_ros.evaluation import html
-from vloc_ros.evaluation.rerank_report import LEGEND, answer_figure
+from vloc_ros.evaluation.rerank_report import FINE_LEGEND, LEGEND, answer_figure
 from vloc_ros.evaluation.rerank_run import RerankStage
 from vloc_ros.evaluation.rerank_words import why_not
 from vloc_ros.evaluation.retrieval_run import Progress, readable
 from vloc_ros.evaluation.retrieved import retrieved_page, shown_of, write_retrieved_files
-from vloc_ros.retrieval import Neighbours, Reranked, View
+from vloc_ros.retrieval import FineReranker, Neighbours, Reranked, View
 
-HEAD = ("query", "rank", "database", "score", "old_rank", "inliers", "matches", "probability", "accepted", "why_not")
+HEAD = ("query", "rank", "database", "score", "old_rank", "similarity", "inliers", "matches", "probability", "accepted", "why_not")
 _IN_TABLE = 5
 """Candidates of the new order that the page lists for each query."""
 
@@ -79,22 +79,23 @@ def _rows(
     """The columns of :data:`HEAD` but for the query; empty ones for what was not compared."""
     old = {row: rank for rank, row in enumerate(found.ids)}
     for place, row in enumerate(answer.ids[:top]):
-        compared: tuple[Any, ...] = ("", "", "", "no", "not compared")
+        compared: tuple[Any, ...] = ("", "", "", "", "no", "not compared")
         if place < len(answer.verifications):
             one = answer.verifications[place]
             chance = None if answer.probabilities is None else answer.probabilities[place]
             reason = "" if answer.accepted[place] else why_not(one, chance, stage.settings)
             shown = "" if chance is None else f"{chance:.3f}"
-            compared = (one.inliers, one.matches, shown, "yes" if answer.accepted[place] else "no", reason)
+            looked = ("", one.inliers, one.matches) if one.similarity is None else (f"{one.similarity:.6f}", "", "")
+            compared = (*looked, shown, "yes" if answer.accepted[place] else "no", reason)
         yield (place + 1, database[row].name, f"{float(found.scores[old[row]]):.6f}", old[row] + 1, *compared)
 
 
 def _listing(rows: Sequence[tuple[Any, ...]]) -> str:
     """The new order as a small table."""
-    head = ("rank", "before", "database", "score", "inliers", "accepted", "")
+    head = ("rank", "before", "database", "score", "inliers or similarity", "accepted", "")
     cells = []
-    for rank, name, score, old, inliers, matches, chance, accepted, reason in rows:
-        of = "" if matches == "" else f"{inliers} of {matches}"
+    for rank, name, score, old, similarity, inliers, matches, chance, accepted, reason in rows:
+        of = similarity[:5] if matches == "" else f"{inliers} of {matches}"
         probable = f"{accepted} ({chance})" if chance else accepted
         cells.append([escape(str(cell)) for cell in (rank, old, name, f"{float(score):.3f}", of, probable, reason)])
     return html.table(head, cells, ["number", "number", "name", "number", "number", "name", "words"])
@@ -106,7 +107,8 @@ def _nobody(answer: Reranked[int]) -> str:
 
 def _note(answers: Sequence[Reranked[int] | None], shown: int, stage: RerankStage) -> str:
     given = sum(answer is not None for answer in answers)
+    legend = FINE_LEGEND if isinstance(stage.reranker, FineReranker) else LEGEND
     return (
         f"{shown} of {given} answered queries beside their best answer after re-ranking by {stage.name}; "
-        f"{accepted_queries(answers)} have a candidate that is accepted; {len(answers) - given} got no answer. {LEGEND}"
+        f"{accepted_queries(answers)} have a candidate that is accepted; {len(answers) - given} got no answer. {legend}"
     )

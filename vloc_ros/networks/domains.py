@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vloc_ros.networks.disam import Decoder, Encoder, initialise
+from vloc_ros.networks.disam import DECODER_BLOCKS, ENCODER_BLOCKS, Decoder, Encoder, ResidualBlock, initialise
 from vloc_ros.networks.disam_form import DisamForm, Stage
 
 _GRID, _HIDDEN = 2, 64  # cells along a side in which the classifier looks at first features, and its hidden elements
@@ -112,6 +112,26 @@ class DomainNetwork(nn.Module):
         """(N, 3, H, W) to (N, K) mean absolute differences to what each condition's encoder and decoder make of them."""
         errors = [(self.decode(self.encode(images, k), k) - images).abs().mean(dim=(1, 2, 3)) for k in range(len(self.encoders))]
         return torch.stack(errors, dim=1)
+
+
+def share_blocks(network: DomainNetwork, count: int) -> None:
+    """Make the last residual blocks of all encoders one, and the first ones of all decoders: all conditions teach them.
+
+    Their weights are those of the first condition's. A file holds them once for each condition, as if they were not shared.
+    """
+    for parts, blocks in ((network.encoders, ENCODER_BLOCKS), (network.decoders, DECODER_BLOCKS)):
+        for other in list(parts)[1:]:
+            own, first = _layers(other), _layers(parts[0])
+            places = [place for place, layer in enumerate(own) if isinstance(layer, ResidualBlock)]
+            chosen = places[blocks - min(count, blocks) :] if parts is network.encoders else places[: min(count, blocks)]
+            for place in chosen:
+                own[place] = first[place]
+
+
+def _layers(part: nn.Module) -> nn.Sequential:
+    layers = part.rest if isinstance(part, Encoder) else part.layers
+    assert isinstance(layers, nn.Sequential)
+    return layers
 
 
 def random_domains(form: DisamForm, seed: int = 0) -> DomainNetwork:

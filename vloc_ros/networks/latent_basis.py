@@ -26,8 +26,9 @@ from vloc_ros.networks.domains import DomainNetwork, LatentCompression
 _log = logging.getLogger(__name__)
 MOST_ELEMENTS = 2048
 """Of a vector: 8 KiB of float32."""
-POOLED = 4096
-"""Where nobody says how large a cell is, it is so large that at most so many elements are left."""
+POOLED = 16_384
+"""Where nobody says how large a cell is, it is so large that at most so many elements are left: what tells places apart is fine,
+and averaging it away loses much more than the projection does, whose 512 directions of so many elements take 32 MiB."""
 IMAGES = 1200
 _BATCH = 16
 _BLOCK = 4096  # columns that are made double at a time

@@ -119,7 +119,7 @@ class Disam(GlobalDescriptor):
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """As the contract says: those that have an encoder."""
+        """Those that have an encoder, the reference first."""
         return self.form.conditions
 
     def describe(self, view: View) -> Array:

@@ -27,7 +27,7 @@ KINDS = ("conditions", "simulated", "seasons")
 class CompressionSettings:
     """How latents become short vectors; learned at the end of a training from its images, without any labels but conditions."""
 
-    cell: int = param(0, "side of the squares of latents that are averaged; 0: so large that some 4096 elements are left", min=0)
+    cell: int = param(0, "side of the squares of latents that are averaged; 0: so that at most 16384 elements are left", min=0)
     length: int = param(512, "of the vectors, four bytes each; 0: no projection", min=0, max=2048)
     whitening: float = param(
         0.5, "0 keeps the metric as well as that length can, 1 makes all directions count equally", min=0.0, max=1.0
@@ -47,6 +47,7 @@ class DisamTraining:
     width: int = param(256, "of the images that the network sees, a multiple of 4", unit="px", min=32, max=2048)
     height: int = param(256, "of them", unit="px", min=32, max=2048)
     discriminator_channels: int = param(64, "of the first convolution of discriminators", min=1, max=512)
+    shared: int = param(0, "residual blocks of encoders, and as many of decoders, that all conditions share", min=0, max=5)
     pool: int = param(50, "translated images of each condition that discriminators are shown again", min=0, max=1000)
     truth: PlaceTruth = section(PlaceTruth, radius_m=2.0, angle_deg=20.0)
     judged_images: int = param(150, "of the reference that queries are looked for in after each epoch", min=2)
@@ -73,12 +74,14 @@ PUBLISHED: dict[str, Any] = {
 SMALL: dict[str, Any] = {
     "training": {"epochs": 20, "samples": 4000, "batch": 4, "learning_rate": 5e-4, "decay_epochs": 10, "validate_every": 1},
     "images": {"hard_negatives": 4},
+    "objective": {"latent": 1.0, "grow": False},
     "channels": 16,
     "width": 96,
     "height": 72,
     "discriminator_channels": 16,
 }
-"""For a CPU, on top of that: a sixteenth of the weights, 96x72 px, batches of 4 pairs."""
+"""For a CPU, on top of that: a sixteenth of the weights, 96x72 px, batches of 4 pairs. As all conditions begin with one encoder,
+their latents agree at first, and feature consistency that is strong from the start keeps it so in a short training."""
 FINE: dict[str, Any] = {"objective": {"cosine": 1.0, "sam": 1000.0, "sam_triplet": "adaptive"}}
 """On top of either: the fine model, with activation maps."""
 SIZES = {"published": {}, "small": SMALL}

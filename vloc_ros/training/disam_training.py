@@ -14,7 +14,7 @@ from vloc_ros.data.seasons import open_all_seasons
 from vloc_ros.errors import ConfigError
 from vloc_ros.networks.disam_files import load_disam, save_disam
 from vloc_ros.networks.disam_form import DisamForm, Stage
-from vloc_ros.networks.domains import DomainNetwork, random_domains
+from vloc_ros.networks.domains import DomainNetwork, random_domains, share_blocks
 from vloc_ros.networks.latent_basis import compressed
 from vloc_ros.networks.translation import TranslationNetwork
 from vloc_ros.training.condition_feed import ConditionFeed, ConditionImageSettings
@@ -70,6 +70,7 @@ def train_disam(job: DisamJob, out: Path, on_step: Callable[[Progress], None] | 
     form = DisamForm(settings.channels, settings.width, settings.height, job.stage, tuple(files))
     with joined(settings.training.device) as group:
         domains, parent = _begun(job, form)
+        share_blocks(domains, settings.shared)
         network = TranslationNetwork(domains, settings.discriminator_channels, settings.pool, settings.training.seed)
         name = ",".join(f"{spec}" for spec in job.data)
         feed = ConditionFeed(files, form, settings.training, settings.images, name)
@@ -126,7 +127,7 @@ def _traverses(job: DisamJob, spec: DataSpec, form: DisamForm) -> list[Traverses
     settings = job.settings
     if spec.kind == "seasons":
         truth = settings.truth
-        return [near_poses(data, truth.radius_m, truth.angle_deg) for data in open_all_seasons(spec.path)]
+        return [near_poses(data, form.conditions, truth.radius_m, truth.angle_deg) for data in open_all_seasons(spec.path)]
     files: ConditionFiles = open_conditions([spec], form.conditions, _part(job, spec))
     return [same_names(files, form.conditions[0], settings.judged_images)]
 

@@ -70,19 +70,24 @@ def same_names(files: ConditionFiles, reference: str, limit: int, tolerance: int
     return Traverses(tuple(_picture(file) for file in thinned), tuple(queries))
 
 
-def near_poses(data: SeasonsDataset, distance_m: float, angle_deg: float) -> Traverses:
-    """Traverses of a long-term benchmark whose queries have poses, of each of its conditions.
+def near_poses(data: SeasonsDataset, conditions: Sequence[str], distance_m: float, angle_deg: float) -> Traverses:
+    """Traverses of a long-term benchmark whose queries have poses, of each of some conditions.
 
     Args:
         data: the benchmark.
+        conditions: those that are looked at, the reference first.
         distance_m: images taken this far apart or less show one place [m],
         angle_deg: if they also look this far apart or less [deg].
 
     Raises:
-        DataError: no query has a pose and the same side as an image of the reference near it.
+        DataError: the reference is another condition, or no query has a pose and the same side as an image near it.
     """
+    if data.conditions[0] != conditions[0]:
+        raise DataError(f"the reference of {data.name} is {data.conditions[0]}, and not {conditions[0]}: name that one first")
     found: dict[str, list[tuple[Picture, NDArray[np.int64]]]] = {}
     for query in data.queries:
+        if query.picture.condition not in conditions:
+            continue
         rows = [row for row, one in enumerate(data.database) if _is_near(query, one, distance_m, np.deg2rad(angle_deg))]
         if rows:
             found.setdefault(query.picture.condition, []).append((query.picture, np.array(rows)))

@@ -28,7 +28,7 @@ class CompressionSettings:
     """How latents become short vectors; learned at the end of a training from its images, without any labels but conditions."""
 
     cell: int = param(0, "side of the squares of latents that are averaged; 0: so that at most 16384 elements are left", min=0)
-    length: int = param(512, "of the vectors, four bytes each; 0: no projection", min=0, max=2048)
+    length: int = param(256, "of the vectors, four bytes each; 0: no projection", min=0, max=2048)
     whitening: float = param(
         0.5, "0 keeps the metric as well as that length can, 1 makes all directions count equally", min=0.0, max=1.0
     )

@@ -57,7 +57,9 @@ def measure(rows: Rows, queries: Rows) -> dict[str, Any]:
     exact: DescriptorIndex[int] = DescriptorIndex(rows.shape[1], IndexSettings(approximate_above=10**9))
     exact.add_many(ids, rows)
     # More images than this are searched approximately; the setting is what the index is built for here.
-    near: DescriptorIndex[int] = DescriptorIndex(rows.shape[1], IndexSettings(approximate_above=min(50_000, len(rows) // 2)))
+    near: DescriptorIndex[int] = DescriptorIndex(
+        rows.shape[1], IndexSettings(approximate_above=min(50_000, len(rows) // 2), exact_mb=0)
+    )
     near.add_many(ids, rows)
     begin = time.perf_counter()
     near.build()

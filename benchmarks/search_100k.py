@@ -196,7 +196,10 @@ def main() -> int:
     if args.keep is not None and not args.keep.exists():
         np.savez(args.keep, **kept._asdict())
     ways = {"exact": IndexSettings(approximate_above=10**9)}
-    ways |= {f"{probes} lists": IndexSettings(probes=int(probes), approximate_above=1000) for probes in args.probes.split(",")}
+    ways |= {
+        f"{probes} lists": IndexSettings(probes=int(probes), approximate_above=1000, exact_mb=0)
+        for probes in args.probes.split(",")
+    }
     whole_recall, found = right(kept.answers, kept), {}
     for length in [int(part) for part in args.lengths.split(",")]:
         short, queries = unit(kept.short[:, :length]), unit(kept.queries[:, :length])

@@ -13,7 +13,7 @@ from vloc_ros.errors import ConfigError, DataError
 from vloc_ros.mapping.keyframe import KeyframeId
 from vloc_ros.retrieval import DescriptorIndex, IndexSettings, load_index, save_index
 
-APPROXIMATE = IndexSettings(approximate_above=1000, probes=4096)
+APPROXIMATE = IndexSettings(approximate_above=1000, exact_mb=0, probes=4096)
 """All lists are looked into: what is tested is the book-keeping, not the recall."""
 
 
@@ -38,7 +38,7 @@ def test_finds_what_a_matrix_product_finds(count: int, settings: IndexSettings |
 def test_the_inverted_file_finds_clustered_descriptors() -> None:
     places = np.repeat(unit_rows(60, 64), 30, axis=0)
     rows = places + 0.05 * np.random.default_rng(2).standard_normal(places.shape)
-    exact, near = filled(rows), filled(rows, IndexSettings(approximate_above=1000, probes=8))
+    exact, near = filled(rows), filled(rows, IndexSettings(approximate_above=1000, exact_mb=0, probes=8))
     queries = places[::10] + 0.05 * np.random.default_rng(3).standard_normal((180, 64))
     same = [len(set(exact.search(q, 10).ids) & set(near.search(q, 10).ids)) for q in queries]
     assert np.mean(same) >= 9.9

@@ -30,9 +30,10 @@ _SLACK = 4e-6
 class IndexSettings:
     """How keyframes are searched for."""
 
+    approximate_above: int = param(50_000, "search approximately in an index of more keyframes than this", min=1_000)
     # Across seasons an answer may be far from its query in all the lists that are looked into, though nothing else is nearer: of
     # 100 000 images an approximate search found 38 % where all rows give 51 %, in 0.2 ms instead of 2 (benchmarks/search_100k.py).
-    approximate_above: int = param(200_000, "search approximately in an index of more keyframes than this", min=1_000)
+    exact_mb: int = param(256, "unless their vectors take no more than this, through which a search goes at once", unit="MB", min=0)
     probes: int = param(48, "lists of the inverted file that an approximate search looks into", min=1, max=4096)
 
 
@@ -104,7 +105,8 @@ class DescriptorIndex(Generic[Id]):
     @property
     def is_approximate(self) -> bool:
         """Whether the next search uses the inverted file."""
-        return len(self) > self._settings.approximate_above
+        settings = self._settings
+        return len(self) > settings.approximate_above and self._rows.size_bytes > 1_000_000 * settings.exact_mb
 
     @property
     def size_bytes(self) -> int:

@@ -182,6 +182,17 @@ def test_conditions_may_share_blocks(site, tmp_path):
     assert len(equal) == 2 * 5 and all(name.startswith(("layers.0.", "layers.1.")) for name in equal)
 
 
+def test_a_run_takes_over_the_discriminators_of_the_one_it_begins_with(site, tmp_path):
+    train_disam(job(site), tmp_path / "first")
+    again = DisamJob(
+        Stage.COARSE, settings(training={"learning_rate": 0.0}), job(site).data, start=tmp_path / "first/best.safetensors"
+    )
+    train_disam(again, tmp_path / "second")
+    first, second = (checkpoint.read(tmp_path / name) for name in ("first", "second"))
+    names = [name for name in first.tensors if "discriminators" in name and name.startswith("network.")]
+    assert len(names) > 20 and all(torch.equal(first.tensors[name], second.tensors[name]) for name in names)
+
+
 def test_the_fine_stage_begins_with_the_coarse_one(site, tmp_path):
     train_disam(job(site), tmp_path / "coarse")
     start = tmp_path / "coarse" / "best.safetensors"

@@ -17,6 +17,7 @@ from vloc_ros.networks.disam_form import DisamForm, Stage
 from vloc_ros.networks.domains import DomainNetwork, random_domains, share_blocks
 from vloc_ros.networks.latent_basis import compressed
 from vloc_ros.networks.translation import TranslationNetwork
+from vloc_ros.training import checkpoint
 from vloc_ros.training.condition_feed import ConditionFeed, ConditionImageSettings
 from vloc_ros.training.disam_objective import DisamObjective
 from vloc_ros.training.disam_pictures import translations
@@ -72,6 +73,8 @@ def train_disam(job: DisamJob, out: Path, on_step: Callable[[Progress], None] | 
         domains, parent = _begun(job, form)
         share_blocks(domains, settings.shared)
         network = TranslationNetwork(domains, settings.discriminator_channels, settings.pool, settings.training.seed)
+        if job.start is not None:
+            _take_discriminators(network, job.start.parent)
         name = ",".join(f"{spec}" for spec in job.data)
         feed = ConditionFeed(files, form, settings.training, settings.images, name)
         folder = _folder(job, out, form, parent, feed.settings())
@@ -114,6 +117,16 @@ def _begun(job: DisamJob, form: DisamForm) -> tuple[DomainNetwork, str]:
     kept = {key: value for key, value in start.state_dict().items() if not key.startswith("compression.") and key in own}
     network.load_state_dict(kept, strict=False)
     return network, card.sha256
+
+
+def _take_discriminators(network: TranslationNetwork, folder: Path) -> None:
+    """Those of the run that wrote the weights, where it is still there: new ones would first be taught by what they mislead."""
+    found = checkpoint.read(folder)
+    own = network.state_dict()
+    for name, tensor in ({} if found is None else found.tensors).items():
+        name = name.removeprefix("network.")
+        if name.startswith("discriminators.") and name in own and own[name].shape == tensor.shape:
+            own[name].copy_(tensor)
 
 
 def _validator(job: DisamJob, form: DisamForm, group: Group) -> DisamValidator | None:

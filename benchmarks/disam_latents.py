@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vloc_ros.data.images import read_image
 from vloc_ros.data.places import Picture
 from vloc_ros.data.samples import evenly
-from vloc_ros.data.seasons import open_seasons
+from vloc_ros.data.seasons import open_all_seasons
 from vloc_ros.networks.disam_form import DisamForm, Stage
 from vloc_ros.networks.disam_preprocessing import disam_images
 from vloc_ros.networks.domains import DomainNetwork, LatentCompression
@@ -38,12 +38,12 @@ class Asked(NamedTuple):
     positives: list[NDArray[np.int64]]
 
 
-def traverses(text: str, conditions: Sequence[str], limit: int, tolerance: int) -> Traverses:
+def traverses(text: str, conditions: tuple[str, ...], limit: int, tolerance: int) -> list[Traverses]:
     """Of ``conditions:FOLDER``, whose images of one place have one name, or of ``seasons:FOLDER`` with poses."""
     spec = DataSpec.parse(text, KINDS)
     if spec.kind == "seasons":
-        return near_poses(open_seasons(spec.path), RADIUS_M, ANGLE_DEG)
-    return same_names(open_conditions([spec], conditions, ConditionImageSettings()), conditions[0], limit, tolerance)
+        return [near_poses(data, conditions, RADIUS_M, ANGLE_DEG) for data in open_all_seasons(spec.path)]
+    return [same_names(open_conditions([spec], conditions, ConditionImageSettings()), conditions[0], limit, tolerance)]
 
 
 def latents(network: DomainNetwork, pictures: Sequence[Picture], condition: int) -> Rows:
@@ -59,8 +59,7 @@ def latents(network: DomainNetwork, pictures: Sequence[Picture], condition: int)
 def asked(network: DomainNetwork, texts: Sequence[str], limit: int, tolerance: int) -> list[Asked]:
     """Latents of all held-out traverses, the conditions given; queries that have no answer are left out."""
     names, found = network.form.conditions, []
-    for text in texts:
-        one = traverses(text, names, limit, tolerance)
+    for one in (one for text in texts for one in traverses(text, names, limit, tolerance)):
         numbers = [names.index(judged.condition) for judged in one.queries]
         queries = np.concatenate([latents(network, judged.pictures, k) for k, judged in zip(numbers, one.queries, strict=True)])
         conditions = np.repeat(numbers, [len(judged.pictures) for judged in one.queries])
@@ -74,8 +73,9 @@ def asked(network: DomainNetwork, texts: Sequence[str], limit: int, tolerance: i
 def learned_from(network: DomainNetwork, texts: Sequence[str], images: int) -> tuple[Rows, NDArray[np.int64]]:
     """(N, C, h, w) latents of training images, as many of each condition, and (N,) the numbers of their conditions."""
     files = open_conditions([DataSpec.parse(text, KINDS) for text in texts], (), ConditionImageSettings())
-    share, names = max(1, images // len(files)), network.form.conditions
-    chosen = {names.index(name): _pictures(evenly(paths, share)) for name, paths in files.items()}
+    names = network.form.conditions
+    share = max(1, images // len(names))
+    chosen = {names.index(name): _pictures(evenly(paths, share)) for name, paths in files.items() if name in names}
     found = [latents(network, pictures, number) for number, pictures in chosen.items()]
     return np.concatenate(found), np.repeat(list(chosen), [len(part) for part in found])
 

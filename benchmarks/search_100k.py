@@ -99,7 +99,9 @@ def made(args: argparse.Namespace) -> Kept:
     """Describe everything."""
     network, _ = load_disam(args.weights)
     form = network.form
-    [one] = asked(network, [args.held_out], args.limit, args.tolerance)
+    one, *more = asked(network, [args.held_out], args.limit, args.tolerance)
+    if more:
+        raise SystemExit(f"{args.held_out} has {1 + len(more)} slices, each with a reference of its own: name the folder of one")
     cell, longest = automatic_cell(form), max(int(part) for part in args.lengths.split(","))
     train, conditions = learned_from(network, args.learn, args.images)
     learned = whole(form, form.stage, cell, train)

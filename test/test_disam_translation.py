@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="networks need torch")
 
 from vloc_ros.networks.disam_form import DisamForm, Stage  # noqa: E402
-from vloc_ros.networks.translation import TranslationNetwork, random_translation  # noqa: E402
+from vloc_ros.networks.translation import DisturbanceSettings, TranslationNetwork, random_translation  # noqa: E402
 
 FORM = DisamForm(2, 32, 32, Stage.FINE, ("summer", "winter", "night"))
 POOL = 3
@@ -137,3 +137,27 @@ def test_a_state_dict_holds_the_pool_too():
     other.load_state_dict(made.state_dict())
     assert torch.equal(other.pool, made.pool) and other.pooled.tolist() == [2, 2, 0]
     assert not any("blur" in name for name in made.state_dict())  # a constant is nobody's to change
+
+
+def test_translated_images_are_disturbed_while_it_learns_alone():
+    made = network()
+    disturbed = TranslationNetwork(made.domains, 2, 0, 1, DisturbanceSettings(noise=0.5, shift=0.1, zoom=0.1))
+    first, second = images(2), images(2, seed=1)
+    found = disturbed.eval()(first, second, NO_CANDIDATES, 2, 0).first
+    torch.testing.assert_close(found.again, made.domains.encode(found.translated, 0))
+    torch.manual_seed(1)
+    learning = disturbed.train()(first, second, NO_CANDIDATES, 2, 0).first
+    torch.testing.assert_close(learning.translated, found.translated)
+    assert (learning.again - found.again).abs().mean() > 0.01
+
+
+def test_disturbances_are_those_that_are_asked_for():
+    ramp = torch.linspace(-1.0, 1.0, 32).expand(50, 3, 32, 32)
+    domains = network().domains
+    torch.manual_seed(1)
+    moved = TranslationNetwork(domains, 2, 0, 1, DisturbanceSettings(shift=0.1))._disturbed(ramp)
+    shifts = (moved - ramp)[:, 0, 16, 16] / (2.0 / 31.0) / 32.0  # of the width
+    assert shifts.abs().max() <= 0.1 + 1e-4 and shifts.abs().max() > 0.08
+    noisy = TranslationNetwork(domains, 2, 0, 1, DisturbanceSettings(noise=0.2))._disturbed(ramp) - ramp
+    deviations = noisy.flatten(1).std(dim=1)
+    assert deviations.max() < 0.21 and deviations.max() > 0.15 and deviations.min() < 0.05 and noisy.mean().abs() < 0.01

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional
 
+from vloc_ros.config import param
 from vloc_ros.networks.disam import initialise
 from vloc_ros.networks.disam_form import DisamForm
 from vloc_ros.networks.discriminator import Discriminator
@@ -54,6 +57,20 @@ class Translated(NamedTuple):
     negative: Tensor
 
 
+@dataclass(frozen=True)
+class DisturbanceSettings:
+    """What is done to a translated image before it is encoded again.
+
+    A decoder hides the latent in traces that nobody sees and no camera takes (Chu et al. 2017): then feature consistency is perfect
+    and says nothing of real images. Noise covers them (Bashkirova et al. 2019), and small motions teach that a repeat is not on
+    the teach to the centimetre.
+    """
+
+    noise: float = param(0.0, "largest deviation of noise, images being from -1 to 1", min=0.0, max=1.0)
+    shift: float = param(0.0, "largest shift, of the width and of the height", min=0.0, max=0.5)
+    zoom: float = param(0.0, "largest change of the scale", min=0.0, max=0.5)
+
+
 class TranslationNetwork(nn.Module):
     """Encoders, decoders and discriminators of all conditions as one module.
 
@@ -64,9 +81,17 @@ class TranslationNetwork(nn.Module):
     pool: Tensor
     pooled: Tensor
 
-    def __init__(self, domains: DomainNetwork, discriminator_channels: int = 64, pool: int = 50, seed: int = 0) -> None:
+    def __init__(
+        self,
+        domains: DomainNetwork,
+        discriminator_channels: int = 64,
+        pool: int = 50,
+        seed: int = 0,
+        disturbance: DisturbanceSettings | None = None,
+    ) -> None:
         """Put discriminators beside a network; their weights follow from the seed, and are the same for all conditions at first."""
         super().__init__()
+        self._disturbance = disturbance or DisturbanceSettings()
         form, count = domains.form, len(domains.form.conditions)
         self.domains = domains
         self.discriminators = nn.ModuleList(Discriminator(discriminator_channels) for _ in range(count))
@@ -98,10 +123,27 @@ class TranslationNetwork(nn.Module):
     def _way(self, images: Tensor, a: int, b: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Predictions]:
         latent = self.domains.encode(images, a)
         translated = self.domains.decode(latent, b)
-        again = self.domains.encode(translated, b)
+        again = self.domains.encode(self._disturbed(translated), b)
         frozen = {name: value.detach() for name, value in self.discriminators[b].named_parameters()}
         deceived: Predictions = functional_call(self.discriminators[b], frozen, (translated,))
         return latent, translated, again, self.domains.decode(again, a), deceived
+
+    def _disturbed(self, images: Tensor) -> Tensor:
+        settings, count = self._disturbance, len(images)
+        if not self.training:
+            return images
+        if settings.shift > 0.0 or settings.zoom > 0.0:
+            change = 2.0 * torch.rand(count, 3, device=images.device) - 1.0
+            scale = 1.0 + settings.zoom * change[:, 0]
+            motion = torch.zeros(count, 2, 3, device=images.device)
+            motion[:, 0, 0] = motion[:, 1, 1] = scale
+            motion[:, :, 2] = 2.0 * settings.shift * change[:, 1:]
+            grid = functional.affine_grid(motion, list(images.shape), align_corners=False).to(images.dtype)
+            images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+        if settings.noise > 0.0:
+            deviation = settings.noise * torch.rand(count, 1, 1, 1, device=images.device)
+            images = images + (deviation * torch.randn(images.shape, device=images.device)).to(images.dtype)
+        return images
 
     def _judged(self, images: Tensor, translated: Tensor, condition: int) -> tuple[Predictions, Predictions]:
         judge = self.discriminators[condition]

@@ -13,6 +13,7 @@ from vloc_ros.data.vpr_folder import PlaceTruth
 from vloc_ros.errors import DataError
 from vloc_ros.networks.disam_form import Stage
 from vloc_ros.networks.latent_basis import Centring
+from vloc_ros.networks.translation import DisturbanceSettings
 from vloc_ros.training.condition_feed import ConditionImageSettings
 from vloc_ros.training.disam_objective import DisamObjectiveSettings
 from vloc_ros.training.registry import DataSpec
@@ -51,6 +52,7 @@ class DisamTraining:
     pool: int = param(50, "translated images of each condition that discriminators are shown again", min=0, max=1000)
     truth: PlaceTruth = section(PlaceTruth, radius_m=2.0, angle_deg=20.0)
     judged_images: int = param(150, "of the reference that queries are looked for in after each epoch", min=2)
+    disturbance: DisturbanceSettings = section(DisturbanceSettings)
     compression: CompressionSettings = section(CompressionSettings)
 
 
@@ -74,14 +76,12 @@ PUBLISHED: dict[str, Any] = {
 SMALL: dict[str, Any] = {
     "training": {"epochs": 20, "samples": 4000, "batch": 4, "learning_rate": 5e-4, "decay_epochs": 10, "validate_every": 1},
     "images": {"hard_negatives": 4},
-    "objective": {"latent": 1.0, "grow": False},
     "channels": 16,
     "width": 96,
     "height": 72,
     "discriminator_channels": 16,
 }
-"""For a CPU, on top of that: a sixteenth of the weights, 96x72 px, batches of 4 pairs. As all conditions begin with one encoder,
-their latents agree at first, and feature consistency that is strong from the start keeps it so in a short training."""
+"""For a CPU, on top of that: a sixteenth of the weights, 96x72 px, batches of 4 pairs."""
 FINE: dict[str, Any] = {"objective": {"cosine": 1.0, "sam": 1000.0, "sam_triplet": "adaptive"}}
 """On top of either: the fine model, with activation maps."""
 SIZES = {"published": {}, "small": SMALL}

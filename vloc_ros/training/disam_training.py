@@ -72,7 +72,8 @@ def train_disam(job: DisamJob, out: Path, on_step: Callable[[Progress], None] | 
     with joined(settings.training.device) as group:
         domains, parent = _begun(job, form)
         share_blocks(domains, settings.shared)
-        network = TranslationNetwork(domains, settings.discriminator_channels, settings.pool, settings.training.seed)
+        judges = (settings.discriminator_channels, settings.pool, settings.training.seed)
+        network = TranslationNetwork(domains, *judges, settings.disturbance)
         if job.start is not None:
             _take_discriminators(network, job.start.parent)
         name = ",".join(f"{spec}" for spec in job.data)

@@ -110,6 +110,8 @@ def takes_what_is_live(graph: NodeGraph) -> None:
     graph.set(live)
     assert effective() == list(live.values())
     assert graph.state == "active"
+    # A map whose descriptor knows no conditions would refuse one.
+    graph.set({name: "" for name in live if name.endswith(".condition")})
 
 
 def refuses_what_cannot_be(graph: NodeGraph, process: samples.NodeProcess) -> None:

@@ -252,3 +252,14 @@ def test_the_command_makes_weights_for_a_site(tmp_path, files, capsys):
     assert len(load_disam(tmp_path / "small.safetensors")[0].decoders) == 0
     assert main([*command, "--out", str(tmp_path / "old.safetensors")]) != 0
     assert "is the file that is read" in capsys.readouterr().err
+
+
+def test_the_command_takes_the_conditions_that_the_network_knows(tmp_path, files, capsys):
+    save_disam(tmp_path / "old.safetensors", random_domains(FORM), "nothing")
+    root = files["summer"][0].parents[1]
+    (root / "winter").rename(root / "night")
+    command = ["train", "compress", str(tmp_path / "old.safetensors"), "--length", "3", "--out", str(tmp_path / "new.safetensors")]
+    assert main([*command, "--data", f"conditions:{root}"]) == 0
+    (root / "summer").rename(root / "dusk")
+    assert main([*command, "--data", f"conditions:{root}"]) != 0
+    assert "knows summer, winter, and the folders are called dusk, night" in capsys.readouterr().err

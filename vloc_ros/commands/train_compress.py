@@ -14,7 +14,7 @@ _EXAMPLES = """
   vloc train compress imported.safetensors --data conditions:cmu/urban --length 1024 --cell 8 --out models/urban.safetensors
   vloc train compress coarse/best.safetensors --data conditions:site --without-decoders --out models/small.safetensors
 
-conditions:FOLDER      a folder of images for each condition that the network knows, of any places
+conditions:FOLDER      a folder of images for each condition that the network knows, of any places; others are left alone
 simulated:SET          a folder of `vloc train render`
 
 Needs no labels and takes a minute. A training ends with it, so that this is for other images than those it learned from, for other
@@ -62,7 +62,11 @@ def _compress(args: argparse.Namespace) -> int:
     if args.out.resolve() == args.weights.resolve():
         raise ConfigError(f"--out {args.out} is the file that is read: name another one")
     network, card = load_disam(args.weights)
-    files = open_conditions([DataSpec.parse(text, KINDS) for text in args.data], (), ConditionImageSettings())
+    found = open_conditions([DataSpec.parse(text, KINDS) for text in args.data], (), ConditionImageSettings())
+    files = {name: images for name, images in found.items() if name in network.form.conditions}
+    if not files:
+        known = ", ".join(network.form.conditions)
+        raise ConfigError(f"{args.weights} knows {known}, and the folders are called {', '.join(found)}: name some of them so")
     made = compressed(network, files, args.cell, args.length, args.whitening, Centring(args.centring), args.images, _bar)
     if args.without_decoders:
         made = without_decoders(made)

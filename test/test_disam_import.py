@@ -17,8 +17,9 @@ from vloc_ros.cli import main  # noqa: E402
 from vloc_ros.data.seasons_layout import CMU_CONDITIONS  # noqa: E402
 from vloc_ros.errors import ConfigError, DataError, WeightsError  # noqa: E402
 from vloc_ros.networks.disam_form import DisamForm, Stage  # noqa: E402
-from vloc_ros.networks.disam_import import _cell, import_domains  # noqa: E402
+from vloc_ros.networks.disam_import import import_domains  # noqa: E402
 from vloc_ros.networks.disam_preprocessing import disam_images  # noqa: E402
+from vloc_ros.networks.latent_basis import MOST_ELEMENTS, automatic_cell  # noqa: E402
 from vloc_ros.retrieval import Disam, View  # noqa: E402
 
 NAMES = ("sun", "rain")
@@ -172,7 +173,7 @@ def test_what_was_imported_describes_and_finds_conditions_by_reconstruction(tmp_
 @pytest.mark.parametrize(("channels", "side", "cells"), [(64, 256, 2), (16, 128, 5), (8, 32, 8), (1000, 64, 1)])
 def test_the_descriptor_takes_8_kib_at_most_where_that_is_possible(channels, side, cells):
     form = DisamForm(channels, side, side, Stage.COARSE, NAMES)
-    cell = _cell(form)
+    cell = automatic_cell(form, MOST_ELEMENTS)
     assert -(-form.latent[1] // cell) == cells
     assert 4 * channels * cells**2 <= 2048 or cells == 1
 

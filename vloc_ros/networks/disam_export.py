@@ -6,8 +6,6 @@ computes all outputs of a graph, whichever are asked for.
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -17,7 +15,7 @@ from torch.nn import functional
 from vloc_ros.data.onnx_file import CLASSIFIER_WEIGHTS, MISFIT_WEIGHTS, PLACE_WEIGHTS, with_metadata
 from vloc_ros.networks.disam import ResidualBlock
 from vloc_ros.networks.domains import DomainNetwork
-from vloc_ros.networks.export import OPSET
+from vloc_ros.networks.export import onnx_bytes
 
 
 class _Stacked(nn.Module):
@@ -114,17 +112,5 @@ def onnx_of_classifier(network: DomainNetwork, sha256: str) -> bytes:
 def _exported(network: DomainNetwork, module: nn.Module, outputs: list[str], of_condition: bool) -> bytes:
     inputs = ["images", "condition"][: 1 + of_condition]
     examples = (torch.zeros(2, 3, network.form.height, network.form.width), torch.tensor(0))[: len(inputs)]
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on which exporter is to come
-        torch.onnx.export(
-            module.eval(),
-            examples,
-            buffer,
-            input_names=inputs,
-            output_names=outputs,
-            dynamic_axes={name: {0: "images"} for name in ("images", *outputs)},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    return buffer.getvalue()
+    axes = {name: {0: "images"} for name in ("images", *outputs)}
+    return onnx_bytes(module, examples, inputs, outputs, axes)

@@ -20,11 +20,10 @@ from vloc_ros.networks.checkpoint import read_checkpoint
 from vloc_ros.networks.disam import Decoder, Encoder
 from vloc_ros.networks.disam_form import DisamForm, Stage
 from vloc_ros.networks.domains import DomainNetwork
+from vloc_ros.networks.latent_basis import MOST_ELEMENTS, automatic_cell
 
 CHANNELS, SIDE = 64, 256
 """Of the published networks, and height and width of their images [px]."""
-MOST_ELEMENTS = 2048
-"""Of a descriptor of 8 KiB."""
 _FILE = re.compile(r"(\d{1,9}|latest)_net_G(\d{1,4})\.pth")
 
 
@@ -53,7 +52,7 @@ def import_domains(
     files = _files(folder, epoch)
     count = len(files) // 2
     form = DisamForm(channels, side, side, stage, _named(conditions, count, folder))
-    network = DomainNetwork(form, classifier=False, cell=_cell(form))
+    network = DomainNetwork(form, classifier=False, cell=automatic_cell(form, MOST_ELEMENTS))
     for path, module in zip(files, [*network.encoders, *network.decoders], strict=True):
         _fill(module, path)
     network.eval()
@@ -88,14 +87,6 @@ def _named(conditions: Sequence[str], count: int, folder: Path) -> tuple[str, ..
     if len(names) != count:
         raise ConfigError(f"{folder} holds networks of {count} conditions, and {len(names)} were named: {', '.join(names)}")
     return names
-
-
-def _cell(form: DisamForm) -> int:
-    """The smallest cells whose averages make a descriptor of at most 8 KiB; the whole latent where none do."""
-    channels, height, width = form.latent
-    sizes = range(1, min(height, width) + 1)
-    fitting = (side for side in sizes if channels * -(-height // side) * -(-width // side) <= MOST_ELEMENTS)
-    return next(fitting, sizes[-1])
 
 
 def _fill(module: nn.Module, path: Path) -> None:

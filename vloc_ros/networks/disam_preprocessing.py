@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.data.frame import Image, to_rgb
 from vloc_ros.networks.disam_form import DisamForm
+from vloc_ros.networks.preprocessing import resized_to
 
 
 def disam_images(images: Sequence[Image], form: DisamForm) -> NDArray[np.float32]:
@@ -26,13 +26,3 @@ def disam_images(images: Sequence[Image], form: DisamForm) -> NDArray[np.float32
     for row, image in zip(batch, images, strict=True):
         row[:] = resized_to(to_rgb(image), form.width, form.height).transpose(2, 0, 1)
     return batch / np.float32(127.5) - np.float32(1.0)
-
-
-def resized_to(image: Image, width: int, height: int) -> Image:
-    """The image at another size: averaged over areas along an axis that shrinks, so that nothing aliases, else interpolated."""
-    smaller = (min(image.shape[1], width), min(image.shape[0], height))
-    if smaller != (image.shape[1], image.shape[0]):
-        image = np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA))
-    if smaller != (width, height):
-        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
-    return image

@@ -33,20 +33,9 @@ def onnx_of(network: LocalNetwork, model: LocalModel) -> bytes:
     """
     image = torch.zeros(1, network.colours, 2 * network.multiple, 3 * network.multiple)
     maps = [f"map{number}" for number in range(len(network.strides))]
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on which exporter is to come
-        torch.onnx.export(
-            _AsTuple(network).eval(),
-            (image,),
-            buffer,
-            input_names=["image"],
-            output_names=["logits", "scores", *maps],
-            dynamic_axes={"image": {2: "height", 3: "width"}},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    return with_metadata(buffer.getvalue(), {METADATA: model.to_json()})
+    outputs, axes = ["logits", "scores", *maps], {"image": {2: "height", 3: "width"}}
+    content = onnx_bytes(_AsTuple(network), (image,), ["image"], outputs, axes)
+    return with_metadata(content, {METADATA: model.to_json()})
 
 
 class _ForVtr3(nn.Module):
@@ -74,6 +63,34 @@ class _ForVtr3(nn.Module):
         if self.projected:
             descriptors = functional.conv2d(descriptors, self.matrix)
         return _expected_positions(made.logits, self.window), descriptors, made.scores
+
+
+def onnx_bytes(
+    module: nn.Module, examples: tuple[Tensor, ...], inputs: list[str], outputs: list[str], axes: dict[str, dict[int, str]]
+) -> bytes:
+    """A module as ONNX.
+
+    Args:
+        module: what is exported; it is put into evaluation mode.
+        examples: of its inputs.
+        inputs: their names.
+        outputs: names of its outputs.
+        axes: which axes may have any length, by input and output, and what to call them.
+    """
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on which exporter is to come
+        torch.onnx.export(
+            module.eval(),
+            examples,
+            buffer,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return buffer.getvalue()
 
 
 def _expected_positions(logits: Tensor, side: int) -> Tensor:

@@ -130,10 +130,10 @@ def _gram(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     return total
 
 
-def automatic_cell(form: DisamForm) -> int:
-    """Side of the smallest cells by whose means a latent comes down to :data:`POOLED` elements, or of the largest there are."""
+def automatic_cell(form: DisamForm, most: int = POOLED) -> int:
+    """Side of the smallest cells by whose means a latent comes down to ``most`` elements, or of the largest there are."""
     largest = min(form.latent[1:])
-    return next((cell for cell in range(1, largest) if LatentCompression(form, cell, 0).length <= POOLED), largest)
+    return next((cell for cell in range(1, largest) if LatentCompression(form, cell, 0).length <= most), largest)
 
 
 def compressed(

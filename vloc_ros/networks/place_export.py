@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-
 import torch
 from torch import Tensor, nn
 
 from vloc_ros.data.onnx_file import PLACE_WEIGHTS, with_metadata
-from vloc_ros.networks.export import OPSET
+from vloc_ros.networks.export import onnx_bytes
 from vloc_ros.networks.network import PlaceNetwork, as_described
 
 
@@ -36,17 +33,6 @@ def onnx_of_place(network: PlaceNetwork, sha256: str) -> bytes:
     images = torch.zeros(1, 3, size, size)
     with torch.inference_mode():
         outputs = ["mean", "variance"][: len(_AsTuple(network)(images))]
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on which exporter is to come
-        torch.onnx.export(
-            _AsTuple(network).eval(),
-            (images,),
-            buffer,
-            input_names=["images"],
-            output_names=outputs,
-            dynamic_axes={name: {0: "images"} for name in ("images", *outputs)},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    return with_metadata(buffer.getvalue(), {PLACE_WEIGHTS: sha256})
+    axes = {name: {0: "images"} for name in ("images", *outputs)}
+    content = onnx_bytes(_AsTuple(network), (images,), ["images"], outputs, axes)
+    return with_metadata(content, {PLACE_WEIGHTS: sha256})

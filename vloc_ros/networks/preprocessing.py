@@ -60,14 +60,15 @@ def preprocess(images: Sequence[Image], size: int = INPUT_SIZE) -> NDArray[np.fl
 
 
 def resized(image: Image, size: int = INPUT_SIZE) -> Image:
-    """The image at input size, which is all that :func:`preprocess` sees of it.
+    """The image at input size, which is all that :func:`preprocess` sees of it."""
+    return resized_to(image, size, size)
 
-    It is averaged over areas along an axis that shrinks, so that nothing aliases.
-    """
-    height, width = image.shape[:2]
-    smaller = (min(width, size), min(height, size))
-    if smaller != (width, height):
+
+def resized_to(image: Image, width: int, height: int) -> Image:
+    """The image at another size: averaged over areas along an axis that shrinks, so that nothing aliases, else interpolated."""
+    smaller = (min(image.shape[1], width), min(image.shape[0], height))
+    if smaller != (image.shape[1], image.shape[0]):
         image = np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA))
-    if smaller != (size, size):
-        image = np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR))
+    if smaller != (width, height):
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
     return image

@@ -20,7 +20,7 @@ from vloc_ros.data.frame import to_rgb
 from vloc_ros.data.images import read_image
 from vloc_ros.errors import VlocError
 from vloc_ros.networks.disam_form import DisamForm
-from vloc_ros.networks.disam_preprocessing import resized_to
+from vloc_ros.networks.preprocessing import resized_to
 from vloc_ros.training.disam_objective import TranslationBatch
 from vloc_ros.training.distributed import Group
 from vloc_ros.training.feed import Portion

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, unique
 from typing import NamedTuple
@@ -124,5 +125,5 @@ def _classified(side: Side, condition: int) -> Tensor:
     return functional.cross_entropy(side.logits, wanted)
 
 
-def _sum(terms: object) -> Tensor:
-    return torch.stack(list(terms)).sum()  # type: ignore[call-overload]
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(terms)).sum()

@@ -23,7 +23,7 @@ from vloc_ros.training.condition_feed import ConditionFeed, ConditionImageSettin
 from vloc_ros.training.disam_objective import DisamObjective, DisamObjectiveSettings, Margin  # noqa: E402
 from vloc_ros.training.disam_registry import settings_of  # noqa: E402
 from vloc_ros.training.disam_training import DisamJob, train_disam  # noqa: E402
-from vloc_ros.training.disam_validation import same_names  # noqa: E402
+from vloc_ros.training.disam_validation import centred_by_condition, same_names  # noqa: E402
 from vloc_ros.training.distributed import Group  # noqa: E402
 from vloc_ros.training.registry import DataSpec  # noqa: E402
 
@@ -222,6 +222,17 @@ def test_names_are_the_truth_of_traverses(site):
     (site / "night" / "003.png").unlink()
     found = same_names(condition_folders(site), "day", 100)
     assert len(found.reference) == 6 and [rows.tolist() for rows in found.queries[0].positives] == [[0], [1], [2], [4], [5]]
+
+
+def test_what_all_of_a_condition_have_in_common_is_not_judged():
+    places = torch.eye(4)
+    looks = {"day": torch.tensor([3.0, -1.0, 0.5, 0.0]), "night": torch.tensor([-2.0, 4.0, 1.0, 6.0])}
+    reference, night = places + looks["day"], places + looks["night"]
+    halves = (night[:2], night[2:])
+    plain = (night @ reference.T).argmax(dim=1)
+    made, one, other = centred_by_condition(["day", "night", "night"], [reference, *halves])
+    assert torch.allclose(made.norm(dim=1), torch.ones(4))
+    assert (torch.cat([one, other]) @ made.T).argmax(dim=1).tolist() == [0, 1, 2, 3] != plain.tolist()
 
 
 def test_the_command(site, tmp_path, capsys):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from vloc_ros.data.condition_folders import ConditionFiles
 from vloc_ros.data.images import read_image
@@ -109,7 +110,11 @@ def _picture(file: Path) -> Picture:
 
 
 class DisamValidator:
-    """Recall@1 by the metric of the stage, of whole latents, with given conditions; ``task`` is its mean over conditions."""
+    """Recall@1 by the metric of the stage, with given conditions; ``task`` is its mean over conditions.
+
+    Latents are whole and centred by condition, as those that are searched are: while a network learns, what all images of a
+    condition have in common changes a lot, and would hide what tells places apart.
+    """
 
     def __init__(self, traverses: Sequence[Traverses], form: DisamForm, device: torch.device) -> None:
         """Remember what is looked for."""
@@ -118,20 +123,19 @@ class DisamValidator:
 
     def __call__(self, network: TranslationNetwork) -> dict[str, float]:
         """Recall by condition, share of conditions that the classifier names rightly, and the task."""
+        references = [self._described(network, one.reference, 0) for one in self._traverses]
+        groups = [(judged, number) for number, one in enumerate(self._traverses) for judged in one.queries]
+        queries = [self._described(network, one.pictures, self._form.conditions.index(one.condition)) for one, _ in groups]
+        centred = centred_by_condition([0] * len(references), [vectors for vectors, _ in references])
+        names = [judged.condition for judged, _ in groups]
         found: dict[str, list[bool]] = {}
-        named: list[bool] = []
-        for traverses in self._traverses:
-            reference, right = self._described(network, traverses.reference, 0)
-            named += right
-            for judged in traverses.queries:
-                number = self._form.conditions.index(judged.condition)
-                vectors, right = self._described(network, judged.pictures, number)
-                named += right
-                best = (vectors @ reference.T).argmax(dim=1).cpu().numpy()
-                hits = [bool(np.isin(row, rows)) for row, rows in zip(best, judged.positives, strict=True) if len(rows)]
-                found.setdefault(judged.condition, []).extend(hits)
+        for (judged, number), vectors in zip(groups, centred_by_condition(names, [vectors for vectors, _ in queries]), strict=True):
+            best = (vectors @ centred[number].T).argmax(dim=1).cpu().numpy()
+            hits = [bool(np.isin(row, rows)) for row, rows in zip(best, judged.positives, strict=True) if len(rows)]
+            found.setdefault(judged.condition, []).extend(hits)
         shares = {f"recall_{condition}": float(np.mean(hits)) for condition, hits in found.items() if hits}
         task = float(np.mean(list(shares.values()))) if shares else 0.0
+        named = [right for _, some in references + queries for right in some]
         return shares | {"condition_right": float(np.mean(named)), "task": task}
 
     def _described(self, network: TranslationNetwork, pictures: Sequence[Picture], condition: int) -> tuple[Tensor, list[bool]]:
@@ -143,3 +147,13 @@ class DisamValidator:
             if network.domains.classifier is not None:
                 right += (network.domains.logits(images).argmax(dim=1) == condition).tolist()
         return torch.cat(vectors), right
+
+
+def centred_by_condition(conditions: Sequence[int | str], groups: Sequence[Tensor]) -> list[Tensor]:
+    """(N, D) vectors each, without the mean of all that are of the same condition, of unit length."""
+    means = {}
+    for condition in set(conditions):
+        own = [vectors for name, vectors in zip(conditions, groups, strict=True) if name == condition]
+        means[condition] = torch.cat(own).mean(dim=0)
+    pairs = zip(conditions, groups, strict=True)
+    return [functional.normalize(vectors - means[condition], dim=1) for condition, vectors in pairs]

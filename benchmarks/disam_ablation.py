@@ -104,6 +104,7 @@ def main() -> int:
     parser.add_argument("--test", required=True, metavar="ARGUMENTS", help="as of `vloc evaluate retrieval`, quoted")
     parser.add_argument("--size", choices=sorted(SIZES), default="small", help="of the networks (default: small)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as of `vloc train disam`, for all rows")
+    parser.add_argument("--conditions", default="", metavar="NAMES", help="that are learned, as of `vloc train disam`")
     parser.add_argument("--condition", choices=[one.value for one in Conditions], default=Conditions.GIVEN.value)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the runs")
     parser.add_argument("--json", action="store_true")
@@ -133,12 +134,13 @@ def _datasets(text: str) -> list[PlaceDataset]:
 
 def _learned(args: argparse.Namespace, row: Row, start: Path | None) -> Path:
     """The weights of a row, learned where they are not there yet."""
-    settings = replace(replace(settings_of(args.size, row.stage), row.changes()), parse_assignments(args.set))
+    settings = replace(replace(settings_of(args.size, row.stage), parse_assignments(args.set)), row.changes())
     specs = [DataSpec.parse(text, KINDS) for text in args.data]
+    conditions = [name.strip() for name in args.conditions.split(",") if name.strip()]
     folder = args.out / row.name
     print(f"learning {row.name}", file=sys.stderr)
     with step_bar() as on_step:
-        train_disam(DisamJob(row.stage, settings, specs, start=start), folder, on_step)
+        train_disam(DisamJob(row.stage, settings, specs, conditions=conditions, start=start), folder, on_step)
     return Path(folder / BEST_NAME)
 
 

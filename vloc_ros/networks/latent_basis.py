@@ -199,7 +199,8 @@ def _with_compression(network: DomainNetwork, cell: int, basis: Basis | None) ->
     if basis is not None:
         with torch.no_grad():
             made.compression.mean.copy_(torch.from_numpy(basis.mean))
-            made.compression.basis.copy_(torch.from_numpy(basis.basis))
+            # It is most of the weights, and a file holds what is exact in half precision in half the bytes.
+            made.compression.basis.copy_(torch.from_numpy(basis.basis).half())
     made.compression.to(next(network.encoders.parameters()).device)
     return made
 

@@ -28,7 +28,7 @@ def register_compress(subjects: Subparsers) -> None:
     sub.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights of DISAM, *.safetensors")
     sub.add_argument("--data", action="append", required=True, metavar="KIND:PATH", help="images; may be given several times")
     sub.add_argument("--out", type=Path, required=True, help="file to write, *.safetensors; the card is put beside it")
-    sub.add_argument("--length", type=int, default=256, help="of the vectors, 4 bytes each (default: 256); 0: no projection")
+    sub.add_argument("--length", type=int, default=512, help="of the vectors, 4 bytes each (default: 512); 0: no projection")
     sub.add_argument(
         "--cell",
         type=int,

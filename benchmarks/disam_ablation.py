@@ -150,7 +150,7 @@ def _judged(args: argparse.Namespace, datasets: Sequence[PlaceDataset], weights:
     if fine is not None:
         settings = CoarseToFineSettings(str(fine))
         reranking = RerankSettings(reranker=str(fine), candidates=settings.candidates)
-        stages.append(RerankStage(FineReranker(create_descriptor(settings.fine)), reranking))
+        stages.append(RerankStage(FineReranker(create_descriptor(settings.fine), settings.search_share), reranking))
     extractor = create_extractor("sift_fast", 100)
     [(before, after)] = evaluate_reranking(datasets, str(weights), extractor, stages, conditions=Conditions(args.condition))
     summary = after[0].summary if after else before.summary

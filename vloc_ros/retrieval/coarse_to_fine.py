@@ -35,7 +35,7 @@ class CoarseToFineSettings:
     """The fine stage of retrieval: a second descriptor, which orders the best that the first one found."""
 
     fine: str = param(NONE, "none, or a second descriptor: a name as for the first one, or a file of weights (*.safetensors)")
-    candidates: int = param(3, "of the best found that the fine descriptor orders anew", min=1, max=1000, live=True)
+    candidates: int = param(5, "of the best found that the fine descriptor orders anew", min=1, max=1000, live=True)
     # What confuses one of two descriptors seldom confuses the other: their mean finds more than either (docs/disam.md).
     search_share: float = param(
         0.5, "of the similarity of the search in that order; 0: that of the fine descriptor alone, as published", min=0.0, max=1.0

@@ -22,8 +22,8 @@ from vloc_ros.networks.disam_preprocessing import disam_images  # noqa: E402
 from vloc_ros.networks.domains import random_domains  # noqa: E402
 from vloc_ros.networks.translation import random_translation  # noqa: E402
 from vloc_ros.training import checkpoint, run_folder  # noqa: E402
-from vloc_ros.training.condition_fitting import fit_classifier  # noqa: E402
 from vloc_ros.training.condition_feed import ConditionFeed, ConditionImageSettings  # noqa: E402
+from vloc_ros.training.condition_fitting import fit_classifier  # noqa: E402
 from vloc_ros.training.disam_objective import DisamObjective, DisamObjectiveSettings, Margin  # noqa: E402
 from vloc_ros.training.disam_registry import settings_of  # noqa: E402
 from vloc_ros.training.disam_training import DisamJob, train_disam  # noqa: E402

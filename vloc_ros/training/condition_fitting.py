@@ -54,7 +54,7 @@ def _statistics(network: DomainNetwork, paths: Sequence[Path]) -> Tensor:
     """(2 N, E) of images and of the same mirrored."""
     assert network.classifier is not None
     device = next(network.encoders.parameters()).device
-    found = []
+    found: list[Tensor] = []
     for start in range(0, len(paths), _BATCH):
         batch = torch.from_numpy(disam_images([read_image(path) for path in paths[start : start + _BATCH]], network.form)).to(
             device

@@ -7,8 +7,9 @@
 
 First one network learns to translate alone; every row of the table begins with its weights and learns as long with its own losses
 and the settings of `vloc train disam`. --test takes what `vloc evaluate retrieval` takes; it must be none of --data, nothing is
-chosen by it. The last row searches with the coarse model of all losses, and puts the best three in order by the fine one of all.
-A row that is there is not learned again: a command that was interrupted goes on. F: flipped negatives; Hn: hard ones.
+chosen by it. The last row searches with the coarse model of all losses, and puts the best in order by the fine one of all, as
+`coarse_to_fine` does. A row that is there is not learned again: a command that was interrupted goes on. F: flipped negatives; Hn:
+hard ones.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def _judged(args: argparse.Namespace, datasets: Sequence[PlaceDataset], weights:
     if fine is not None:
         settings = CoarseToFineSettings(str(fine))
         reranking = RerankSettings(reranker=str(fine), candidates=settings.candidates)
-        stages.append(RerankStage(FineReranker(create_descriptor(settings.fine)), reranking))
+        stages.append(RerankStage(FineReranker(create_descriptor(settings.fine), settings.search_share), reranking))
     extractor = create_extractor("sift_fast", 100)
     [(before, after)] = evaluate_reranking(datasets, str(weights), extractor, stages, conditions=Conditions(args.condition))
     summary = after[0].summary if after else before.summary

@@ -69,6 +69,20 @@ def test_the_order_is_that_of_the_fine_similarity_and_equal_ones_keep_that_of_th
     assert found.verifications[4].similarity is None and found.verifications[4].doubt is Doubt.NOTHING_TO_COMPARE
 
 
+def test_the_search_has_its_share_in_the_order():
+    kept = FineReranker(LeftHalf()).prepare(views([110, 100, 50, 0]))
+    scores = {7: 0.5, 8: 0.55, 9: 0.6, 5: 0.9}  # by the names that the search gave
+
+    def ids(share: float, known: dict[int, float] | None = scores) -> list[int]:
+        fine = FineReranker(LeftHalf(), share)
+        query = fine.prepare(views([110]))[0]
+        return rerank(fine, query, [5, 9, 8, 7], lambda id: kept[[7, 8, 9, 5].index(id)], RerankSettings(), scores=known).ids
+
+    assert ids(0.0) == ids(0.5, None) == [7, 8, 9, 5]
+    assert ids(0.5) == [8, 7, 9, 5], "0.55 + cos 0.1 is more than 0.5 + cos 0; black is not compared and stays the last"
+    assert ids(1.0) == [9, 8, 7, 5]
+
+
 def test_a_negative_similarity_comes_before_none_at_all():
     assert ranked(10, [0, 250]).ids == [1, 0]
 

@@ -19,14 +19,14 @@ from rerank_samples import PLACE, QUERY, places  # noqa: E402
 from vloc_ros.calibration.base import base_of  # noqa: E402
 from vloc_ros.cli import main  # noqa: E402
 from vloc_ros.data.onnx_file import CLASSIFIER_WEIGHTS, MISFIT_WEIGHTS, PLACE_WEIGHTS, metadata_of  # noqa: E402
-from vloc_ros.data.weights import load_card  # noqa: E402
+from vloc_ros.data.weights import load_card, load_weights  # noqa: E402
 from vloc_ros.errors import ConfigError, DataError, WeightsError  # noqa: E402
 from vloc_ros.mapping import MapStore  # noqa: E402
 from vloc_ros.networks.disam_form import Stage  # noqa: E402
 from vloc_ros.networks.disam_preprocessing import disam_images  # noqa: E402
 from vloc_ros.networks.files import load_network  # noqa: E402
 from vloc_ros.retrieval import Disam, Inference, View, create_descriptor  # noqa: E402
-from vloc_ros.retrieval.domain_engine import OnnxDomainEngine, TorchDomainEngine  # noqa: E402
+from vloc_ros.retrieval.domain_engine import OnnxDomainEngine, Projection, TorchDomainEngine, domain_engine, exported_parts  # noqa: E402
 from vloc_ros.retrieval.engines import can_compute  # noqa: E402
 from vloc_ros.retrieval.of_map import MapDescriptor  # noqa: E402
 from vloc_ros.retrieval.weights_file import descriptor_of  # noqa: E402
@@ -34,7 +34,8 @@ from vloc_ros.retrieval.weights_file import descriptor_of  # noqa: E402
 
 def of(made, path, **how):
     """The same weights, computed by torch."""
-    return Disam(TorchDomainEngine(load_card(path), made, Disam.load(path).engine.parts), **how)
+    projection = Projection(made.compression.mean.numpy(), made.compression.basis.numpy())
+    return Disam(TorchDomainEngine(load_card(path), made, Disam.load(path).engine.parts, projection), **how)
 
 
 def counted(monkeypatch, descriptor):
@@ -67,6 +68,16 @@ def test_onnx_runtime_and_torch_agree_in_each_condition(tmp_path, stage, length)
     for how in (Inference.CLASSIFIER, Inference.RECONSTRUCTION):
         one, other = Disam.load(path, how), of(made, path, inference=how)
         assert np.allclose(one.probabilities(IMAGES), other.probabilities(IMAGES), atol=1e-4)
+
+
+def test_a_file_that_does_not_say_how_latents_are_compressed_is_refused(tmp_path):
+    path, _ = written(tmp_path / "yard.safetensors", length=20)
+    assert main(["export", str(path), "--to", "onnx"]) == 0
+    tensors, card = load_weights(path)
+    for changed in ({"compression.mean": np.zeros((2, 5), np.float32)}, {"compression.basis": np.zeros(3, np.float32)}):
+        damaged = tensors | changed
+        with pytest.raises(WeightsError, match=r"it does not say how its latents are compressed"):
+            domain_engine(damaged, card, "it", exported_parts(path, card.sha256))
 
 
 def test_the_numbers_are_those_of_the_network(tmp_path):

@@ -14,12 +14,16 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from vloc_ros.cli import main  # noqa: E402
 from vloc_ros.config import replace  # noqa: E402
 from vloc_ros.data.condition_folders import condition_folders  # noqa: E402
+from vloc_ros.data.images import read_image  # noqa: E402
 from vloc_ros.errors import ConfigError, DataError, TrainingError  # noqa: E402
 from vloc_ros.networks.disam_files import load_disam  # noqa: E402
 from vloc_ros.networks.disam_form import DisamForm, Stage  # noqa: E402
+from vloc_ros.networks.disam_preprocessing import disam_images  # noqa: E402
+from vloc_ros.networks.domains import random_domains  # noqa: E402
 from vloc_ros.networks.translation import random_translation  # noqa: E402
 from vloc_ros.training import checkpoint, run_folder  # noqa: E402
 from vloc_ros.training.condition_feed import ConditionFeed, ConditionImageSettings  # noqa: E402
+from vloc_ros.training.condition_fitting import fit_classifier  # noqa: E402
 from vloc_ros.training.disam_objective import DisamObjective, DisamObjectiveSettings, Margin  # noqa: E402
 from vloc_ros.training.disam_registry import settings_of  # noqa: E402
 from vloc_ros.training.disam_training import DisamJob, train_disam  # noqa: E402
@@ -222,6 +226,19 @@ def test_names_are_the_truth_of_traverses(site):
     (site / "night" / "003.png").unlink()
     found = same_names(condition_folders(site), "day", 100)
     assert len(found.reference) == 6 and [rows.tolist() for rows in found.queries[0].positives] == [[0], [1], [2], [4], [5]]
+
+
+def test_the_classifier_is_taught_to_the_end_and_nothing_else_changes(site):
+    network = random_domains(DisamForm(4, 32, 32, Stage.COARSE, ("day", "night")), 3)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    files = condition_folders(site)
+    fit_classifier(network, files)
+    for number, name in enumerate(network.form.conditions):
+        images = torch.from_numpy(disam_images([read_image(file) for file in files[name]], network.form))
+        assert (network.logits(images).argmax(dim=1) == number).all()
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("classifier.") for name in changed)
+    assert all(parameter.grad is None for parameter in network.parameters())
 
 
 def test_what_all_of_a_condition_have_in_common_is_not_judged():

@@ -42,6 +42,16 @@ def test_weights_come_back_with_their_card(small):
     assert card.model_card.sha256 == CARD.sha256 and card.model_card.name == "small"
 
 
+def test_values_that_half_precision_has_take_half_the_bytes(tmp_path):
+    exact = (np.arange(-2000, 2000, dtype=np.float32) / 64.0).reshape(40, 100)
+    tensors = {"exact": exact, "fine": exact + np.float32(1e-5), "large": np.full(3, 1e6, np.float32)}
+    path = tmp_path / "small.safetensors"
+    save_weights(path, tensors, dataclasses.replace(CARD, sha256=hash_of(tensors)))
+    found, _ = load_weights(path)
+    assert all(found[name].dtype == np.float32 and np.array_equal(found[name], tensors[name]) for name in tensors)
+    assert 6 * exact.size < path.stat().st_size < 6.5 * exact.size
+
+
 def test_the_hash_is_of_names_shapes_and_values():
     swapped = dict(reversed(TENSORS.items()))
     assert hash_of(swapped) == hash_of(TENSORS)

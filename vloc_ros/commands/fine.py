@@ -21,7 +21,7 @@ def add_fine(parser: argparse.ArgumentParser, several: bool = False, top: bool =
     ending = "; several of them separated by commas" if several else ""
     parser.add_argument("--fine", metavar="NAME", help=f"a finer descriptor puts the best found in order: {NAMES}{ending}")
     if top:
-        parser.add_argument("--fine-top", type=int, metavar="N", help="how many of the best found it compares (default: 3)")
+        parser.add_argument("--fine-top", type=int, metavar="N", help="how many of the best found it compares (default: 5)")
 
 
 def add_condition(parser: argparse.ArgumentParser, meaning: str = CONDITION) -> None:

@@ -28,7 +28,7 @@ def register_compress(subjects: Subparsers) -> None:
     sub.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights of DISAM, *.safetensors")
     sub.add_argument("--data", action="append", required=True, metavar="KIND:PATH", help="images; may be given several times")
     sub.add_argument("--out", type=Path, required=True, help="file to write, *.safetensors; the card is put beside it")
-    sub.add_argument("--length", type=int, default=256, help="of the vectors, 4 bytes each (default: 256); 0: no projection")
+    sub.add_argument("--length", type=int, default=512, help="of the vectors, 4 bytes each (default: 512); 0: no projection")
     sub.add_argument(
         "--cell",
         type=int,
@@ -62,7 +62,8 @@ def _compress(args: argparse.Namespace) -> int:
     if args.out.resolve() == args.weights.resolve():
         raise ConfigError(f"--out {args.out} is the file that is read: name another one")
     network, card = load_disam(args.weights)
-    found = open_conditions([DataSpec.parse(text, KINDS) for text in args.data], (), ConditionImageSettings())
+    specs = [DataSpec.parse(text, KINDS) for text in args.data]
+    found = open_conditions(specs, (), ConditionImageSettings())
     files = {name: images for name, images in found.items() if name in network.form.conditions}
     if not files:
         known = ", ".join(network.form.conditions)
@@ -70,7 +71,7 @@ def _compress(args: argparse.Namespace) -> int:
     made = compressed(network, files, args.cell, args.length, args.whitening, Centring(args.centring), args.images, _bar)
     if args.without_decoders:
         made = without_decoders(made)
-    words = f"compressed for {', '.join(args.data)}, centring {args.centring}, whitening {args.whitening:g}"
+    words = f"compressed for {', '.join(map(str, specs))}, centring {args.centring}, whitening {args.whitening:g}"
     notes = f"{card.notes}; {words}" if card.notes else words
     saved = save_disam(args.out, made, card.trained_on, card.sha256, card.licence, notes)
     values = {

@@ -16,7 +16,7 @@ _EXAMPLES = """
   torchrun --nproc-per-node 2 -m vloc_ros train disam --stage coarse --data conditions:site --out coarse
   vloc evaluate retrieval queries/ --database site/ --layout aligned --descriptors coarse/best.safetensors
 
---size small      (default) 16 channels and 96x72 px, for a CPU; published: 64 channels and 256x256 px
+--size small      (default) 16 channels and 64x48 px, for a CPU; published: 64 channels and 256x256 px
 --stage coarse    feature consistency; fine adds that of activation maps, and compares whole latents
 
 conditions:FOLDER      a folder of images for each condition, in any order and of any places: nothing corresponds to anything.

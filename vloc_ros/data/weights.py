@@ -98,8 +98,15 @@ def save_weights(path: Path, tensors: Tensors, card: WeightsCard) -> None:
         raise WeightsError(f"{path} must end in {SUFFIX}, as all files of weights do")
     if card.sha256 != hash_of(tensors):
         raise WeightsError(f"{path}: the model card is of other weights (its hash is {card.sha256[:12]}...)")
-    write_bytes(path, save({name: np.ascontiguousarray(tensor, dtype=np.float32) for name, tensor in tensors.items()}))
+    write_bytes(path, save({name: _stored(np.ascontiguousarray(tensor, dtype=np.float32)) for name, tensor in tensors.items()}))
     write_text(card_path(path), json.dumps(dataclasses.asdict(card), indent=2) + "\n")
+
+
+def _stored(tensor: NDArray[np.float32]) -> NDArray[Any]:
+    """In half precision where that changes nothing."""
+    with np.errstate(over="ignore"):
+        half = tensor.astype(np.float16)
+    return half if np.array_equal(half, tensor) else tensor
 
 
 def load_card(path: Path) -> WeightsCard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -107,18 +107,29 @@ class RerankStage:
         """What is kept of a query by the stage and, before it, by those whose work it takes."""
         return [*([] if self.after is None else self.after.of_query(view)), *self.reranker.prepare([view])]
 
-    def rerank(self, query: Sequence[Kept], rows: Sequence[int], database: Sequence[Picture]) -> Reranked[int]:
-        """The new order of the rows of a database that a search found, by what :meth:`of_query` kept of the query."""
+    def rerank(
+        self, query: Sequence[Kept], rows: Sequence[int], database: Sequence[Picture], scores: Mapping[int, float] | None = None
+    ) -> Reranked[int]:
+        """The new order of the rows of a database that a search found, by what :meth:`of_query` kept of the query.
+
+        Args:
+            query: what was kept.
+            rows: best first.
+            database: they are of.
+            scores: similarities of the search.
+        """
         if self.after is None:
-            return self._alone(query[-1], rows, database)
-        before = self.after.rerank(query[:-1], rows, database)
-        after = self._alone(query[-1], before.ids, database)
+            return self._alone(query[-1], rows, database, scores)
+        before = self.after.rerank(query[:-1], rows, database, scores)
+        after = self._alone(query[-1], before.ids, database, scores)
         return replace(after, compared_ms=before.compared_ms + after.compared_ms)
 
-    def _alone(self, query: Kept | None, rows: Sequence[int], database: Sequence[Picture]) -> Reranked[int]:
+    def _alone(
+        self, query: Kept | None, rows: Sequence[int], database: Sequence[Picture], scores: Mapping[int, float] | None
+    ) -> Reranked[int]:
         for row in rows[: self.settings.candidates]:
             self.prepare(database[row])
-        return rerank(self.reranker, query, rows, lambda row: self.kept(database[row]), self.settings, self.probability)
+        return rerank(self.reranker, query, rows, lambda row: self.kept(database[row]), self.settings, self.probability, scores)
 
 
 @dataclass(slots=True)
@@ -283,9 +294,10 @@ def _rerank_dataset(
         for k, (stage, (kept, taken)) in enumerate(zip(stages, prepared, strict=True)):
             for one, reranked in zip(searched, made, strict=True):
                 rows = one.found[number].rows[query].tolist()
+                scores = dict(zip(rows, one.found[number].scores[query].tolist(), strict=True))
                 reranked[k].prepare_s.append(taken)
                 if rows:
-                    reranked[k].answers[-1][query] = stage.rerank(kept, rows, data.database)
+                    reranked[k].answers[-1][query] = stage.rerank(kept, rows, data.database, scores)
 
 
 def _judged(

@@ -35,7 +35,7 @@ def rerank_found(
         query = place[id(picture)]
         if len(found[query]):
             kept = stage.of_query(View(image, condition=picture.condition))
-            answers[query] = stage.rerank(kept, found[query].ids, database)
+            answers[query] = stage.rerank(kept, found[query].ids, database, dict(found[query]))
     return answers
 
 

@@ -79,8 +79,8 @@ class Relocalizer:
         if self._stages is None:
             self.report = said
             return self._index.search(vector, most).ids
-        found = self._index.search(vector, max(most, self._stages.depth)).ids
-        judged = self._stages.of_view(live, found)
+        found = self._index.search(vector, max(most, self._stages.depth))
+        judged = self._stages.of_view(live, found.ids, dict(found))
         times = {f"{stage}_ms": f"{taken:.1f}" for stage, taken in judged.took.items()}
         self.report = self._stages.names | said | times | {what: str(count) for what, count in self._stages.counts.items()}
         return judged.believed[:most]

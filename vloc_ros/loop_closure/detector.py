@@ -207,7 +207,8 @@ class LoopDetector:
         """The proposals as the stages order them. Their scores stay those of the search, which the gates are made for."""
         if self.stages is None:
             return _Ranked(proposals, proposals)
-        judged = self.stages.of_keyframe(query, [proposal.id for proposal in proposals], self._condition(query))
+        scores = {proposal.id: proposal.score for proposal in proposals}
+        judged = self.stages.of_keyframe(query, list(scores), self._condition(query), scores)
         by_id = {proposal.id: proposal for proposal in proposals}
         return _Ranked(
             [by_id[id] for id in judged.ids],

@@ -65,7 +65,7 @@ class _Encode(nn.Module):
 
     def forward(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         latents = self.encoders(images, condition)
-        return self.compression(latents, condition), latents
+        return self.compression.whole(latents), latents
 
 
 class _Misfit(nn.Module):
@@ -88,15 +88,16 @@ class _Classify(nn.Module):
 
 
 def onnx_of_encoders(network: DomainNetwork, sha256: str) -> bytes:
-    """What describes: ``images`` (N, 3, H, W), prepared, and ``condition`` () int64 to ``vectors`` (N, D) and ``latents``.
+    """What describes: ``images`` (N, 3, H, W), prepared, and ``condition`` () int64 to ``whole`` (N, E) and ``latents``.
 
-    The latents are (N, C, h, w). Metadata say of which weights it is, as in all of these. Needs the package ``onnx``.
+    The latents are (N, C, h, w); their projection, the largest part of the weights, is not in the file a second time. Metadata
+    say of which weights it is, as in all of these. Needs the package ``onnx``.
 
     Args:
         network: in evaluation mode.
         sha256: hash of its weights.
     """
-    return with_metadata(_exported(network, _Encode(network), ["vectors", "latents"], True), {PLACE_WEIGHTS: sha256})
+    return with_metadata(_exported(network, _Encode(network), ["whole", "latents"], True), {PLACE_WEIGHTS: sha256})
 
 
 def onnx_of_misfit(network: DomainNetwork, sha256: str) -> bytes:

@@ -12,10 +12,10 @@ Array = NDArray[np.float32]
 
 
 def encode(network: DomainNetwork, images: Array, condition: int) -> tuple[Array, Array]:
-    """(N, D) vectors and (N, C, h, w) latents of (N, 3, H, W) prepared images of one condition."""
+    """(N, E) whole vectors, before any projection, and (N, C, h, w) latents of (N, 3, H, W) prepared images of one condition."""
     with torch.inference_mode():
         latents = network.encode(torch.from_numpy(images), condition)
-        return network.compression(latents, condition).numpy(), latents.numpy()
+        return network.compression.whole(latents).numpy(), latents.numpy()
 
 
 def logits(network: DomainNetwork, images: Array) -> Array:

@@ -22,12 +22,17 @@ class ConditionClassifier(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, H, W) features of the first convolution, H and W even, to (N, K) logits."""
+        logits: Tensor = self.layers(self.statistics(features))
+        return logits
+
+    @staticmethod
+    def statistics(features: Tensor) -> Tensor:
+        """(N, 8 C) means and deviations in cells of (N, C, H, W) features."""
         cell = (int(features.shape[2]) // _GRID, int(features.shape[3]) // _GRID)  # an adaptive pool cannot be exported
         mean = functional.avg_pool2d(features, cell)
         square = functional.avg_pool2d(features * features, cell)
         deviation = (square - mean * mean).clamp(min=1e-6).sqrt()
-        logits: Tensor = self.layers(torch.cat([mean, deviation], 1).flatten(1))
-        return logits
+        return torch.cat([mean, deviation], 1).flatten(1)
 
 
 class LatentCompression(nn.Module):

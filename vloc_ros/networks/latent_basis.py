@@ -28,7 +28,7 @@ MOST_ELEMENTS = 2048
 """Of a vector: 8 KiB of float32."""
 POOLED = 16_384
 """Where nobody says how large a cell is, it is so large that at most so many elements are left: what tells places apart is fine,
-and averaging it away loses much more than the projection does, whose 256 directions of so many elements take 16 MiB."""
+and averaging it away loses much more than the projection does, whose 512 directions of so many elements take 16 MiB."""
 IMAGES = 1200
 _BATCH = 16
 _BLOCK = 4096  # columns that are made double at a time
@@ -140,7 +140,7 @@ def compressed(
     network: DomainNetwork,
     files: Mapping[str, Sequence[Path]],
     cell: int = 0,
-    length: int = 256,
+    length: int = 512,
     whitening: float = 0.5,
     centring: Centring = Centring.CONDITION,
     images: int = IMAGES,
@@ -199,7 +199,8 @@ def _with_compression(network: DomainNetwork, cell: int, basis: Basis | None) ->
     if basis is not None:
         with torch.no_grad():
             made.compression.mean.copy_(torch.from_numpy(basis.mean))
-            made.compression.basis.copy_(torch.from_numpy(basis.basis))
+            # It is most of the weights, and a file holds what is exact in half precision in half the bytes.
+            made.compression.basis.copy_(torch.from_numpy(basis.basis).half())
     made.compression.to(next(network.encoders.parameters()).device)
     return made
 

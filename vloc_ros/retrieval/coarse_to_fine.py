@@ -35,7 +35,11 @@ class CoarseToFineSettings:
     """The fine stage of retrieval: a second descriptor, which orders the best that the first one found."""
 
     fine: str = param(NONE, "none, or a second descriptor: a name as for the first one, or a file of weights (*.safetensors)")
-    candidates: int = param(3, "of the best found that the fine descriptor orders anew", min=1, max=1000, live=True)
+    candidates: int = param(5, "of the best found that the fine descriptor orders anew", min=1, max=1000, live=True)
+    # What confuses one of two descriptors seldom confuses the other: their mean finds more than either (docs/disam.md).
+    search_share: float = param(
+        0.5, "of the similarity of the search in that order; 0: that of the fine descriptor alone, as published", min=0.0, max=1.0
+    )
 
     @property
     def ranking(self) -> RerankSettings:
@@ -52,8 +56,8 @@ class FineReranker(Reranker):
     name: ClassVar[str] = "fine"
     keeps: ClassVar[str] = "fine vectors"
 
-    def __init__(self, descriptor: GlobalDescriptor) -> None:
-        """Around a descriptor of images.
+    def __init__(self, descriptor: GlobalDescriptor, search_share: float = 0.0) -> None:
+        """Around a descriptor of images; ``search_share`` is that of the search in the order.
 
         Raises:
             ConfigError: it describes local features.
@@ -63,7 +67,7 @@ class FineReranker(Reranker):
                 f"coarse_to_fine.fine: '{descriptor.name}' describes local features, and a fine stage needs a descriptor of "
                 "images, for example disam_fine"
             )
-        self.descriptor = descriptor
+        self.descriptor, self.search_share = descriptor, search_share
 
     @property
     def card(self) -> ModelCard:
@@ -139,4 +143,4 @@ def fine_stage(settings: CoarseToFineSettings) -> FineReranker | None:
         ConfigError: the name is unknown, or what it needs is not installed or not shipped, or it describes local features.
         WeightsError: the file of weights, or its card, is missing, damaged or of another network.
     """
-    return None if settings.fine == NONE else FineReranker(create_descriptor(settings.fine))
+    return None if settings.fine == NONE else FineReranker(create_descriptor(settings.fine), settings.search_share)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum, unique
 from pathlib import Path
 from threading import RLock
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.data.onnx_file import CLASSIFIER_WEIGHTS, MISFIT_WEIGHTS, PLACE_WEIGHTS, metadata_of
 from vloc_ros.data.weights import Tensors, WeightsCard
-from vloc_ros.errors import ConfigError
+from vloc_ros.errors import ConfigError, WeightsError
 from vloc_ros.features.engines.choice import is_installed
 from vloc_ros.features.engines.onnx_files import CLASSIFIER_ENDING, MISFIT_ENDING, SUFFIX, onnx_of_weights
 from vloc_ros.networks.availability import require_torch
@@ -52,14 +53,45 @@ def parts_of(tensors: Tensors) -> frozenset[Part]:
     return frozenset({Part.ENCODERS, *found})
 
 
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """What :class:`vloc_ros.networks.domains.LatentCompression` does after the latents, without torch.
+
+    Attributes:
+        mean: (K, E) of each condition, K x 0 without a projection.
+        basis: (D, E), 0 x 0 without one.
+    """
+
+    mean: Array
+    basis: Array
+
+    @classmethod
+    def of(cls, tensors: Tensors, conditions: int, what: str) -> Projection:
+        """The one of weights of so many conditions, which are called ``what`` in messages.
+
+        Raises:
+            WeightsError: there is none.
+        """
+        mean, basis = (tensors.get(f"compression.{name}", np.zeros(0, np.float32)) for name in ("mean", "basis"))
+        if mean.ndim != 2 or basis.ndim != 2 or mean.shape != (conditions, basis.shape[1]):
+            raise WeightsError(f"{what} does not say how its latents are compressed: import or train it again")
+        return cls(mean, basis)
+
+    def __call__(self, whole: Array, condition: int) -> Array:
+        """(N, D) vectors of unit length of (N, E) whole ones of one condition."""
+        if len(self.basis):
+            whole = (whole - self.mean[condition]) @ self.basis.T
+        made: Array = whole / np.maximum(np.linalg.norm(whole, axis=1, keepdims=True), np.float32(1e-12))
+        return made
+
+
 class DomainEngine(ABC):
     """Prepared images in, what the network says of them out. Several threads may use it."""
 
-    def __init__(self, card: WeightsCard, form: DisamForm, parts: frozenset[Part]) -> None:
+    def __init__(self, card: WeightsCard, form: DisamForm, parts: frozenset[Part], projection: Projection) -> None:
         """Build it for a network of that form, which can do so much."""
-        self.card, self.form, self.parts = card, form, parts
+        self.card, self.form, self.parts, self._projection = card, form, parts, projection
 
-    @abstractmethod
     def encode(self, images: Array, condition: int) -> tuple[Array, Array]:
         """(N, D) vectors and (N, C, h, w) latents of (N, 3, H, W) prepared images of one condition.
 
@@ -67,6 +99,12 @@ class DomainEngine(ABC):
             ConfigError: what computes it is not installed.
             WeightsError: the ONNX file cannot be used.
         """
+        whole, latents = self._encode(images, condition)
+        return self._projection(whole, condition), latents
+
+    @abstractmethod
+    def _encode(self, images: Array, condition: int) -> tuple[Array, Array]:
+        """(N, E) vectors before the projection, and latents."""
 
     @abstractmethod
     def logits(self, images: Array) -> Array:
@@ -80,13 +118,12 @@ class DomainEngine(ABC):
 class TorchDomainEngine(DomainEngine):
     """The network itself."""
 
-    def __init__(self, card: WeightsCard, network: DomainNetwork, parts: frozenset[Part]) -> None:
+    def __init__(self, card: WeightsCard, network: DomainNetwork, parts: frozenset[Part], projection: Projection) -> None:
         """Wrap a network in evaluation mode."""
-        super().__init__(card, network.form, parts)
+        super().__init__(card, network.form, parts, projection)
         self.network = network
 
-    def encode(self, images: Array, condition: int) -> tuple[Array, Array]:
-        """As the contract says."""
+    def _encode(self, images: Array, condition: int) -> tuple[Array, Array]:
         from vloc_ros.networks.disam_numpy import encode
 
         return encode(self.network, images, condition)
@@ -108,19 +145,23 @@ class OnnxDomainEngine(DomainEngine):
     """Sessions of ONNX Runtime, each made when it is first needed: who is told the condition does not wait for what finds it."""
 
     def __init__(
-        self, card: WeightsCard, form: DisamForm, parts: frozenset[Part], contents: Mapping[Part, Callable[[], bytes]]
+        self,
+        card: WeightsCard,
+        form: DisamForm,
+        parts: frozenset[Part],
+        projection: Projection,
+        contents: Mapping[Part, Callable[[], bytes]],
     ) -> None:
         """Of what gives the content of each ONNX file."""
-        super().__init__(card, form, parts)
+        super().__init__(card, form, parts, projection)
         self._contents = dict(contents)
         self._sessions: dict[Part, Any] = {}
         self._lock = RLock()
 
-    def encode(self, images: Array, condition: int) -> tuple[Array, Array]:
-        """As the contract says."""
+    def _encode(self, images: Array, condition: int) -> tuple[Array, Array]:
         asked = {"images": images, "condition": np.array(condition, dtype=np.int64)}
-        vectors, latents = self._session(Part.ENCODERS).run(["vectors", "latents"], asked)
-        return vectors, latents
+        whole, latents = self._session(Part.ENCODERS).run(["whole", "latents"], asked)
+        return whole, latents
 
     def logits(self, images: Array) -> Array:
         """As the contract says."""
@@ -160,6 +201,7 @@ def domain_engine(tensors: Tensors, card: WeightsCard, what: str, exported: Mapp
         WeightsError: the weights are not those of the network that the card names.
     """
     form, parts, given = DisamForm.of_card(card, what), parts_of(tensors), exported or {}
+    projection = Projection.of(tensors, len(form.conditions), what)
     network = _once(lambda: _network_of(tensors, card, what))
     if not _usual(parts) <= set(given):
         if Part.ENCODERS not in given and not is_installed("torch") and is_installed("onnxruntime"):
@@ -167,8 +209,9 @@ def domain_engine(tensors: Tensors, card: WeightsCard, what: str, exported: Mapp
         if not given or is_installed("torch"):
             made = network()  # now, so that weights that do not fit are noticed
             if not (is_installed("onnxruntime") and is_installed("onnx")):
-                return TorchDomainEngine(card, made, parts)
-    return OnnxDomainEngine(card, form, parts, {part: _content(given.get(part), network, part, card, what) for part in parts})
+                return TorchDomainEngine(card, made, parts, projection)
+    contents = {part: _content(given.get(part), network, part, card, what) for part in parts}
+    return OnnxDomainEngine(card, form, parts, projection, contents)
 
 
 def exported_parts(path: Path, sha256: str) -> dict[Part, bytes]:

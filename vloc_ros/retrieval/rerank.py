@@ -87,11 +87,13 @@ class Reranker(ABC):
         name: what users call it.
         needs: the part of a :class:`~vloc_ros.retrieval.contract.View` that must be there.
         keeps: what people call that which it keeps of an image, in the plural.
+        search_share: of the similarity of the search, from 0 to 1, in the order of those that it gives a similarity.
     """
 
     name: ClassVar[str]
     needs: ClassVar[Needs] = Needs.IMAGE
     keeps: ClassVar[str] = "patches"
+    search_share: float = 0.0
 
     @property
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vloc_ros.errors import DataError, MapError
@@ -27,6 +27,8 @@ from vloc_ros.retrieval.rerank import (
 )
 from vloc_ros.retrieval.reranking import rerank
 
+Scores = Mapping[KeyframeId, float]
+"""Similarities of a search."""
 _log = logging.getLogger(__name__)
 NONE = "none"
 """Name of no re-ranker."""
@@ -129,19 +131,22 @@ class RerankerOfMap:
         """Take over other thresholds; the re-ranker stays."""
         self._settings = settings
 
-    def of_keyframe(self, query: KeyframeId, ids: Sequence[KeyframeId], condition: str = "") -> Judged:
+    def of_keyframe(
+        self, query: KeyframeId, ids: Sequence[KeyframeId], condition: str = "", scores: Scores | None = None
+    ) -> Judged:
         """Re-rank what a search for a keyframe found, best first; one that cannot be compared leaves the order as it is.
 
         Args:
             query: the keyframe.
             ids: what was found.
             condition: in which somebody says that the query was taken; empty where nobody does.
+            scores: similarities of the search.
         """
         began = time.perf_counter()
-        return self._judged(self._of(query), ids, began) if self.prepare(query, condition) else _unchanged(ids, began)
+        return self._judged(self._of(query), ids, began, scores) if self.prepare(query, condition) else _unchanged(ids, began)
 
-    def of_view(self, query: View, ids: Sequence[KeyframeId]) -> Judged:
-        """Re-rank what a search for an image, with its features of the map's kind, found; best first.
+    def of_view(self, query: View, ids: Sequence[KeyframeId], scores: Scores | None = None) -> Judged:
+        """Re-rank what a search for an image, with its features of the map's kind, found with such scores; best first.
 
         Raises:
             DataError: the view lacks the image.
@@ -149,7 +154,7 @@ class RerankerOfMap:
         began = time.perf_counter()
         camera = self._store.camera
         usable = replace(query, size=(camera.width, camera.height)) if self._of_features else replace(query, features=None)
-        return self._judged(self._reranker.prepare([usable])[0], ids, began)
+        return self._judged(self._reranker.prepare([usable])[0], ids, began, scores)
 
     def prepare(self, id: KeyframeId, condition: str = "") -> bool:
         """Make what the map lacks of a keyframe, which somebody says was taken in a condition; False where that is not possible."""
@@ -158,9 +163,9 @@ class RerankerOfMap:
         self._of(id, condition)
         return id not in self._left_out
 
-    def _judged(self, query: Kept, ids: Sequence[KeyframeId], began: float) -> Judged:
+    def _judged(self, query: Kept, ids: Sequence[KeyframeId], began: float, scores: Scores | None) -> Judged:
         comparable = [id for id in ids[: self._settings.candidates] if self._has_source(id)]
-        reranked = rerank(self._reranker, query, comparable, self._of, self._settings, self._probability)
+        reranked = rerank(self._reranker, query, comparable, self._of, self._settings, self._probability, scores)
         doubts = _doubts(reranked, self._settings)
         # Some may have turned out to be unreadable just now.
         compared = [id for id in reranked.ids[: len(reranked.verifications)] if id not in self._left_out]

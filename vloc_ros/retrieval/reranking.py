@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -20,11 +20,12 @@ def rerank(
     kept_of: Callable[[Id], Kept],
     settings: RerankSettings,
     probability: MatchProbabilities | None = None,
+    scores: Mapping[Id, float] | None = None,
 ) -> Reranked[Id]:
     """Compare a query with the best that a search found.
 
-    Deterministic: the order is by falling similarity where a re-ranker gives one, else by falling inliers (0 without a
-    homography), and equal ones keep the order of the search.
+    Deterministic: the order is by falling similarity where a re-ranker gives one, that of the search having its share in it,
+    else by falling inliers (0 without a homography), and equal ones keep the order of the search.
     With ``settle``, candidates are compared in the order of the search until so many are accepted, unless whatever has a homography
     is accepted: nothing is settled by that. With ``max_ms`` the comparison ends after so long. With ``certain``, those
     that can have most inliers are compared first, until so many at the top can no longer change.
@@ -37,6 +38,7 @@ def rerank(
         settings: how many, and what is accepted. A candidate with neither a similarity nor a homography never is; inliers, share
             and probability are asked of homographies alone.
         probability: how probable candidates are; by default what was learned about the re-ranker, if anything was.
+        scores: similarities of the search; without them they have no share in the order.
     """
     began = time.perf_counter()
     probability = probability or reranker.probability
@@ -57,7 +59,9 @@ def rerank(
             chances |= zip(batch, _chances(compared, probability), strict=True)
         for index in batch:
             accepted[index] = _is_accepted(found[index], chances.get(index), settings)
-    ranked = sorted(found, key=lambda index: (*_rank(found[index]), index))
+    share = 0.0 if scores is None else reranker.search_share
+    prior = {index: 0.0 if scores is None else share * scores[considered[index]] for index in found}
+    ranked = sorted(found, key=lambda index: (*_rank(found[index], 1.0 - share, prior[index]), index))
     rest = [index for index in range(len(considered)) if index not in found]
     return Reranked(
         ids=[*(considered[index] for index in ranked), *(considered[index] for index in rest), *ids[settings.candidates :]],
@@ -68,9 +72,15 @@ def rerank(
     )
 
 
-def _rank(one: Verification) -> tuple[bool, float]:
-    """Less for what comes first; what should have a similarity and has none comes last."""
-    return one.similarity is None, -float(one.inliers if one.similarity is None else one.similarity)
+def _rank(one: Verification, share: float, prior: float) -> tuple[bool, float]:
+    """Less for what comes first; what should have a similarity and has none comes last.
+
+    Args:
+        one: what the re-ranker says.
+        share: of its similarity in the order,
+        prior: and what the search adds to it.
+    """
+    return one.similarity is None, -(float(one.inliers) if one.similarity is None else share * one.similarity + prior)
 
 
 def _order(count: int, bounds: list[int] | None) -> list[int]:

@@ -14,7 +14,7 @@ from vloc_ros.retrieval.conditions import known_conditions, require_known
 from vloc_ros.retrieval.contract import View, create_descriptor
 from vloc_ros.retrieval.of_map import depends_on_map
 from vloc_ros.retrieval.rerank import Reranker, RerankSettings
-from vloc_ros.retrieval.reranker_of_map import Judged, RerankerOfMap, chosen_reranker
+from vloc_ros.retrieval.reranker_of_map import Judged, RerankerOfMap, Scores, chosen_reranker
 
 
 class StageSettings(Protocol):
@@ -138,23 +138,26 @@ class StagesOfMap:
         done = [stage.prepare(id, condition) for stage in self._stages]
         return all(done)
 
-    def of_keyframe(self, query: KeyframeId, ids: Sequence[KeyframeId], condition: str = "") -> Judged:
+    def of_keyframe(
+        self, query: KeyframeId, ids: Sequence[KeyframeId], condition: str = "", scores: Scores | None = None
+    ) -> Judged:
         """Put what a search for a keyframe found, best first, in order.
 
         Args:
             query: the keyframe.
             ids: what was found.
             condition: in which somebody says that the query was taken; empty where nobody does.
+            scores: similarities of the search.
         """
-        return self._in_turn(ids, lambda stage, ordered: stage.of_keyframe(query, ordered, condition))
+        return self._in_turn(ids, lambda stage, ordered: stage.of_keyframe(query, ordered, condition, scores))
 
-    def of_view(self, query: View, ids: Sequence[KeyframeId]) -> Judged:
-        """Put what a search for an image, with its features of the map's kind, found in order; best first.
+    def of_view(self, query: View, ids: Sequence[KeyframeId], scores: Scores | None = None) -> Judged:
+        """Put what a search for an image, with its features of the map's kind, found with such scores in order; best first.
 
         Raises:
             DataError: the view lacks the image.
         """
-        return self._in_turn(ids, lambda stage, ordered: stage.of_view(query, ordered))
+        return self._in_turn(ids, lambda stage, ordered: stage.of_view(query, ordered, scores))
 
     def _in_turn(self, ids: Sequence[KeyframeId], judge: Callable[[RerankerOfMap, Sequence[KeyframeId]], Judged]) -> Judged:
         result = Judged(list(ids), {}, {}, 0, 0.0)

@@ -19,6 +19,7 @@ from vloc_ros.networks.latent_basis import compressed
 from vloc_ros.networks.translation import TranslationNetwork
 from vloc_ros.training import checkpoint
 from vloc_ros.training.condition_feed import ConditionFeed, ConditionImageSettings
+from vloc_ros.training.condition_fitting import fit_classifier
 from vloc_ros.training.disam_objective import DisamObjective
 from vloc_ros.training.disam_pictures import translations
 from vloc_ros.training.disam_registry import CompressionSettings, DisamTraining, open_conditions
@@ -88,13 +89,14 @@ def train_disam(job: DisamJob, out: Path, on_step: Callable[[Progress], None] | 
             )
             outcome = training.run()
             if group.first:
-                _compress(out / BEST_NAME, files, settings.compression)
+                _finish(out / BEST_NAME, files, settings.compression)
             return outcome, group
 
 
-def _compress(path: Path, files: ConditionFiles, settings: CompressionSettings) -> None:
-    """Give the best weights the projection of latents to short vectors, learned from the images of the training."""
+def _finish(path: Path, files: ConditionFiles, settings: CompressionSettings) -> None:
+    """Teach the best weights to tell conditions, and give them the projection of latents to short vectors."""
     network, card = load_disam(path)
+    fit_classifier(network, files, settings.images)
     chosen = (settings.cell, settings.length, settings.whitening, settings.centring, settings.images)
     save_disam(path, compressed(network, files, *chosen), card.trained_on, card.parent, card.licence, card.notes)
 

@@ -137,7 +137,7 @@ def _learned(args: argparse.Namespace, row: Row, start: Path | None) -> Path:
     """The weights of a row, learned where they are not there yet."""
     settings = replace(replace(settings_of(args.size, row.stage), parse_assignments(args.set)), row.changes())
     specs = [DataSpec.parse(text, KINDS) for text in args.data]
-    conditions = [name.strip() for name in args.conditions.split(",") if name.strip()]
+    conditions = [name for name in args.conditions.split(",") if name]
     folder = args.out / row.name
     print(f"learning {row.name}", file=sys.stderr)
     with step_bar() as on_step:

@@ -26,7 +26,7 @@ from vloc_ros.networks.disam_form import Stage  # noqa: E402
 from vloc_ros.networks.disam_preprocessing import disam_images  # noqa: E402
 from vloc_ros.networks.files import load_network  # noqa: E402
 from vloc_ros.retrieval import Disam, Inference, View, create_descriptor  # noqa: E402
-from vloc_ros.retrieval.domain_engine import OnnxDomainEngine, Projection, TorchDomainEngine, domain_engine, exported_parts  # noqa: E402
+from vloc_ros.retrieval.domain_engine import OnnxDomainEngine, TorchDomainEngine, domain_engine, exported_parts  # noqa: E402
 from vloc_ros.retrieval.engines import can_compute  # noqa: E402
 from vloc_ros.retrieval.of_map import MapDescriptor  # noqa: E402
 from vloc_ros.retrieval.weights_file import descriptor_of  # noqa: E402
@@ -34,8 +34,7 @@ from vloc_ros.retrieval.weights_file import descriptor_of  # noqa: E402
 
 def of(made, path, **how):
     """The same weights, computed by torch."""
-    projection = Projection(made.compression.mean.numpy(), made.compression.basis.numpy())
-    return Disam(TorchDomainEngine(load_card(path), made, Disam.load(path).engine.parts, projection), **how)
+    return Disam(TorchDomainEngine(load_card(path), made, Disam.load(path).engine.parts), **how)
 
 
 def counted(monkeypatch, descriptor):

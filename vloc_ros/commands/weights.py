@@ -202,6 +202,6 @@ def _init(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace, path: Path, card: WeightsCard, count: int) -> None:
     values = {"file": str(path), "weights": count, **asdict(card)}
-    text = [("file", str(path)), ("weights", f"{count:,} ({4 * count / 1e6:.1f} MB)")]
+    text = [("file", str(path)), ("weights", f"{count:,} ({path.stat().st_size / 1e6:.1f} MB)")]
     text += [(name.replace("_", " "), str(value)) for name, value in asdict(card).items() if value != ""]
     emit(args, values, rows(text))

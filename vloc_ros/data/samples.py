@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +16,7 @@ from vloc_ros.data.places import Picture
 from vloc_ros.data.reader import DatasetReader, open_recording
 from vloc_ros.errors import DataError
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
@@ -24,6 +25,12 @@ def evenly(items: Sequence[T], most: int) -> list[T]:
     if len(items) <= most:
         return list(items)
     return [items[index] for index in np.linspace(0, len(items) - 1, most).round().astype(int)]
+
+
+def evenly_of_each(groups: Mapping[K, Sequence[T]], most: int) -> dict[K, list[T]]:
+    """At most so many of all together, about as many of each group and at equal distances; no group that none is left for."""
+    shares = [len(part) for part in np.array_split(np.arange(most), max(1, len(groups)))]
+    return {key: evenly(items, share) for (key, items), share in zip(groups.items(), shares, strict=False) if share}
 
 
 def sample_images(sources: Sequence[Path], most: int) -> list[Picture]:

@@ -12,7 +12,14 @@ Array = NDArray[np.float32]
 
 
 def encode(network: DomainNetwork, images: Array, condition: int) -> tuple[Array, Array]:
-    """(N, E) whole vectors, before any projection, and (N, C, h, w) latents of (N, 3, H, W) prepared images of one condition."""
+    """(N, D) vectors and (N, C, h, w) latents of (N, 3, H, W) prepared images of one condition."""
+    with torch.inference_mode():
+        latents = network.encode(torch.from_numpy(images), condition)
+        return network.compression(latents, condition).numpy(), latents.numpy()
+
+
+def encode_whole(network: DomainNetwork, images: Array, condition: int) -> tuple[Array, Array]:
+    """As :func:`encode`, but (N, E) vectors before any projection."""
     with torch.inference_mode():
         latents = network.encode(torch.from_numpy(images), condition)
         return network.compression.whole(latents).numpy(), latents.numpy()

@@ -19,7 +19,7 @@ from vloc_ros.features.engines.onnx_files import CLASSIFIER_ENDING, MISFIT_ENDIN
 from vloc_ros.features.engines.onnxruntime import open_session
 from vloc_ros.networks.disam_export import onnx_of_classifier, onnx_of_encoders, onnx_of_misfit
 from vloc_ros.networks.disam_files import load_disam
-from vloc_ros.networks.disam_numpy import encode, logits, misfit
+from vloc_ros.networks.disam_numpy import encode_whole, logits, misfit
 from vloc_ros.networks.export import for_vtr3, onnx_of, torchscript_of
 from vloc_ros.networks.files import load_network
 from vloc_ros.networks.local import LocalNetwork
@@ -162,7 +162,9 @@ def export_disam(path: Path, out: Path) -> tuple[list[Path], float]:
     form, numbers = network.form, range(len(network.form.conditions))
     images = np.random.default_rng(1).uniform(-1.0, 1.0, (2, 3, form.height, form.width)).astype(np.float32)
     asked = [{"images": images, "condition": np.array(number)} for number in numbers]
-    difference = _compared(onnx_of_encoders(network, card.sha256), out, asked, [list(encode(network, images, k)) for k in numbers])
+    difference = _compared(
+        onnx_of_encoders(network, card.sha256), out, asked, [list(encode_whole(network, images, k)) for k in numbers]
+    )
     files = [out]
     if network.classifier is not None:
         files.append(out.with_name(out.stem + CLASSIFIER_ENDING))

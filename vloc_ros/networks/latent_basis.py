@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from vloc_ros.data.images import read_image
-from vloc_ros.data.samples import evenly
+from vloc_ros.data.samples import evenly_of_each
 from vloc_ros.errors import ConfigError, DataError
 from vloc_ros.networks.disam_form import DisamForm
 from vloc_ros.networks.disam_preprocessing import disam_images
@@ -175,7 +175,7 @@ def compressed(
     pooling = LatentCompression(form, cell, 0)
     basis = None
     if length:
-        chosen = _chosen(files, images)
+        chosen = evenly_of_each(files, images)
         _require_room(sum(map(len, chosen.values())), pooling.length)
         vectors, conditions = _described(network, chosen, pooling, progress)
         basis = learn_basis(vectors, conditions, len(form.conditions), length, whitening, centring)
@@ -203,11 +203,6 @@ def _with_compression(network: DomainNetwork, cell: int, basis: Basis | None) ->
             made.compression.basis.copy_(torch.from_numpy(basis.basis).half())
     made.compression.to(next(network.encoders.parameters()).device)
     return made
-
-
-def _chosen(files: Mapping[str, Sequence[Path]], images: int) -> dict[str, list[Path]]:
-    shares = [len(part) for part in np.array_split(np.arange(images), max(1, len(files)))]
-    return {name: evenly(paths, share) for (name, paths), share in zip(files.items(), shares, strict=False) if share}
 
 
 def _require_room(count: int, elements: int) -> None:

@@ -88,10 +88,11 @@ class Projection:
 class DomainEngine(ABC):
     """Prepared images in, what the network says of them out. Several threads may use it."""
 
-    def __init__(self, card: WeightsCard, form: DisamForm, parts: frozenset[Part], projection: Projection) -> None:
+    def __init__(self, card: WeightsCard, form: DisamForm, parts: frozenset[Part]) -> None:
         """Build it for a network of that form, which can do so much."""
-        self.card, self.form, self.parts, self._projection = card, form, parts, projection
+        self.card, self.form, self.parts = card, form, parts
 
+    @abstractmethod
     def encode(self, images: Array, condition: int) -> tuple[Array, Array]:
         """(N, D) vectors and (N, C, h, w) latents of (N, 3, H, W) prepared images of one condition.
 
@@ -99,12 +100,6 @@ class DomainEngine(ABC):
             ConfigError: what computes it is not installed.
             WeightsError: the ONNX file cannot be used.
         """
-        whole, latents = self._encode(images, condition)
-        return self._projection(whole, condition), latents
-
-    @abstractmethod
-    def _encode(self, images: Array, condition: int) -> tuple[Array, Array]:
-        """(N, E) vectors before the projection, and latents."""
 
     @abstractmethod
     def logits(self, images: Array) -> Array:
@@ -118,12 +113,13 @@ class DomainEngine(ABC):
 class TorchDomainEngine(DomainEngine):
     """The network itself."""
 
-    def __init__(self, card: WeightsCard, network: DomainNetwork, parts: frozenset[Part], projection: Projection) -> None:
+    def __init__(self, card: WeightsCard, network: DomainNetwork, parts: frozenset[Part]) -> None:
         """Wrap a network in evaluation mode."""
-        super().__init__(card, network.form, parts, projection)
+        super().__init__(card, network.form, parts)
         self.network = network
 
-    def _encode(self, images: Array, condition: int) -> tuple[Array, Array]:
+    def encode(self, images: Array, condition: int) -> tuple[Array, Array]:
+        """As the contract says."""
         from vloc_ros.networks.disam_numpy import encode
 
         return encode(self.network, images, condition)
@@ -153,15 +149,17 @@ class OnnxDomainEngine(DomainEngine):
         contents: Mapping[Part, Callable[[], bytes]],
     ) -> None:
         """Of what gives the content of each ONNX file."""
-        super().__init__(card, form, parts, projection)
+        super().__init__(card, form, parts)
+        self._projection = projection
         self._contents = dict(contents)
         self._sessions: dict[Part, Any] = {}
         self._lock = RLock()
 
-    def _encode(self, images: Array, condition: int) -> tuple[Array, Array]:
+    def encode(self, images: Array, condition: int) -> tuple[Array, Array]:
+        """As the contract says."""
         asked = {"images": images, "condition": np.array(condition, dtype=np.int64)}
         whole, latents = self._session(Part.ENCODERS).run(["whole", "latents"], asked)
-        return whole, latents
+        return self._projection(whole, condition), latents
 
     def logits(self, images: Array) -> Array:
         """As the contract says."""
@@ -209,7 +207,7 @@ def domain_engine(tensors: Tensors, card: WeightsCard, what: str, exported: Mapp
         if not given or is_installed("torch"):
             made = network()  # now, so that weights that do not fit are noticed
             if not (is_installed("onnxruntime") and is_installed("onnx")):
-                return TorchDomainEngine(card, made, parts, projection)
+                return TorchDomainEngine(card, made, parts)
     contents = {part: _content(given.get(part), network, part, card, what) for part in parts}
     return OnnxDomainEngine(card, form, parts, projection, contents)
 

@@ -60,8 +60,8 @@ def rerank(
         for index in batch:
             accepted[index] = _is_accepted(found[index], chances.get(index), settings)
     share = 0.0 if scores is None else reranker.search_share
-    prior = {index: 0.0 if scores is None else share * scores[considered[index]] for index in found}
-    ranked = sorted(found, key=lambda index: (*_rank(found[index], 1.0 - share, prior[index]), index))
+    searched = scores or {}
+    ranked = sorted(found, key=lambda index: (*_rank(found[index], searched.get(considered[index], 0.0), share), index))
     rest = [index for index in range(len(considered)) if index not in found]
     return Reranked(
         ids=[*(considered[index] for index in ranked), *(considered[index] for index in rest), *ids[settings.candidates :]],
@@ -72,15 +72,11 @@ def rerank(
     )
 
 
-def _rank(one: Verification, share: float, prior: float) -> tuple[bool, float]:
-    """Less for what comes first; what should have a similarity and has none comes last.
-
-    Args:
-        one: what the re-ranker says.
-        share: of its similarity in the order,
-        prior: and what the search adds to it.
-    """
-    return one.similarity is None, -(float(one.inliers) if one.similarity is None else share * one.similarity + prior)
+def _rank(one: Verification, searched: float, share: float) -> tuple[bool, float]:
+    """Less for what comes first; what should have a similarity and has none comes last. The search's similarity has a share."""
+    if one.similarity is None:
+        return True, -float(one.inliers)
+    return False, -((1.0 - share) * one.similarity + share * searched)
 
 
 def _order(count: int, bounds: list[int] | None) -> list[int]:

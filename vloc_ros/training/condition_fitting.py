@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vloc_ros.data.images import read_image
-from vloc_ros.data.samples import evenly
+from vloc_ros.data.samples import evenly_of_each
 from vloc_ros.networks.disam_preprocessing import disam_images
 from vloc_ros.networks.domains import DomainNetwork
 
@@ -33,10 +33,9 @@ def fit_classifier(network: DomainNetwork, files: Mapping[str, Sequence[Path]], 
     """
     if network.classifier is None:
         return
-    share = max(1, images // len(files))
     parts, wanted = [], []
-    for name, paths in files.items():
-        statistics = _statistics(network, evenly(paths, share))
+    for name, paths in evenly_of_each(files, max(images, len(files))).items():
+        statistics = _statistics(network, paths)
         parts.append(statistics)
         wanted.append(torch.full((len(statistics),), network.form.conditions.index(name)))
     inputs, targets = torch.cat(parts), torch.cat(wanted).to(parts[0].device)
@@ -56,9 +55,8 @@ def _statistics(network: DomainNetwork, paths: Sequence[Path]) -> Tensor:
     device = next(network.encoders.parameters()).device
     found: list[Tensor] = []
     for start in range(0, len(paths), _BATCH):
-        batch = torch.from_numpy(disam_images([read_image(path) for path in paths[start : start + _BATCH]], network.form)).to(
-            device
-        )
+        pictures = [read_image(path) for path in paths[start : start + _BATCH]]
+        batch = torch.from_numpy(disam_images(pictures, network.form)).to(device)
         with torch.no_grad():
             features = (network.encoders[0].first(seen) for seen in (batch, batch.flip(-1)))
             found.extend(network.classifier.statistics(one) for one in features)

@@ -89,7 +89,7 @@ SMALL: dict[str, Any] = {
     "height": 48,
     "discriminator_channels": 16,
 }
-"""For a CPU, on top of that: a sixteenth of the weights, 64x48 px, ten minutes.
+"""For a CPU, on top of that: a sixteenth of the weights, 64x48 px, some twelve minutes.
 
 So short a training needs more of feature consistency, and a rate that falls from the start: at a constant one, or after many more
 steps, fewer places are found again.

@@ -43,7 +43,8 @@ def metres_per_degree(lat: float) -> Array:
     root = np.sqrt(1.0 - _ECCENTRICITY2 * s2)
     north = _MAJOR_M * (1.0 - _ECCENTRICITY2) / root**3
     east = _MAJOR_M / root * np.cos(np.deg2rad(lat))
-    return np.deg2rad(np.array([north, east]))
+    made: Array = np.deg2rad(np.array([north, east]))
+    return made
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Georeference:
         """North-up or turned, from the outer corners of the image.
 
         Args:
-            corners: two, bottom left and top right of a north-up map, or three or four: top left, top right, bottom right, bottom left.
+            corners: two, bottom left and top right of a north-up map; or three or four, from top left clockwise.
             width: of the image [px].
             height: of it.
 
@@ -106,10 +107,11 @@ class Georeference:
             points = np.array([[north, west], [north, east], [south, east], [south, west]])
         pixels = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [width - 0.5, height - 0.5], [-0.5, height - 0.5]])[: len(points)]
         known = np.column_stack([pixels, np.ones(len(pixels))])
-        affine, _, rank, _ = np.linalg.lstsq(known, points[:, ::-1], rcond=None)
+        found, _, rank, _ = np.linalg.lstsq(known, points[:, ::-1], rcond=None)
+        affine: Array = np.asarray(found, dtype=np.float64)
         errors = (known @ affine - points[:, ::-1])[:, ::-1] * metres_per_degree(float(points[:, 0].mean()))
         if rank < 3 or np.abs(errors).max() > 0.01 * np.ptp(points[:, 0]) * 111_000.0 + 1.0:
-            raise ConfigError("the corners are no parallelogram: give top left, top right, bottom right and bottom left, in this order")
+            raise ConfigError("the corners are no parallelogram: give them from top left, clockwise")
         return cls(affine.T)
 
     def latlon(self, pixels: Array) -> Array:
@@ -120,7 +122,7 @@ class Georeference:
     def pixels(self, latlon: Array) -> Array:
         """(N, 2) pixels (u, v) of (N, 2) latitudes and longitudes [deg]."""
         points = self._from_latlon(np.atleast_2d(latlon))
-        made: Array = np.linalg.solve(self.affine[:, :2], (points - self.affine[:, 2]).T).T
+        made: Array = np.asarray(np.linalg.solve(self.affine[:, :2], (points - self.affine[:, 2]).T).T, dtype=np.float64)
         return made
 
     def ground(self, pixel: Array) -> Array:

@@ -70,4 +70,5 @@ def _centres(values: Map, at: NDArray[np.int64]) -> NDArray[np.float64]:
     masses = patches.reshape(len(at), _SIDE, _SIDE).astype(np.float64)
     offsets = np.arange(-half, half + 1)
     total = masses.sum(axis=(1, 2))
-    return np.column_stack([masses.sum(axis=1) @ offsets, masses.sum(axis=2) @ offsets]) / total[:, None]
+    made: NDArray[np.float64] = np.column_stack([masses.sum(axis=1) @ offsets, masses.sum(axis=2) @ offsets]) / total[:, None]
+    return made

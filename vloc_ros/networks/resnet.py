@@ -1,4 +1,4 @@
-"""The layers of ResNet-50 (He et al. 2016) for grey images: a stem of stride 8 that two heads share, and what goes on to stride 32."""
+"""The layers of ResNet-50 (He et al. 2016) for grey images: a stem of stride 8 that two heads share, and the rest to stride 32."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ class ResNetTop(nn.Module):
         super().__init__()
         width = form.width
         self.stages = nn.Sequential(
-            _stage(2 * _EXPANSION * width, 4 * width, form.blocks[2], 2), _stage(4 * _EXPANSION * width, 8 * width, form.blocks[3], 2)
+            _stage(2 * _EXPANSION * width, 4 * width, form.blocks[2], 2),
+            _stage(4 * _EXPANSION * width, 8 * width, form.blocks[3], 2),
         )
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -48,6 +48,11 @@ class LocalNetwork(nn.Module, ABC):
         """Maps of (B, colours, H, W) images with values from 0 to 1."""
 
     @property
+    def backbone(self) -> str:
+        """How large it is, as model cards say it."""
+        return f"width {self.width}"
+
+    @property
     @abstractmethod
     def map_channels(self) -> tuple[int, ...]:
         """Channels of each descriptor map."""

@@ -159,4 +159,6 @@ def model_of(network: LocalNetwork, card: WeightsCard) -> LocalModel:
         strides=network.strides,
         through_pixels=network.through_pixels,
         projection=name,
+        centred=network.centred,
+        probable=network.probable,
     )

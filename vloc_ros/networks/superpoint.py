@@ -56,6 +56,8 @@ class SuperPoint(LocalNetwork):
     multiple: ClassVar[int] = CELL
     strides: ClassVar[tuple[int, ...]] = (CELL,)
     through_pixels: ClassVar[bool] = False
+    centred: ClassVar[bool] = False
+    probable: ClassVar[bool] = True
 
     def __init__(self, form: ResNetForm, descriptor_size: int = 256) -> None:
         """Build it with random weights; of a larger network the stem alone counts."""

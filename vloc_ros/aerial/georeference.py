@@ -142,4 +142,3 @@ def _checked(corners: Sequence[LatLon]) -> Array:
     if not np.isfinite(points).all() or np.abs(points[:, 0]).max() > 90.0 or np.abs(points[:, 1]).max() > 180.0:
         raise ConfigError("corners are LAT,LON in degrees, latitudes from -90 to 90 and longitudes from -180 to 180")
     return points
-

@@ -104,11 +104,13 @@ def _meridian(zone: int) -> float:
 
 
 def _to_mercator(latlon: Array) -> Array:
-    return MAJOR_M * np.column_stack([np.deg2rad(latlon[:, 1]), np.arcsinh(np.tan(np.deg2rad(latlon[:, 0])))])
+    made: Array = MAJOR_M * np.column_stack([np.deg2rad(latlon[:, 1]), np.arcsinh(np.tan(np.deg2rad(latlon[:, 0])))])
+    return made
 
 
 def _from_mercator(points: Array) -> Array:
-    return np.rad2deg(np.column_stack([np.arctan(np.sinh(points[:, 1] / MAJOR_M)), points[:, 0] / MAJOR_M]))
+    made: Array = np.rad2deg(np.column_stack([np.arctan(np.sinh(points[:, 1] / MAJOR_M)), points[:, 0] / MAJOR_M]))
+    return made
 
 
 def _by_pyproj(crs: str) -> tuple[Projection, Projection]:

@@ -218,7 +218,7 @@ def test_missing_and_damaged_files(tmp_path):
     ("change", "complaint"),
     [
         ({"network": "netvlad", "backbone": "vgg16"}, "describes whole images"),
-        ({"backbone": "wide"}, "how wide the network is"),
+        ({"backbone": "wide"}, "how large the network is"),
         ({"backbone": "width 24"}, "shape"),
         ({"backbone": "width 9999"}, "cannot be"),
         ({"dimension": 33}, "shape"),

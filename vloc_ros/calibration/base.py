@@ -8,7 +8,17 @@ from pathlib import Path
 from safetensors.numpy import load
 
 from vloc_ros.data.models import shipped_places
-from vloc_ros.data.weights import DISAM, PLACE_NETWORKS, SUFFIX, TWO_STAGES, WeightsCard, load_card, load_weights, save_weights
+from vloc_ros.data.weights import (
+    DISAM,
+    GLVL,
+    PLACE_NETWORKS,
+    SUFFIX,
+    TWO_STAGES,
+    WeightsCard,
+    load_card,
+    load_weights,
+    save_weights,
+)
 from vloc_ros.errors import WeightsError
 from vloc_ros.mapping.model_versions import version_in_use, versions, weights_of
 from vloc_ros.mapping.store import MapStore
@@ -56,6 +66,11 @@ def base_of(store: MapStore, given: Path | None, work: Path) -> Base | None:
             raise WeightsError(
                 f"{given} holds weights of {DISAM}, which learn from conditions and not from the closures of a map: train it with "
                 "`vloc train disam`, or take weights of another kind"
+            )
+        if card.network == GLVL:
+            raise WeightsError(
+                f"{given} holds weights of {GLVL}, which learn from maps of the ground and not from the closures of a route: train "
+                "it with `vloc train glvl`, or take weights of another kind"
             )
         known = next((version.number for version in versions(store) if version.card.sha256 == card.sha256), None)
         return Base(card, given, known)

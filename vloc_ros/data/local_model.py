@@ -19,7 +19,10 @@ class LocalModel:
         multiple: height and width of an image must be multiples of this [px].
         strides: pixels of the image from one element of each descriptor map to the next.
         through_pixels: how descriptor maps are read between their elements, as in ``networks.local.sample_maps``.
-        projection: name of the weights that take what is sampled to descriptors; empty when its mean is taken away instead.
+        projection: name of the weights that take what is sampled to descriptors, empty when there are none.
+        centred: whether without a projection the mean of what is sampled is taken away, as published for U.
+        probable: whether scores are probabilities of a key point at each pixel, as published for SuperPoint; what is probable is
+            one then, whatever the settings say of the detection of others.
     """
 
     sha256: str
@@ -28,6 +31,8 @@ class LocalModel:
     strides: tuple[int, ...]
     through_pixels: bool
     projection: str
+    centred: bool = True
+    probable: bool = False
 
     def to_json(self) -> str:
         """As one line of text, for the metadata of a file."""
@@ -48,11 +53,13 @@ class LocalModel:
             "through_pixels": bool,
             "projection": str,
         }
+        later: dict[str, Any] = {"centred": bool, "probable": bool}  # files of earlier releases are of networks like U's
         try:
             values = json.loads(text)
         except (json.JSONDecodeError, RecursionError):
             values = None
-        if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != kinds:
+        found = {name: type(value) for name, value in values.items()} if isinstance(values, dict) else {}
+        if later | found != kinds | later:
             raise WeightsError(f"{what} does not say what its network is in words of this release: export it again")
         sound = values["colours"] in (1, 3) and values["multiple"] >= 1 and values["strides"]
         if not sound or not all(type(stride) is int and stride >= 1 for stride in values["strides"]):

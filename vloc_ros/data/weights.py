@@ -23,13 +23,15 @@ from vloc_ros.errors import DataError, WeightsError
 SUFFIX = ".safetensors"
 INT8_ENDING = "_int8.onnx"
 """Of the name of a network in 8-bit integers, after the name of the weights beside it."""
-LOCAL_NETWORKS = ("unet", "compact_unet")
+LOCAL_NETWORKS = ("unet", "compact_unet", "superpoint")
 """Architectures of local features, as model cards name them."""
 TWO_STAGES = "dhe"
 """Kind of a network of place recognition that estimates the homography to what it finds, too."""
 DISAM = "disam"
 """Kind of a network that translates images between conditions; its latents are compared."""
-PLACE_NETWORKS = ("netvlad", "gem", "uncertainty", "barebone", "plain_gem", TWO_STAGES, DISAM)
+GLVL = "glvl"
+"""Kind of a network of global vectors and, on the same stem, of local features."""
+PLACE_NETWORKS = ("netvlad", "gem", "uncertainty", "barebone", "plain_gem", TWO_STAGES, DISAM, GLVL)
 """Kinds of networks of place recognition, as model cards name them."""
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -41,7 +43,7 @@ class WeightsCard:
     Attributes:
         name: name of the model, under which maps keep its descriptors.
         network: kind of network: one of :data:`PLACE_NETWORKS`, or of :data:`LOCAL_NETWORKS`.
-        backbone: what is below it, as in ``vgg16``; of local features how wide it is, ``width 24``.
+        backbone: what is below it, as in ``vgg16``; of local features how large it is, ``width 24``.
         dimension: length of its descriptors.
         sha256: hash of the weights, of :func:`hash_of`.
         preprocessing: how images are prepared for it.

@@ -13,6 +13,7 @@ from vloc_ros.data.weights import INT8_ENDING, LOCAL_NETWORKS, SUFFIX, Tensors, 
 from vloc_ros.errors import WeightsError
 from vloc_ros.features.contract import FeatureExtractor, Features, Metric, register_file
 from vloc_ros.features.engines import Engine, Maps, load_engine, load_int8_engine
+from vloc_ros.features.heatmap import probable
 from vloc_ros.features.keypoints import KeyPoints, local_maxima, one_per_window
 from vloc_ros.features.learned_settings import Detection, LearnedSettings
 from vloc_ros.features.sampling import descriptors_of, sample_columns
@@ -67,7 +68,7 @@ class LearnedFeatures(FeatureExtractor):
             name: of the model.
             architecture: of the network.
             engine: computes its maps.
-            projection: (D, C) from what is sampled to descriptors, None to take their mean away instead.
+            projection: (D, C) from what is sampled to descriptors, None where descriptors are what is sampled.
             descriptor_size: D.
             max_features: at most so many key points per image.
             settings: how key points are found, and how large an image may be.
@@ -84,7 +85,10 @@ class LearnedFeatures(FeatureExtractor):
     def fingerprint(self) -> str:
         """The weights, and how key points are found: not the name of the file, the engine, nor how many there are."""
         found = self.settings
-        how = f"window{found.window}" if found.detection is Detection.WINDOW else f"nms{found.neighbourhood}"
+        if self.engine.model.probable:
+            how = "probable"
+        else:
+            how = f"window{found.window}" if found.detection is Detection.WINDOW else f"nms{found.neighbourhood}"
         return f"{self._architecture}-{self.engine.model.sha256[:16]}-{how}-{found.max_pixels}px-v1"
 
     @property
@@ -101,7 +105,7 @@ class LearnedFeatures(FeatureExtractor):
         chosen = spread_evenly(found.pixels, found.scores, (width, height), self._max_features)
         pixels = found.pixels[chosen]
         columns = sample_columns(maps.maps, self.engine.model.strides, pixels, (width, height), self.engine.model.through_pixels)
-        descriptors = descriptors_of(columns, self._projection)
+        descriptors = descriptors_of(columns, self._projection, self.engine.model.centred)
         good = np.asarray(np.isfinite(descriptors).all(axis=1))
         half = np.float32(0.5)
         features = Features(
@@ -114,6 +118,8 @@ class LearnedFeatures(FeatureExtractor):
         return features if good.all() else features.select(good)
 
     def _detect(self, maps: Maps) -> KeyPoints:
+        if self.engine.model.probable:
+            return probable(maps.scores, self.settings.threshold, self.settings.suppression)
         if self.settings.detection is Detection.WINDOW:
             return one_per_window(maps.logits, maps.scores, self.settings.window)
         return local_maxima(maps.logits, maps.scores, self.settings.neighbourhood, self.settings.radius)

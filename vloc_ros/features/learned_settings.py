@@ -39,4 +39,8 @@ class LearnedSettings:
     window: int = param(16, "side of the windows of detection 'window'", unit="px", min=4, max=64)
     neighbourhood: int = param(9, "side of the square that a local maximum stands out from", unit="px", min=3, max=65)
     radius: int = param(3, "two local maxima are farther apart than this along an axis", unit="px", min=1, max=32)
+    threshold: float = param(0.015, "superpoint: a pixel is no key point if it is one with less probability", min=1e-6, max=0.5)
+    suppression: int = param(
+        4, "superpoint: a key point is the most probable within this along both axes", unit="px", min=1, max=32
+    )
     max_pixels: int = param(500_000, "an image with more pixels is scaled down to so many", unit="px", min=10_000, max=100_000_000)

@@ -37,9 +37,19 @@ def sample_columns(
     return total
 
 
-def descriptors_of(columns: Array, projection: Array | None) -> Array:
-    """(N, D) descriptors of unit length from (C, N) samples: projected by a (D, C) matrix, or without their mean."""
-    rows = np.ascontiguousarray((columns - columns.mean(axis=0) if projection is None else projection @ columns).T)
+def descriptors_of(columns: Array, projection: Array | None, centred: bool = True) -> Array:
+    """(N, D) descriptors of unit length from (C, N) samples.
+
+    Args:
+        columns: the samples.
+        projection: (D, C) from them to descriptors, or None.
+        centred: whether without a projection their mean is taken away.
+    """
+    if projection is not None:
+        columns = projection @ columns
+    elif centred:
+        columns = columns - columns.mean(axis=0)
+    rows = np.array(columns.T, order="C")
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     rows /= np.maximum(lengths, np.float32(1e-6))[:, None]
     return rows

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_ros.data.weights import DISAM, TWO_STAGES, WeightsCard, hash_of, load_weights, save_weights
+from vloc_ros.data.weights import DISAM, GLVL, TWO_STAGES, WeightsCard, hash_of, load_weights, save_weights
 from vloc_ros.errors import ConfigError, WeightsError
 from vloc_ros.networks.names import Backbone, NetworkKind
 from vloc_ros.networks.network import PlaceNetwork, load_tensors, make_network, tensors_of
@@ -47,8 +47,9 @@ def network_of(tensors: Mapping[str, NDArray[np.float32]], card: WeightsCard, wh
             f"{what} holds both stages of {TWO_STAGES}, and here weights that only describe images are needed: "
             "`vloc train vpr` takes both"
         )
-    if card.network == DISAM:
-        raise WeightsError(f"{what} holds weights of {DISAM}, which `vloc train disam` alone takes: here another kind is needed")
+    if card.network in (DISAM, GLVL):
+        alone = f"`vloc train {card.network}` alone takes"
+        raise WeightsError(f"{what} holds weights of {card.network}, which {alone}: here another kind is needed")
     kind, backbone = _member(NetworkKind, card.network, what), _member(Backbone, card.backbone, what)
     require_preprocessing(card.preprocessing, what, backbone.size)
     whitening = tensors.get("whitening.weight")

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vloc_ros.networks.glvl_form import GlvlForm
 from vloc_ros.networks.pooling import GeneralizedMean
-from vloc_ros.networks.resnet import ResNetForm, ResNetStem, ResNetTop
+from vloc_ros.networks.resnet import ResNetStem, ResNetTop
 from vloc_ros.networks.superpoint import SuperPointHead
-
-
-@dataclass(frozen=True, slots=True)
-class GlvlForm:
-    """Size of the network.
-
-    Attributes:
-        resnet: of the stem and of the global half.
-        descriptor: length of a local descriptor; 256 as published.
-    """
-
-    resnet: ResNetForm = field(default_factory=ResNetForm)
-    descriptor: int = 256
 
 
 class GlvlMaps(NamedTuple):

@@ -34,6 +34,8 @@ class LocalNetwork(nn.Module, ABC):
         multiple: height and width of an image must be multiples of this [px].
         strides: pixels of the image from one element of each descriptor map to the next.
         through_pixels: how descriptor maps are read between their elements, see :func:`sample_maps`.
+        centred: whether without a projection the mean of what is sampled is taken away, as published for U.
+        probable: whether scores are probabilities of a key point at each pixel, as published for SuperPoint.
     """
 
     architecture: ClassVar[str]
@@ -41,11 +43,18 @@ class LocalNetwork(nn.Module, ABC):
     multiple: ClassVar[int]
     strides: ClassVar[tuple[int, ...]]
     through_pixels: ClassVar[bool]
+    centred: ClassVar[bool] = True
+    probable: ClassVar[bool] = False
     width: int
 
     @abstractmethod
     def forward(self, images: Tensor) -> LocalMaps:
         """Maps of (B, colours, H, W) images with values from 0 to 1."""
+
+    @property
+    def backbone(self) -> str:
+        """How large it is, as model cards say it."""
+        return f"width {self.width}"
 
     @property
     @abstractmethod
@@ -60,15 +69,18 @@ class LocalNetwork(nn.Module, ABC):
     @property
     @abstractmethod
     def projection(self) -> Tensor | None:
-        """(D, C) matrix from what is sampled to descriptors, None when descriptors are the samples without their mean."""
+        """(D, C) matrix from what is sampled to descriptors, None when descriptors are the samples themselves."""
 
     def describe(self, columns: Tensor) -> Tensor:
         """(..., D) descriptors of unit length from (..., C) samples of all maps side by side.
 
-        Without a projection the dot product of two of them is the zero-normalised cross-correlation.
+        Without a projection, the dot product of two that are centred is the zero-normalised cross-correlation.
         """
         matrix = self.projection
-        raw = columns - columns.mean(-1, keepdim=True) if matrix is None else columns @ matrix.T
+        if matrix is not None:
+            raw = columns @ matrix.T
+        else:
+            raw = columns - columns.mean(-1, keepdim=True) if self.centred else columns
         return functional.normalize(raw, dim=-1, eps=1e-6)
 
 

@@ -9,31 +9,38 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from vloc_ros.data.local_model import LocalModel, preprocessing_of
 from vloc_ros.data.weights import LOCAL_NETWORKS, WeightsCard, hash_of, load_weights, save_weights
-from vloc_ros.errors import WeightsError
+from vloc_ros.errors import ConfigError, WeightsError
 from vloc_ros.networks.compact import CompactUNet
 from vloc_ros.networks.files import require_tensors
+from vloc_ros.networks.glvl_form import ResNetForm
 from vloc_ros.networks.local import LocalNetwork
 from vloc_ros.networks.network import tensors_of
+from vloc_ros.networks.superpoint import SuperPoint
 from vloc_ros.networks.unet import UNet
 
-_BUILDERS: dict[str, Callable[[int, int], LocalNetwork]] = {
-    CompactUNet.architecture: CompactUNet,
-    UNet.architecture: lambda width, _: UNet(width),
+_PUBLISHED = ResNetForm().stem.blocks
+_BUILDERS: dict[str, Callable[[int, tuple[int, ...], int], LocalNetwork]] = {
+    CompactUNet.architecture: lambda width, _, size: CompactUNet(width, size),
+    UNet.architecture: lambda width, _, __: UNet(width),
+    SuperPoint.architecture: lambda width, blocks, size: SuperPoint(ResNetForm(width, blocks or _PUBLISHED), size),
 }
+_TEXT = re.compile(r"width (\d{1,4})(?:, blocks (\d{1,3}(?:-\d{1,3})+))?")
 _COUNTER = "num_batches_tracked"  # of batch normalisation: only training has a use for it
 _WIDEST, _LONGEST = 64, 1024
 
 
-def build_network(architecture: str, width: int, descriptor_size: int = 128) -> LocalNetwork:
+def build_network(architecture: str, width: int, descriptor_size: int = 128, blocks: tuple[int, ...] = ()) -> LocalNetwork:
     """A network with random weights.
 
     Args:
         architecture: name of its kind, as in model cards.
         width: what scales its channels.
         descriptor_size: length of its descriptors; of an architecture whose width decides that, it is ignored.
+        blocks: of each stage of an architecture of blocks, by default as published; others ignore it.
 
     Raises:
         WeightsError: there is no such architecture, or not of that size.
@@ -42,12 +49,20 @@ def build_network(architecture: str, width: int, descriptor_size: int = 128) -> 
         raise WeightsError(f"'{architecture}' is not one of the networks of local features: {', '.join(_BUILDERS)}")
     if not (1 <= width <= _WIDEST and 1 <= descriptor_size <= _LONGEST):
         raise WeightsError(f"a network of width {width} with descriptors of {descriptor_size} elements cannot be")
-    return _BUILDERS[architecture](width, descriptor_size)
+    try:
+        return _BUILDERS[architecture](width, blocks, descriptor_size)
+    except ConfigError as error:
+        raise WeightsError(f"such a network cannot be: {error}") from error
 
 
-def local_tensors(network: LocalNetwork) -> dict[str, NDArray[np.float32]]:
+def file_tensors(network: nn.Module) -> dict[str, NDArray[np.float32]]:
     """The weights by name, as files hold them."""
     return {name: tensor for name, tensor in tensors_of(network).items() if not name.endswith(_COUNTER)}
+
+
+def file_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shapes of :func:`file_tensors`."""
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items() if not name.endswith(_COUNTER)}
 
 
 def save_local_network(
@@ -74,11 +89,11 @@ def save_local_network(
         WeightsError: the name of the file does not end in ``.safetensors``.
         DataError: a file cannot be written.
     """
-    tensors = local_tensors(network)
+    tensors = file_tensors(network)
     card = WeightsCard(
         name=path.stem,
         network=network.architecture,
-        backbone=f"width {network.width}",
+        backbone=network.backbone,
         dimension=network.descriptor_size,
         sha256=hash_of(tensors),
         preprocessing=preprocessing_of(network.colours),
@@ -111,12 +126,13 @@ def network_of(tensors: Mapping[str, NDArray[np.float32]], card: WeightsCard, pa
     """
     if card.network not in LOCAL_NETWORKS:
         raise WeightsError(f"{path} holds weights of {card.network}, which is no network of local features")
-    wide = re.fullmatch(r"width (\d{1,4})", card.backbone)
-    if wide is None:
-        raise WeightsError(f"{path}: the model card must say how wide the network is ('width 24'), not '{card.backbone}'")
-    network = build_network(card.network, int(wide[1]), card.dimension)
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items() if not name.endswith(_COUNTER)}
-    require_tensors(expected, tensors, path, f"{card.network} of {card.backbone}")
+    found = _TEXT.fullmatch(card.backbone)
+    blocks = tuple(map(int, found[2].split("-"))) if found is not None and found[2] else ()
+    network = None if found is None else build_network(card.network, int(found[1]), card.dimension, blocks)
+    if network is None or network.backbone != card.backbone:
+        example = "width 24" if network is None else network.backbone
+        raise WeightsError(f"{path}: the model card must say how large the network is ('{example}'), not '{card.backbone}'")
+    require_tensors(file_shapes(network), tensors, path, f"{card.network} of {card.backbone}")
     if network.descriptor_size != card.dimension:
         raise WeightsError(f"{path} makes descriptors of {network.descriptor_size} elements and its card says {card.dimension}")
     if preprocessing_of(network.colours) != card.preprocessing:
@@ -143,4 +159,6 @@ def model_of(network: LocalNetwork, card: WeightsCard) -> LocalModel:
         strides=network.strides,
         through_pixels=network.through_pixels,
         projection=name,
+        centred=network.centred,
+        probable=network.probable,
     )

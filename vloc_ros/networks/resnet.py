@@ -2,35 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
-_EXPANSION = 4
-STEM_STRIDE = 8
-
-
-@dataclass(frozen=True, slots=True)
-class ResNetForm:
-    """Size of a network of bottleneck blocks.
-
-    Attributes:
-        width: channels of the first convolution, and of the narrow convolutions of the first stage; 64 as published.
-        blocks: of each stage; (3, 4, 6, 3) as published.
-    """
-
-    width: int = 64
-    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
-
-    @property
-    def stem_channels(self) -> int:
-        """Of the map of stride 8."""
-        return 2 * self.width * _EXPANSION
-
-    @property
-    def top_channels(self) -> int:
-        """Of the map of stride 32."""
-        return 8 * self.width * _EXPANSION
+from vloc_ros.networks.glvl_form import EXPANSION, ResNetForm
 
 
 class Bottleneck(nn.Module):
@@ -38,7 +12,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self, channels: int, narrow: int, stride: int) -> None:
         super().__init__()
-        wide = narrow * _EXPANSION
+        wide = narrow * EXPANSION
         self.layers = nn.Sequential(
             nn.Conv2d(channels, narrow, 1, bias=False),
             nn.BatchNorm2d(narrow),
@@ -71,7 +45,7 @@ class ResNetStem(nn.Module):
             nn.Conv2d(1, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
         )
         self.stages = nn.Sequential(
-            _stage(width, width, form.blocks[0], 1), _stage(_EXPANSION * width, 2 * width, form.blocks[1], 2)
+            _stage(width, width, form.blocks[0], 1), _stage(EXPANSION * width, 2 * width, form.blocks[1], 2)
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -88,8 +62,8 @@ class ResNetTop(nn.Module):
         super().__init__()
         width = form.width
         self.stages = nn.Sequential(
-            _stage(2 * _EXPANSION * width, 4 * width, form.blocks[2], 2),
-            _stage(4 * _EXPANSION * width, 8 * width, form.blocks[3], 2),
+            _stage(2 * EXPANSION * width, 4 * width, form.blocks[2], 2),
+            _stage(4 * EXPANSION * width, 8 * width, form.blocks[3], 2),
         )
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -100,4 +74,4 @@ class ResNetTop(nn.Module):
 
 def _stage(channels: int, narrow: int, blocks: int, stride: int) -> nn.Sequential:
     first = Bottleneck(channels, narrow, stride)
-    return nn.Sequential(first, *(Bottleneck(_EXPANSION * narrow, narrow, 1) for _ in range(blocks - 1)))
+    return nn.Sequential(first, *(Bottleneck(EXPANSION * narrow, narrow, 1) for _ in range(blocks - 1)))

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vloc_ros.networks.glvl_form import STEM_STRIDE, ResNetForm
 from vloc_ros.networks.local import LocalMaps, LocalNetwork
-from vloc_ros.networks.resnet import STEM_STRIDE, ResNetForm, ResNetStem
+from vloc_ros.networks.resnet import ResNetStem
 
 CELL = STEM_STRIDE
 """Side of the cells of the detector [px]: of the pixels of each, at most one is a key point."""
@@ -46,7 +47,8 @@ class SuperPoint(LocalNetwork):
     """Local features alone: the stem and its head.
 
     Attributes:
-        width: channels of the first convolution; 64 as published.
+        form: size of the stem.
+        width: channels of its first convolution; 64 as published.
     """
 
     architecture: ClassVar[str] = "superpoint"
@@ -54,13 +56,21 @@ class SuperPoint(LocalNetwork):
     multiple: ClassVar[int] = CELL
     strides: ClassVar[tuple[int, ...]] = (CELL,)
     through_pixels: ClassVar[bool] = False
+    centred: ClassVar[bool] = False
+    probable: ClassVar[bool] = True
 
     def __init__(self, form: ResNetForm, descriptor_size: int = 256) -> None:
-        """Build it with random weights."""
+        """Build it with random weights; of a larger network the stem alone counts."""
         super().__init__()
-        self.width, self._size = form.width, descriptor_size
+        self.form, self._size = form.stem, descriptor_size
+        self.width = form.width
         self.stem = ResNetStem(form)
         self.head = SuperPointHead(form.stem_channels, 4 * form.width, descriptor_size)
+
+    @property
+    def backbone(self) -> str:
+        """As the contract says, with the blocks of the stem."""
+        return f"{super().backbone}, blocks {self.form.text}"
 
     @property
     def map_channels(self) -> tuple[int, ...]:

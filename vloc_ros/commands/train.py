@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from vloc_ros.commands.common import Subparsers, add_command
+from vloc_ros.commands.train_aerial import register_render_aerial
 from vloc_ros.commands.train_compress import register_compress
 from vloc_ros.commands.train_data import register_curves, register_preview, register_render
 from vloc_ros.commands.train_dhe import register_dhe
@@ -47,10 +48,11 @@ _WIDTHS = {"compact_unet": 16, "unet": 16}
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "train", "train a network, and make and look at what it learns from", _STEPS, None)
-    what = "render|render-seasons|preview|features|places|disam|compress|dhe|vpr|match|uncertainty|curves"
+    what = "render|render-seasons|render-aerial|preview|features|places|disam|compress|dhe|vpr|match|uncertainty|curves"
     subjects = parser.add_subparsers(dest="subject", required=True, metavar=what)
     register_render(subjects)
     register_render_seasons(subjects)
+    register_render_aerial(subjects)
     register_preview(subjects)
     register_curves(subjects)
     register_places(subjects)

@@ -3,6 +3,7 @@
 from vloc_ros.simulation.conditions import CONDITIONS, Condition, named_condition
 from vloc_ros.simulation.detail import DETAILS, Detail, named_detail
 from vloc_ros.simulation.layout import Layout
+from vloc_ros.simulation.orthophoto import GroundArea, orthophoto
 from vloc_ros.simulation.preview import condition_sheet, contact_sheet
 from vloc_ros.simulation.renderer import Renderer, StereoImages
 from vloc_ros.simulation.rig import UTIAS_CAMERA, StereoRig, mount
@@ -24,6 +25,7 @@ __all__ = [
     "Condition",
     "Detail",
     "Drive",
+    "GroundArea",
     "Layout",
     "Renderer",
     "Robot",
@@ -45,6 +47,7 @@ __all__ = [
     "mount",
     "named_condition",
     "named_detail",
+    "orthophoto",
     "season_of",
     "sites",
     "track",

@@ -1,5 +1,6 @@
 """Where training pairs come from: the simulated world, fixed cameras, single images, recordings. Needs no torch."""
 
+from vloc_ros.training.sources.aerial_rendering import AerialPlan, render_aerial
 from vloc_ros.training.sources.homographies import HomographySettings
 from vloc_ros.training.sources.homography import HomographyPairs
 from vloc_ros.training.sources.recordings import RecordingPairs, RecordingSettings
@@ -16,6 +17,7 @@ from vloc_ros.training.sources.static import StaticPairs
 __all__ = [
     "FIRST_TRAINING_SEED",
     "FIRST_VALIDATION_SEED",
+    "AerialPlan",
     "HomographyPairs",
     "HomographySettings",
     "RecordingPairs",
@@ -24,6 +26,7 @@ __all__ = [
     "SetPlan",
     "SimulatedPairs",
     "StaticPairs",
+    "render_aerial",
     "render_seasons",
     "render_training_set",
 ]

@@ -64,8 +64,15 @@ setup(
         "scipy",
         "tqdm",
     ],
-    # The networks, what computes those of local features without torch, faster, and a viewer; everything else works without.
-    extras_require={"networks": ["torch"], "engines": ["onnxruntime"], "openvino": ["openvino"], "view": ["rerun-sdk"]},
+    # The networks, what computes those of local features without torch, faster, a viewer, and what reads unusual aerial maps;
+    # everything else works without.
+    extras_require={
+        "networks": ["torch"],
+        "engines": ["onnxruntime"],
+        "openvino": ["openvino"],
+        "view": ["rerun-sdk"],
+        "aerial": ["pyproj", "rasterio"],
+    },
     entry_points={
         "console_scripts": [
             "vloc = vloc_ros.cli:main",

@@ -28,7 +28,7 @@ import vloc_ros
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
-ON_TOP = ("torch.txt", "engines.txt", "openvino.txt", "view.txt")  # what only networks or the viewer need
+ON_TOP = ("torch.txt", "engines.txt", "openvino.txt", "view.txt", "aerial.txt")  # what only networks, the viewer or some maps need
 LOCKS = ("run.txt", "dev.txt", *ON_TOP, "ros.txt")
 # Distributions whose modules are called otherwise.
 DISTRIBUTIONS = {"faiss": "faiss-cpu", "cv2": "opencv-python-headless", "yaml": "PyYAML", "rerun": "rerun-sdk"}
@@ -37,7 +37,7 @@ ROSDEP_KEYS = {"cv2": "python3-opencv"}
 # The wheel of gtsam declares the runner of its own tests, that of openvino a reporter of its use: nothing needs them to run.
 DECLARED_IN_ERROR = {("gtsam", "pytest"), ("openvino", "openvino-telemetry")}
 # Installed by requirements/ros.txt, torch.txt and so on instead, as rosdep has no key for them, or only one that calls pip.
-BY_PIP = {"faiss", "gtsam", "onnxruntime", "openvino", "poselib", "rerun", "rosbags", "safetensors", "torch"}
+BY_PIP = {"faiss", "gtsam", "onnxruntime", "openvino", "poselib", "pyproj", "rasterio", "rerun", "rosbags", "safetensors", "torch"}
 # What `ros/` uses in a ROS installation and does without elsewhere; none of them is on PyPI.
 ROS_ONLY = {"cv_bridge", "message_filters", "tf2_msgs", "tf2_ros", "tf2_py", "tf_transformations", "launch", "launch_ros"}
 SHARED = {"launch": "*.launch.py", "config": "*.*", "rviz": "*.rviz", "models": "*"}
@@ -173,7 +173,7 @@ def test_nothing_is_pinned_for_nobody():
 def test_setup_declares_what_is_pinned(setup_arguments):
     declared = {canonicalize_name(name) for name in setup_arguments["install_requires"]}
     assert declared == {name for name in direct("run.txt") if not name.startswith("ros-")}
-    extras = {"networks": "torch.txt", "engines": "engines.txt", "openvino": "openvino.txt", "view": "view.txt"}
+    extras = {name: f"{name}.txt" for name in ("engines", "openvino", "view", "aerial")} | {"networks": "torch.txt"}
     assert {name: set(wanted) for name, wanted in setup_arguments["extras_require"].items()} == {
         name: direct(lock) for name, lock in extras.items()
     }

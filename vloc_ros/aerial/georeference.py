@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,15 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vloc_ros.aerial.projections import FLATTENING, MAJOR_M, WGS84, projection
 from vloc_ros.errors import ConfigError, DataError
 
 Array = NDArray[np.float64]
 EARTH_RADIUS_M = 6_371_000.0
 """Of the sphere that great-circle distances are measured on."""
-WGS84 = "EPSG:4326"
-_MAJOR_M, _FLATTENING = 6_378_137.0, 1.0 / 298.257_223_563
-_ECCENTRICITY2 = _FLATTENING * (2.0 - _FLATTENING)
-_CRS = re.compile(r"EPSG:\d{4,6}")
+_ECCENTRICITY2 = FLATTENING * (2.0 - FLATTENING)
 
 
 class LatLon(NamedTuple):
@@ -41,8 +38,8 @@ def metres_per_degree(lat: float) -> Array:
     """(2,) metres north of a degree of latitude, and metres east of a degree of longitude, on the ellipsoid at a latitude [deg]."""
     s2 = np.sin(np.deg2rad(lat)) ** 2
     root = np.sqrt(1.0 - _ECCENTRICITY2 * s2)
-    north = _MAJOR_M * (1.0 - _ECCENTRICITY2) / root**3
-    east = _MAJOR_M / root * np.cos(np.deg2rad(lat))
+    north = MAJOR_M * (1.0 - _ECCENTRICITY2) / root**3
+    east = MAJOR_M / root * np.cos(np.deg2rad(lat))
     made: Array = np.deg2rad(np.array([north, east]))
     return made
 
@@ -72,7 +69,8 @@ class Georeference:
     Attributes:
         affine: (2, 3); times (u, v, 1) it is (x, y): longitude and latitude [deg] of WGS84, else easting and northing [m]. Pixel
             (0, 0) is the centre of the top-left pixel.
-        crs: ``EPSG:4326``, or a projected system such as ``EPSG:32632`` (UTM 32 north), which needs pyproj.
+        crs: ``EPSG:4326``, or a projected system such as ``EPSG:32632`` (UTM 32 north); see
+            :func:`~vloc_ros.aerial.projections.projection` for what needs pyproj.
     """
 
     affine: Array
@@ -83,7 +81,7 @@ class Georeference:
     def __post_init__(self) -> None:
         if self.affine.shape != (2, 3) or not np.isfinite(self.affine).all() or abs(np.linalg.det(self.affine[:, :2])) < 1e-18:
             raise DataError("the map has no usable georeference: its pixels do not span an area on the ground")
-        forth, back = _projection(self.crs)
+        forth, back = projection(self.crs)
         object.__setattr__(self, "_to_latlon", forth)
         object.__setattr__(self, "_from_latlon", back)
 
@@ -144,24 +142,3 @@ def _checked(corners: Sequence[LatLon]) -> Array:
     if not np.isfinite(points).all() or np.abs(points[:, 0]).max() > 90.0 or np.abs(points[:, 1]).max() > 180.0:
         raise ConfigError("corners are LAT,LON in degrees, latitudes from -90 to 90 and longitudes from -180 to 180")
     return points
-
-
-def _projection(crs: str) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
-    """From (N, 2) coordinates (x, y) to (N, 2) latitudes and longitudes, and back."""
-    if crs == WGS84:
-        return (lambda points: points[:, ::-1]), (lambda latlon: latlon[:, ::-1])
-    if not _CRS.fullmatch(crs):
-        raise ConfigError(f"'{crs}' names no reference system: give one as EPSG:4326 (WGS84) or EPSG:32632 (UTM 32 north)")
-    try:
-        from pyproj import Transformer
-        from pyproj.exceptions import CRSError
-    except ImportError as error:
-        raise ConfigError(f"{crs} needs pyproj (requirements/aerial.txt); WGS84 corners need nothing") from error
-    try:
-        forth, back = Transformer.from_crs(crs, WGS84, always_xy=True), Transformer.from_crs(WGS84, crs, always_xy=True)
-    except CRSError as error:
-        raise ConfigError(f"pyproj does not know {crs}") from error
-    return (
-        lambda points: np.column_stack(forth.transform(points[:, 0], points[:, 1])[::-1]),
-        lambda latlon: np.column_stack(back.transform(latlon[:, 1], latlon[:, 0])),
-    )

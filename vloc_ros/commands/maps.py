@@ -1,4 +1,4 @@
-"""``vloc map``: look at a map, check it, export it, thin it, describe its keyframes."""
+"""``vloc map``: look at a map, check it, export it, thin it, describe its keyframes; build one of the ground."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.commands import aerial_map
 from vloc_ros.commands.common import Subparsers, add_command, add_json, add_rerank, emit, progress, rows
 from vloc_ros.commands.fine import add_condition, add_fine
 
@@ -21,13 +22,16 @@ _EXAMPLES = """
   vloc map prune site.vloc --distance 2
   vloc map redescribe site.vloc --descriptor place     a map of an older release, whose auto is hog until then
   vloc map redescribe site.vloc --rerank homography    also what a re-ranker needs, so that a lost robot need not make it
-  vloc map redescribe site.vloc --descriptor disam --fine disam_fine"""
+  vloc map redescribe site.vloc --descriptor disam --fine disam_fine
+  vloc map build-aerial ortho.tif --map area.vloc      of the ground, for vloc locate; info and check take it, too"""
 
 
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
-    parser = add_command(subparsers, "map", "look at a map, check, export, thin or describe it", _EXAMPLES, None)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="info|check|export|prune|redescribe")
+    parser = add_command(
+        subparsers, "map", "look at a map, check, export, thin or describe it; build one of the ground", _EXAMPLES, None
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="info|check|export|prune|redescribe|build-aerial")
     for name, summary, action in (
         ("info", "what the map holds", _info),
         ("check", "look for damage; exit code 1 when there is some", _check),
@@ -53,11 +57,17 @@ def register(subparsers: Subparsers) -> None:
             add_fine(sub, top=False)
             add_rerank(sub)
             add_condition(sub, "condition in which all keyframes that are described now were taken: inferred from each without it")
+    summary = "build a map of the ground from a geo-referenced image"
+    aerial_map.add_build(actions.add_parser("build-aerial", help=summary, description=aerial_map.DESCRIPTION))
 
 
 def _info(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
+    from vloc_ros.aerial.map_file import is_aerial
+
+    if is_aerial(args.map):
+        return aerial_map.info(args)
     from vloc_ros.mapping.inspection import inspect_map
 
     info = inspect_map(args.map)
@@ -107,6 +117,10 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from vloc_ros.aerial.map_file import is_aerial
+
+    if is_aerial(args.map):
+        return aerial_map.check(args)
     from vloc_ros.mapping import MapStore
     from vloc_ros.mapping.integrity import check_map
     from vloc_ros.mapping.model_state import model_state

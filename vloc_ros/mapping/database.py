@@ -33,7 +33,15 @@ from vloc_ros.mapping.opening import (
     reserve,
     side_files,
 )
-from vloc_ros.mapping.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES, TABLES_OF, columns, statements
+from vloc_ros.mapping.schema import (
+    AERIAL_APPLICATION_ID,
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    TABLES,
+    TABLES_OF,
+    columns,
+    statements,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -142,6 +150,8 @@ class Database:
         application, schema = self.pragma("application_id"), self.pragma("user_version")
         with explained(self.path):
             tables = columns(self.connection)
+        if application == AERIAL_APPLICATION_ID:
+            raise MapError(f"{self.path} is an aerial map, not one of a taught route: vloc locate and vloc map info take it")
         if application != APPLICATION_ID:
             state = "is another program's database" if tables else "is empty (its creation was interrupted): delete it"
             raise MapError(f"{self.path} is not a map made by vloc_ros: it {state}")

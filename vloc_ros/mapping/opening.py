@@ -41,7 +41,7 @@ def explained(path: Path) -> Iterator[None]:
                 raise MapError(f"the map {path} failed: {explanation}") from error
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError | OverflowError):
             raise MapError(f"the map {path} was given a value that it cannot hold: {text}") from error
-        raise MapError(f"the map {path} is damaged ({text}): restore a copy of it or teach again") from error
+        raise MapError(f"the map {path} is damaged ({text}): restore a copy of it or make it anew") from error
 
 
 def side_files(path: Path) -> tuple[Path, Path]:

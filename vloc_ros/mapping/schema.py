@@ -10,6 +10,8 @@ import sqlite3
 
 APPLICATION_ID = 0x564C4F43
 """``PRAGMA application_id`` of a map: the letters VLOC."""
+AERIAL_APPLICATION_ID = 0x564C4741
+"""That of a map of the ground (:mod:`vloc_ros.aerial`): the letters VLGA."""
 SCHEMA_VERSION = 4
 """``PRAGMA user_version`` that this release writes, and the newest that it reads."""
 

@@ -38,27 +38,27 @@ class Attitude(NamedTuple):
 
 
 def standard_altitude_m(pressure_pa: float) -> float:
-    """Altitude [m] in the standard atmosphere (ISO 2533, below 11 km) where the pressure is so high [Pa]."""
+    """Altitude [m] in the standard atmosphere (ISO 2533, below 11 km) of a pressure [Pa]."""
     return float(_STANDARD_K / _LAPSE_K_M * (1.0 - (pressure_pa / STANDARD_PA) ** _EXPONENT))
 
 
 def standard_pressure_pa(altitude_m: float) -> float:
-    """Pressure [Pa] of the standard atmosphere at an altitude [m]; the inverse of :func:`standard_altitude_m`."""
+    """Pressure [Pa] of the standard atmosphere at an altitude [m]."""
     return float(STANDARD_PA * (1.0 - _LAPSE_K_M * altitude_m / _STANDARD_K) ** (1.0 / _EXPONENT))
 
 
 def barometric_height_m(pressure_pa: float, reference_pa: float) -> float:
-    """Height [m] above the place where the pressure is that of the reference [Pa]; on a day unlike the standard it errs by percents."""
+    """Height [m] above where the pressure is that of the reference [Pa]; on days unlike the standard one it errs by percents."""
     return standard_altitude_m(pressure_pa) - standard_altitude_m(reference_pa)
 
 
 def is_air_pressure(pressure_pa: float) -> bool:
-    """Whether a number [Pa] can be the pressure of the air where drones fly; false for hectopascals and for what is not a number."""
+    """Whether a number [Pa] can be the pressure of the air where drones fly; hectopascals cannot."""
     return bool(_LEAST_PA <= pressure_pa <= _MOST_PA)
 
 
 def height_of_range_m(range_m: float, attitude: Attitude | None) -> float:
-    """Height above level ground [m] by a range along the camera's axis [m]; without an attitude the axis counts as straight down."""
+    """Height above level ground [m] by a range along the camera's axis [m], which points straight down where nobody knows."""
     return range_m if attitude is None else range_m * max(attitude.down, _STEEPEST)
 
 
@@ -79,7 +79,7 @@ def camera_attitude(enu_R_flu: Array, camera_yaw_deg: float = 0.0) -> Attitude:
 
 
 def airframe_rotation(heading_deg: float, roll: float = 0.0, pitch: float = 0.0) -> Array:
-    """(3, 3) enu_R_flu of an airframe whose nose has a heading, clockwise from north [deg]; the inverse of :func:`camera_attitude`.
+    """(3, 3) enu_R_flu of an airframe whose nose has a heading; the inverse of :func:`camera_attitude`.
 
     Args:
         heading_deg: clockwise from north [deg].

@@ -54,7 +54,7 @@ class AerialNode(ManagedNode):
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "aerial/pose", reliable())
         self._origin = self.create_publisher(NavSatFix, "aerial/origin", latched())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable())
-        self._publishers = (self._fix, self._footprint, self._pose, self._origin, self._diagnostics)
+        self._topics = (self._fix, self._footprint, self._pose, self._origin, self._diagnostics)
         stamp_ns = self.get_clock().now().nanoseconds
         self._origin.publish(origin_to_ros(stamp_ns, self._settings.frame, self._frame.origin, ground.accuracy_m))
 
@@ -84,7 +84,7 @@ class AerialNode(ManagedNode):
             f"{navigator.located} images located, {sum(navigator.refused.values())} refused ({refused or 'none'}), "
             f"{self._superseded} superseded, {self._damaged} damaged"
         )
-        self.destroy_all(self._publishers)
+        self.destroy_all(self._topics)
         if not ended:
             raise VlocError(f"an image was not finished within {_STOP_S:g} s")
         closed.result()

@@ -1,4 +1,4 @@
-"""The camera of the node ``aerial``: from camera_info to a pinhole lens, and from an image message to a photo without distortion."""
+"""The camera of the node ``aerial``: from camera_info to a pinhole lens, from an image message to a photo without distortion."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from vloc_ros.aerial.nadir import apply
 Array = NDArray[np.float64]
 LEAST = 4
 """Matches that a homography takes."""
-_ROUNDS, _ITERATIONS, _CONFIDENCE = 10, 5000, 0.9999
+_ROUNDS, _ITERATIONS, _CONFIDENCE = 10, 20_000, 0.9999
 _SMALLEST_SINGULAR = 1e-7
 """Of the normalised Jacobian in its largest: below it the matches leave a direction open."""
 
@@ -42,7 +42,7 @@ class GroundHomography:
         sigma_m: standard deviation of one coordinate of an inlier [m].
         condition: of the homography in normalised coordinates: 1 for a similarity, large for a fold.
         normal: (3, 3) from pixels to normalised ones.
-        metric: (3, 3) from metres to normalised ones.
+        metric: (3, 3) from metres to normalised ones, the second of which points south.
         parameters: (8, 8) covariance of the first eight elements in normalised coordinates.
     """
 
@@ -77,7 +77,8 @@ class GroundHomography:
         normalised = self.metric @ self.matrix @ np.linalg.inv(self.normal)
         at = apply(self.normal, pixel)
         rows = _jacobian(normalised / normalised[2, 2], at)
-        made: Array = rows @ self.parameters @ rows.T / self.metric[0, 0] ** 2
+        back = np.linalg.inv(self.metric[:2, :2])
+        made: Array = back @ rows @ self.parameters @ rows.T @ back.T
         return made
 
 
@@ -93,7 +94,7 @@ def estimate(pixels: Array, metres: Array, threshold_m: float) -> GroundHomograp
 
     Args:
         pixels: (N, 2) of a view.
-        metres: (N, 2) where they are on the ground.
+        metres: (N, 2) where they are on the ground, east and north. A mirrored view of it is not found.
         threshold_m: farthest that an inlier may be from where the homography puts it [m].
 
     Returns:
@@ -103,7 +104,8 @@ def estimate(pixels: Array, metres: Array, threshold_m: float) -> GroundHomograp
         return HomographyFailure.TOO_FEW
     if _collinear(pixels) or _collinear(metres):
         return HomographyFailure.DEGENERATE
-    normal, metric = _normalising(pixels), _normalising(metres)
+    # North points up and v down: OpenCV refuses samples that are mirrored, so both must turn the same way.
+    normal, metric = _normalising(pixels), np.diag([1.0, -1.0, 1.0]) @ _normalising(metres)
     source, target = apply(normal, pixels), apply(metric, metres)
     threshold = threshold_m * metric[0, 0]
     matrix = _robust(source, target, threshold)

@@ -1,7 +1,7 @@
 """Flies a drone along waypoints by position fixes that come late and rarely, and by dead reckoning between them.
 
-A Kalman filter of position and wind: the drone's own airspeed and heading carry the position on, fixes correct both. It knows nothing
-but what instruments and fixes say.
+A Kalman filter of position and wind: the drone's own airspeed and heading carry the position on, fixes correct both. It knows
+nothing but what instruments and fixes say.
 """
 
 from __future__ import annotations

@@ -87,8 +87,8 @@ class _Camera:
 class Flight:
     """World, light, drone, instruments and camera, on one clock that stands still unless told to go on.
 
-    What a drone may know comes out of :meth:`readings` and :meth:`image`; :attr:`position` and :attr:`world_T_camera` are the truth,
-    for judging. The same seed and the same commands at the same times give the same images to the last bit.
+    What a drone may know comes out of :meth:`readings` and :meth:`image`; :attr:`position` and :attr:`world_T_camera` are the
+    truth, for judging. The same seed and the same commands at the same times give the same images to the last bit.
     """
 
     def __init__(

@@ -19,6 +19,7 @@ from vloc_ros.commands import (
     drive,
     evaluate,
     export,
+    locate,
     loops,
     maps,
     models,
@@ -63,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (
         *(demo, teach, repeat, drive, autonomy, odometry),
-        *(loops, optimise, retrieve, evaluate, vocabulary),
+        *(loops, optimise, retrieve, locate, evaluate, vocabulary),
         *(calibrate, train, maps, models, weights, export, nodes, policy, convert, config, view, doctor),
     ):
         command.register(subparsers)

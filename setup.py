@@ -77,6 +77,7 @@ setup(
         "console_scripts": [
             "vloc = vloc_ros.cli:main",
             "localization = vloc_ros.nodes.localization:main",
+            "aerial = vloc_ros.nodes.aerial:main",
             "place_recognition = vloc_ros.nodes.place_recognition:main",
             "path_follower = vloc_ros.nodes.path_follower:main",
             "simulator = vloc_ros.nodes.simulator:main",

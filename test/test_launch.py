@@ -27,7 +27,8 @@ from vloc_ros.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = ROOT / "launch" / "teach_repeat.launch.py"
 CLOSED_LOOP = ROOT / "launch" / "closed_loop.launch.py"
-OTHER_CONFIGURATIONS = {"calibration", "path_follower", "place_recognition", "pose_graph"}
+AERIAL = ROOT / "launch" / "aerial.launch.py"
+OTHER_CONFIGURATIONS = {"aerial", "calibration", "path_follower", "place_recognition", "pose_graph"}
 IN_A_LOOP = {"start", "stop", "step"}
 needs_launch = pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not installed here")
 
@@ -57,14 +58,14 @@ def test_the_remappings_are_those_of_the_node_s_topics():
 
 
 @needs_launch
-@pytest.mark.parametrize("file", [LAUNCH, CLOSED_LOOP], ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [LAUNCH, CLOSED_LOOP, AERIAL], ids=lambda file: file.stem)
 def test_every_argument_is_described(file):
     for argument in load(file).ARGUMENTS:
         assert len(argument.description) > 10
         assert argument.choices is None or argument.default_value is not None
 
 
-@pytest.mark.parametrize("file", [LAUNCH, CLOSED_LOOP], ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [LAUNCH, CLOSED_LOOP, AERIAL], ids=lambda file: file.stem)
 def test_what_is_asked_of_the_arguments_is_declared(file):
     calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
 
@@ -75,12 +76,12 @@ def test_what_is_asked_of_the_arguments_is_declared(file):
     assert named("argument") == named("DeclareLaunchArgument") - IN_A_LOOP
 
 
-@pytest.mark.parametrize("file", [LAUNCH, CLOSED_LOOP], ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [LAUNCH, CLOSED_LOOP, AERIAL], ids=lambda file: file.stem)
 def test_each_node_of_ours_can_be_left_to_a_manager_and_runs_in_its_enclave(file):
     calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
     nodes = [{word.arg: word.value for word in call.keywords} for call in calls if ast.unparse(call.func) == "Node"]
     ours = [words for words in nodes if ast.unparse(words["package"]) == "PACKAGE"]
-    assert len(ours) == {LAUNCH: 4, CLOSED_LOOP: 1}[file]
+    assert len(ours) == {LAUNCH: 4, CLOSED_LOOP: 1, AERIAL: 1}[file]
     for words in ours:
         name = ast.unparse(words["executable"])
         assert ast.unparse(words["name"]) == name

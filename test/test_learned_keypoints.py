@@ -152,18 +152,21 @@ def test_sampling_is_that_of_torch(through_pixels):
     assert found.shape == (27, 200) and np.abs(found.T - expected).max() < 1e-5
 
 
-@pytest.mark.parametrize("projected", [False, True])
-def test_descriptors_are_those_of_torch(projected):
+@pytest.mark.parametrize(("projected", "centred"), [(False, True), (True, True), (False, False), (True, False)])
+def test_descriptors_are_those_of_torch(projected, centred):
     torch = pytest.importorskip("torch")
     from vloc_ros.networks.local import LocalNetwork
 
     rng = np.random.default_rng(0)
     columns, matrix = rng.normal(size=(40, 60)).astype(np.float32), rng.normal(size=(16, 40)).astype(np.float32)
 
-    class Projected:
+    class Described:
         projection = torch.from_numpy(matrix) if projected else None
 
-    expected = LocalNetwork.describe(Projected(), torch.from_numpy(columns.T.copy())).numpy()
-    found = descriptors_of(columns, matrix if projected else None)
+    Described.centred = centred
+    before = columns.copy()
+    expected = LocalNetwork.describe(Described(), torch.from_numpy(columns.T.copy())).numpy()
+    found = descriptors_of(columns, matrix if projected else None, centred)
     assert np.abs(found - expected).max() < 1e-5 and np.allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
-    assert descriptors_of(columns[:, :0], None).shape == (0, 40)
+    assert np.allclose(found.mean(axis=1), 0.0, atol=1e-6) == (centred and not projected)
+    assert descriptors_of(columns[:, :0], None).shape == (0, 40) and np.array_equal(columns, before)

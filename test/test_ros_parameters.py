@@ -19,6 +19,7 @@ from vloc_ros.config import keys, load_yaml
 from vloc_ros.errors import ConfigError
 from vloc_ros.path_following import FollowerSettings
 from vloc_ros.ros import params
+from vloc_ros.ros.aerial_settings import AerialNodeSettings
 from vloc_ros.ros.calibration_settings import CalibrationNodeSettings
 from vloc_ros.ros.managed_node import ManagedNode
 from vloc_ros.ros.node_settings import FollowerNodeSettings, LocalizationNodeSettings, Mode, PlayerNodeSettings
@@ -159,6 +160,7 @@ def test_the_configuration_files_hold_known_keys_and_good_values(file):
     defaults = {
         "path_follower": FOLLOWER,
         "pose_graph": (GraphNodeSettings(),),
+        "aerial": (AerialNodeSettings(),),
         "place_recognition": (RecognitionNodeSettings(),),
         "calibration": CALIBRATION,
     }.get(file.stem, DEFAULTS)

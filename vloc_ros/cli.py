@@ -20,6 +20,7 @@ from vloc_ros.commands import (
     drive,
     evaluate,
     export,
+    locate,
     loops,
     maps,
     models,
@@ -64,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (
         *(demo, teach, repeat, drive, autonomy, odometry),
-        *(loops, optimise, retrieve, evaluate, vocabulary),
+        *(loops, optimise, retrieve, locate, evaluate, vocabulary),
         *(calibrate, train, maps, build_ortho, models, weights, export, nodes, policy, convert, config, view, doctor),
     ):
         command.register(subparsers)

@@ -23,6 +23,7 @@ class AerialReject(Enum):
     NO_CANDIDATE = "no tile of the map resembles this image"
     TOO_FEW_MATCHES = "too few matches to any tile"
     TOO_FEW_INLIERS = "too few matches agree on one homography"
+    CLUSTERED = "the matches that agree lie in a small part of the image, from which the rest does not follow"
     NOT_A_VIEW = "the homography is no view of level ground (folded, mirrored, or seen too obliquely)"
     WRONG_SCALE = "the homography says another height than was given"
     WRONG_HEADING = "the homography says another heading than was given"

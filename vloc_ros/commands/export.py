@@ -17,6 +17,7 @@ _EXAMPLES = """
   vloc export models/site_places.safetensors --to onnx      networks of whole images too: in floats, as ONNX, and no other way
   vloc export cct --to onnx --out cct.onnx                  and cct_pairs.onnx, which re-ranks what the other one finds
   vloc export disam --to onnx --out disam.onnx              and disam_classifier.onnx, which finds the condition of an image
+  vloc export glvl --to onnx --out glvl.onnx                its global half; superpoint is its local one
   vloc export utias.safetensors --to torchscript --size 512x384 --out utias.pt      as VT&R3 loads it"""
 _MOST_IMAGES = 1000
 _KINDS = ["onnx", "openvino", "torchscript"]
@@ -45,7 +46,7 @@ def register(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, and say how well it was done."""
     from vloc_ros.data.models import shipped_features, shipped_places
-    from vloc_ros.data.weights import DISAM, PLACE_NETWORKS, SUFFIX, TWO_STAGES, load_card
+    from vloc_ros.data.weights import DISAM, GLVL, PLACE_NETWORKS, SUFFIX, TWO_STAGES, load_card
     from vloc_ros.networks.availability import require_torch
 
     size = re.fullmatch(r"(\d{1,5})x(\d{1,5})", args.size)
@@ -54,7 +55,14 @@ def run(args: argparse.Namespace) -> int:
     if not 2 <= args.window <= 256:
         raise ConfigError(f"--window {args.window} must be from 2 to 256")
     require_torch("vloc export")
-    from vloc_ros.networks.export_files import ExportKind, export_disam, export_local, export_place, export_two_stages
+    from vloc_ros.networks.export_files import (
+        ExportKind,
+        export_disam,
+        export_glvl,
+        export_local,
+        export_place,
+        export_two_stages,
+    )
 
     kind = ExportKind(args.to)
     path = (shipped_places() | shipped_features()).get(args.weights) or Path(args.weights)
@@ -72,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         files.append(second)
     elif network == DISAM:
         files, difference = export_disam(path, out)
+    elif network == GLVL:
+        difference = export_glvl(path, out)
     else:
         difference = export_place(path, out) if of_place else export_local(path, kind, out, shape, args.window)
     length = sum(file.stat().st_size for file in files)

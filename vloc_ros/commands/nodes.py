@@ -23,7 +23,9 @@ _UP_EXAMPLES = """
   vloc up teach_repeat --mode teach --map site.vloc --no-loop-closures
   vloc up teach_repeat --mode teach --map site.vloc --data noon/ --calibrate
   vloc up closed_loop --mode teach --map sim.vloc --site 2 --length 80 --lockstep
-  vloc up closed_loop --mode repeat --map sim.vloc --condition dusk --lockstep --out dusk_drive"""
+  vloc up closed_loop --mode repeat --map sim.vloc --condition dusk --lockstep --out dusk_drive
+  vloc up aerial --map area.vloc                             (listens to the camera of a drone)
+  vloc up aerial --map area.vloc --set instruments.height=pressure --set camera.transport=compressed"""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -33,7 +35,7 @@ def register(subparsers: Subparsers) -> None:
     _add_playback(parser)
 
     parser = add_command(subparsers, "up", "start the nodes of a launch file as processes", _UP_EXAMPLES, _up)
-    parser.add_argument("what", choices=["teach_repeat", "closed_loop"], help="which nodes: as launch/<WHAT>.launch.py")
+    parser.add_argument("what", choices=["teach_repeat", "closed_loop", "aerial"], help="which nodes: as launch/<WHAT>.launch.py")
     parser.add_argument("--mode", choices=["teach", "repeat", "localize"], default="repeat", help="default: repeat")
     parser.add_argument("--map", type=Path, required=True, help="map file, *.vloc; teach makes it")
     parser.add_argument("--data", dest="source", type=Path, help="recording to play (default: a live camera)")
@@ -118,7 +120,21 @@ def _play(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
-    return _up_closed_loop(args) if args.what == "closed_loop" else _up_teach_repeat(args)
+    ups = {"closed_loop": _up_closed_loop, "aerial": _up_aerial, "teach_repeat": _up_teach_repeat}
+    return ups[args.what](args)
+
+
+def _up_aerial(args: argparse.Namespace) -> int:
+    """Run the node aerial; the settings are its parameters."""
+    from vloc_ros.config import from_dict, load_yaml, parse_assignments, replace, to_flat_dict
+    from vloc_ros.processes import NodeSpec, run_nodes
+    from vloc_ros.ros.aerial_settings import AerialNodeSettings
+
+    settings = AerialNodeSettings() if args.config is None else from_dict(AerialNodeSettings, load_yaml(args.config))
+    settings = replace(settings, {**parse_assignments(args.set), "map": str(args.map)})
+    if args.features is not None:
+        settings = replace(settings, {"features": args.features})
+    return run_nodes([NodeSpec("aerial", "aerial", to_flat_dict(settings))])
 
 
 def _up_closed_loop(args: argparse.Namespace) -> int:

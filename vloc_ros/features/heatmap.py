@@ -56,7 +56,7 @@ def _distinct(values: Map) -> Map:
     ranks = np.zeros(values.size, dtype=np.float32)
     flat = values.ravel()
     positive = np.flatnonzero(flat > 0.0)
-    order = positive[np.argsort(flat[positive], kind="stable")[::-1]]
+    order = positive[np.argsort(-flat[positive], kind="stable")]  # of equal ones the first comes first
     # float32 counts exactly to 2^24, which is a map of 4096 x 4096 pixels all above the threshold.
     ranks[order] = np.arange(len(order), 0, -1, dtype=np.float32)
     return ranks.reshape(values.shape)

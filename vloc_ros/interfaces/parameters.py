@@ -10,6 +10,7 @@ from vloc_ros.calibration.settings import default_settings
 from vloc_ros.closed_loop.settings import DriveSettings
 from vloc_ros.config import UNCONFIGURED, Key, keys
 from vloc_ros.path_following import FollowerSettings
+from vloc_ros.ros.aerial_settings import AerialNodeSettings
 from vloc_ros.ros.calibration_settings import CalibrationNodeSettings
 from vloc_ros.ros.node_settings import FollowerNodeSettings, LocalizationNodeSettings, PlayerNodeSettings
 from vloc_ros.ros.place_recognition_settings import RecognitionNodeSettings
@@ -23,6 +24,7 @@ PARAMETERS: dict[str, tuple[Any, ...]] = {
     "place_recognition": (RecognitionNodeSettings(),),
     "pose_graph": (GraphNodeSettings(),),
     "calibration": (CalibrationNodeSettings(), default_settings()),
+    "aerial": (AerialNodeSettings(),),
     "simulator": (SimulatorNodeSettings(), DriveSettings()),
     "player": (PlayerNodeSettings(),),
 }

@@ -11,22 +11,25 @@ from vloc_ros.interfaces.description import NodeInterface
 from vloc_ros.interfaces.table import NODES, TOPICS
 
 _CAMERA = tuple(name for name, topic in TOPICS.items() if topic.group == "camera" and name != "depth/camera_info")
+_DRONE = ("image", "image/compressed", "camera_info", "range", "pressure", "imu")
 _SHOWN = (
     *("pose", "path", "state", "odometry", "matches/image", "/tf", "/diagnostics", "path_follower/state", "ground_truth/odometry"),
     *("keyframes", "pose_graph/path", "pose_graph/markers", "pose_graph/heartbeat", "depth/camera_info"),
+    *("fix", "footprint", "aerial/pose", "aerial/origin"),
 )
 OUTSIDE = {
     node.name: node
     for node in (
         NodeInterface("camera", "its driver", publishes=_CAMERA),
         NodeInterface("robot", "its base", publishes=("odom",), subscribes=("cmd_vel",)),
+        NodeInterface("drone", "its autopilot", publishes=_DRONE, subscribes=("fix",)),
         NodeInterface("you", "RViz, Foxglove, scripts", publishes=("initialpose", "simulator/kidnap"), subscribes=_SHOWN),
     )
 }
 """Who else takes part."""
 LANES = (
     *("camera", "player", "simulator", "localization", "path_follower", "robot"),
-    *("place_recognition", "pose_graph", "calibration", "you"),
+    *("place_recognition", "pose_graph", "calibration", "drone", "aerial", "you"),
 )
 _COLOURS = {
     "camera": "#7a4f9a",
@@ -34,6 +37,7 @@ _COLOURS = {
     "localisation": "#1f6fb2",
     "driving": "#c0392b",
     "loop closures": "#2b8a3e",
+    "aerial": "#0f8b8d",
     "all nodes": "#8a6d1a",
 }
 _LABEL_PX, _LANE_PX, _HEAD_PX, _ROW_PX, _LINE_PX, _MARGIN_PX = 276, 122, 84, 22, 15, 16

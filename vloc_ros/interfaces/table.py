@@ -13,7 +13,8 @@ _INFO, _ODOMETRY, _PATH = "sensor_msgs/msg/CameraInfo", "nav_msgs/msg/Odometry",
 _POSE, _STATUS = "geometry_msgs/msg/PoseWithCovarianceStamped", "diagnostic_msgs/msg/DiagnosticStatus"
 _HEADER = "std_msgs/msg/Header"
 _CAMERA, _MOTION, _LOCAL = "camera", "odometry and truth", "localisation"
-_DRIVE, _LOOPS, _ALL = "driving", "loop closures", "all nodes"
+_FIX, _MARKER = "sensor_msgs/msg/NavSatFix", "visualization_msgs/msg/Marker"
+_DRIVE, _LOOPS, _AERIAL, _ALL = "driving", "loop closures", "aerial", "all nodes"
 
 
 def _topic(group: str, name: str, types: str | tuple[str, ...], doc: str) -> Topic:
@@ -58,6 +59,16 @@ TOPICS = {
         _topic(_LOOPS, "pose_graph/path", _PATH, "the route, straightened by the closures"),
         _topic(_LOOPS, "pose_graph/markers", "visualization_msgs/msg/MarkerArray", "the graph, coloured by label"),
         _topic(_LOOPS, "pose_graph/heartbeat", _HEADER, "the node is alive"),
+        _topic(_AERIAL, "image", _IMAGE, "image of a camera that looks down"),
+        _topic(_AERIAL, "image/compressed", _COMPRESSED, "the same, compressed"),
+        _topic(_AERIAL, "camera_info", _INFO, "its calibration"),
+        _topic(_AERIAL, "range", "sensor_msgs/msg/Range", "distance to the ground along its axis"),
+        _topic(_AERIAL, "pressure", "sensor_msgs/msg/FluidPressure", "pressure of the air, for the height"),
+        _topic(_AERIAL, "imu", "sensor_msgs/msg/Imu", "orientation of the airframe, for heading and tilt"),
+        _topic(_AERIAL, "fix", _FIX, "position of each image, or that there is none"),
+        _topic(_AERIAL, "footprint", _MARKER, "outline of the image on the ground"),
+        _topic(_AERIAL, "aerial/pose", _POSE, "east and north in the map, only when believed"),
+        _topic(_AERIAL, "aerial/origin", _FIX, "where the origin of the map is"),
         _topic(_ALL, "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", "rates, drops and their reasons, state, latencies"),
     )
 }
@@ -77,6 +88,7 @@ SERVICES = {
         Service("calibration/trigger", _TRIGGER, "begin a calibration"),
         Service("calibration/pause", _TRIGGER, "pause the trainer"),
         Service("calibration/resume", _TRIGGER, "let it go on"),
+        Service("aerial/forget", _TRIGGER, "search the whole map for the next image"),
         Service("simulator/cover", _SET_BOOL, "cover the simulated cameras"),
     )
 }
@@ -153,6 +165,20 @@ NODES = {
             subscribes=(*_LABELS, "odometry", "/clock"),
             serves=("calibration/trigger", "calibration/pause", "calibration/resume"),
             only_with=_SIM_TIME,
+        ),
+        NodeInterface(
+            "aerial",
+            "where a drone is on a geo-referenced map",
+            publishes=("fix", "footprint", "aerial/pose", "aerial/origin", "/diagnostics"),
+            subscribes=("image", "image/compressed", "camera_info", "range", "pressure", "imu", "/clock"),
+            serves=("aerial/forget",),
+            only_with={
+                "image/compressed": "camera.transport compressed",
+                "range": "instruments.height auto or range",
+                "pressure": "instruments.height auto or pressure",
+                "imu": "instruments.heading or instruments.tilt",
+                **_SIM_TIME,
+            },
         ),
         NodeInterface(
             "simulator",

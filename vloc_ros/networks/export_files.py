@@ -22,6 +22,8 @@ from vloc_ros.networks.disam_files import load_disam
 from vloc_ros.networks.disam_numpy import encode_whole, logits, misfit
 from vloc_ros.networks.export import for_vtr3, onnx_of, torchscript_of
 from vloc_ros.networks.files import load_network
+from vloc_ros.networks.glvl_export import onnx_of_vectors, vectors_of
+from vloc_ros.networks.glvl_files import load_glvl
 from vloc_ros.networks.local import LocalNetwork
 from vloc_ros.networks.local_files import load_local_network, model_of
 from vloc_ros.networks.network import as_described
@@ -177,6 +179,28 @@ def export_disam(path: Path, out: Path) -> tuple[list[Path], float]:
     else:
         found = 0.0
     return files, max(difference, found)
+
+
+def export_glvl(path: Path, out: Path) -> float:
+    """Export the global half of a file of weights of GLVL as ONNX, which beside these weights makes torch unnecessary.
+
+    Args:
+        path: the file of weights.
+        out: file to write.
+
+    Returns:
+        The largest difference from torch on two random images, relative to the largest value.
+
+    Raises:
+        ConfigError: what is needed is not installed, or the file to write is not called ``.onnx``.
+        WeightsError: the file of weights cannot be used, or what was exported does something else than torch.
+        DataError: the file cannot be written.
+    """
+    network, card = load_glvl(path)
+    _require_suffix(out, ExportKind.ONNX)
+    _require_engine(ExportKind.ONNX)
+    images = np.random.default_rng(1).random((2, 1, network.form.size, network.form.size), dtype=np.float32)
+    return _compared(onnx_of_vectors(network, card.sha256), out, [{"images": images}], [[vectors_of(network, images)]])
 
 
 def _compared(content: bytes, out: Path, asked: list[dict[str, NDArray[Any]]], expected: list[list[NDArray[np.float32]]]) -> float:

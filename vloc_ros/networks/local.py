@@ -77,10 +77,9 @@ class LocalNetwork(nn.Module, ABC):
         Without a projection, the dot product of two that are centred is the zero-normalised cross-correlation.
         """
         matrix = self.projection
-        if matrix is not None:
-            raw = columns @ matrix.T
-        else:
-            raw = columns - columns.mean(-1, keepdim=True) if self.centred else columns
+        raw = columns if matrix is None else columns @ matrix.T
+        if matrix is None and self.centred:
+            raw = raw - raw.mean(-1, keepdim=True)
         return functional.normalize(raw, dim=-1, eps=1e-6)
 
 

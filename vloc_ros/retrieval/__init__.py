@@ -31,6 +31,7 @@ from vloc_ros.retrieval.vocabulary import Vocabulary
 # Importing a descriptor registers it.
 from vloc_ros.retrieval.hog import Hog  # isort: skip
 from vloc_ros.retrieval.disam import Disam, Inference  # isort: skip
+from vloc_ros.retrieval.glvl import Glvl  # isort: skip
 from vloc_ros.retrieval.thumbnail import Thumbnail  # isort: skip
 from vloc_ros.retrieval.vlad import Vlad  # isort: skip
 from vloc_ros.retrieval.describing import VOCABULARY_IMAGES, Describer, describer_for, learn_vocabulary  # isort: skip
@@ -52,6 +53,7 @@ __all__ = [
     "GateSettings",
     "Gates",
     "GlobalDescriptor",
+    "Glvl",
     "Hog",
     "IndexSettings",
     "Inference",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +51,10 @@ class TorchEngine(PlaceEngine):
 class OnnxRuntimeEngine(PlaceEngine):
     """A session of ONNX Runtime, made of the network with the first image: who only asks for the card does not wait for it."""
 
-    def __init__(self, content: bytes | None, size: int, network: PlaceNetwork | None = None, sha256: str = "") -> None:
-        """Of an ONNX file, or of a network that is exported when it is needed; ``size`` is that of its images [px]."""
-        self._content, self._size, self._network, self._sha256 = content, size, network, sha256
+    def __init__(self, content: Callable[[], bytes], prepare: Callable[[Sequence[Image]], Array]) -> None:
+        """Of what gives the content of its ONNX file, when it is needed, and what prepares images for it."""
+        self._content: Callable[[], bytes] | None = content
+        self._prepare = prepare
         self._session: Any = None
 
     def __call__(self, images: Sequence[Image]) -> tuple[Array, Array | None]:
@@ -63,29 +65,31 @@ class OnnxRuntimeEngine(PlaceEngine):
         """
         if self._session is None:
             self._session = self._opened()
-        batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
-        parts = [self._session.run(None, {"images": preprocess(batch, self._size)}) for batch in batches]
+        parts = [self._session.run(None, {"images": self._prepare(batch)}) for batch in in_batches(images)]
         outputs = [np.concatenate(values) for values in zip(*parts, strict=True)]
         return outputs[0], outputs[1] if len(outputs) > 1 else None
 
     def _opened(self) -> Any:
         from vloc_ros.features.engines.onnxruntime import session_of
 
-        if self._content is None:
-            from vloc_ros.networks.place_export import onnx_of_place
-
-            assert self._network is not None
-            self._content = onnx_of_place(self._network, self._sha256)
-        session = session_of(self._content, THREADS)
-        self._content = self._network = None
+        assert self._content is not None  # until there is a session
+        session = session_of(self._content(), THREADS)
+        self._content = None  # and with it a network that it was made of
         return session
+
+
+def in_batches(images: Sequence[Image]) -> Iterator[Sequence[Image]]:
+    """The images, so many at a time as go through a network together."""
+    return (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
 
 
 def engine_of(network: PlaceNetwork, sha256: str) -> PlaceEngine:
     """The fastest engine that is installed for a network with weights of that hash."""
-    if is_installed("onnxruntime") and is_installed("onnx"):
-        return OnnxRuntimeEngine(None, network.backbone.size, network, sha256)
-    return TorchEngine(network)
+    if not (is_installed("onnxruntime") and is_installed("onnx")):
+        return TorchEngine(network)
+    from vloc_ros.networks.place_export import onnx_of_place
+
+    return OnnxRuntimeEngine(partial(onnx_of_place, network, sha256), partial(preprocess, size=network.backbone.size))
 
 
 def exported_engine(path: Path, sha256: str, size: int) -> PlaceEngine | None:
@@ -93,16 +97,17 @@ def exported_engine(path: Path, sha256: str, size: int) -> PlaceEngine | None:
 
     ``size`` is the height and width of the images of its network [px].
     """
-    content = _exported(path, sha256)
-    return None if content is None else OnnxRuntimeEngine(content, size)
+    content = exported_network(path, sha256)
+    return None if content is None else OnnxRuntimeEngine(lambda: content, partial(preprocess, size=size))
 
 
 def can_compute(path: Path, sha256: str) -> bool:
     """Whether anything that is installed computes the network of a file of weights with that hash; nothing is loaded for it."""
-    return is_installed("torch") or _exported(path, sha256) is not None
+    return is_installed("torch") or exported_network(path, sha256) is not None
 
 
-def _exported(path: Path, sha256: str) -> bytes | None:
+def exported_network(path: Path, sha256: str) -> bytes | None:
+    """Content of ``<name>.onnx`` beside a file of weights; None where there is none of these weights, or no ONNX Runtime."""
     if not is_installed("onnxruntime"):
         return None
     return onnx_of_weights([path.with_suffix(SUFFIX)], path.name, sha256, _hash_in)

@@ -21,71 +21,16 @@ from vloc_ros.retrieval.contract import GlobalDescriptor, View
 from vloc_ros.retrieval.engines import PlaceEngine, TorchEngine, engine_of, exported_engine
 
 
-class NetworkDescriptor(GlobalDescriptor):
-    """A network and what it was made from. An image of one colour has nothing to describe and gets zeros.
+class EngineDescriptor(GlobalDescriptor):
+    """What an engine computes. An image of one colour has nothing to describe and gets zeros."""
 
-    Attributes:
-        kind: what turns local descriptors into one vector.
-        backbone: what makes the local descriptors.
-    """
-
-    kind: ClassVar[NetworkKind]
-    backbone: ClassVar[Backbone]
+    uncertain: ClassVar[bool] = False
+    """Whether the engine knows variances."""
 
     def __init__(self, engine: PlaceEngine, card: ModelCard) -> None:
-        """Put the parts together; callers use :meth:`random`, :meth:`load` or :meth:`of`."""
+        """Put the parts together; callers use methods that load them."""
         self.engine = engine
         self._card = card
-
-    @classmethod
-    def random(cls, seed: int = 0) -> NetworkDescriptor:
-        """A network that was never trained, which its card says; its weights depend on the seed alone.
-
-        Raises:
-            ConfigError: torch is not installed.
-        """
-        require_torch(f"the descriptor '{cls.name}'")
-        from vloc_ros.networks.network import random_network, tensors_of
-
-        network = random_network(cls.kind, cls.backbone, seed)
-        prepared = f"{preprocessing_of(cls.backbone.size)}; random weights of seed {seed}"
-        return cls(TorchEngine(network), ModelCard(cls.name, network.dimension, hash_of(tensors_of(network)), prepared))
-
-    @classmethod
-    def load(cls, path: Path) -> NetworkDescriptor:
-        """The network of a file of weights; torch is not needed where ``<name>.onnx`` of these weights is beside it.
-
-        Raises:
-            ConfigError: torch is not installed, and there is no such file.
-            WeightsError: the file or its card is missing or damaged, or it holds another network.
-        """
-        tensors, card = load_weights(path)
-        require_preprocessing(card.preprocessing, str(path), cls.backbone.size)
-        exported = exported_engine(path, card.sha256, cls.backbone.size)
-        if exported is not None and (card.network, card.backbone) == (cls.kind.value, cls.backbone.value):
-            return cls(exported, card.model_card)
-        if not is_installed("torch") and is_installed("onnxruntime"):
-            raise ConfigError(
-                f"{path} has no {path.stem}.onnx of its weights beside it, and torch, which does without, is not installed: run "
-                f"`vloc export {path.name} --to onnx` where it is, and copy the file"
-            )
-        return cls.of(tensors, card, str(path))
-
-    @classmethod
-    def of(cls, tensors: Tensors, card: WeightsCard, what: str) -> NetworkDescriptor:
-        """The network of some weights, which are those of the card; ``what`` they are called in messages.
-
-        Raises:
-            ConfigError: torch is not installed.
-            WeightsError: they are of another network.
-        """
-        require_torch(f"the network in {what}")
-        from vloc_ros.networks.files import network_of
-
-        network = network_of(tensors, card, what)
-        if (network.kind, network.backbone) != (cls.kind, cls.backbone):
-            raise WeightsError(f"{what} holds weights of {card.network} on {card.backbone}, not of '{cls.name}'")
-        return cls(engine_of(network, card.sha256), card.model_card)
 
     @property
     def card(self) -> ModelCard:
@@ -114,7 +59,7 @@ class NetworkDescriptor(GlobalDescriptor):
         """
         images = [_image_of(view, self.name) for view in views]
         result = np.zeros((len(images), self.card.dimension), dtype=np.float32)
-        uncertain = np.full(len(images), np.inf, dtype=np.float32) if self.kind is NetworkKind.UNCERTAINTY else None
+        uncertain = np.full(len(images), np.inf, dtype=np.float32) if self.uncertain else None
         seen = [index for index, image in enumerate(images) if image.size and image.min() != image.max()]
         if seen:
             made, variances = self.engine([images[index] for index in seen])
@@ -126,6 +71,77 @@ class NetworkDescriptor(GlobalDescriptor):
             if uncertain is not None:
                 uncertain[seen] = variances
         return result, uncertain
+
+
+class NetworkDescriptor(EngineDescriptor):
+    """A network and what it was made from.
+
+    Attributes:
+        kind: what turns local descriptors into one vector.
+        backbone: what makes the local descriptors.
+    """
+
+    kind: ClassVar[NetworkKind]
+    backbone: ClassVar[Backbone]
+
+    @classmethod
+    def random(cls, seed: int = 0) -> NetworkDescriptor:
+        """A network that was never trained, which its card says; its weights depend on the seed alone.
+
+        Raises:
+            ConfigError: torch is not installed.
+        """
+        require_torch(f"the descriptor '{cls.name}'")
+        from vloc_ros.networks.network import random_network, tensors_of
+
+        network = random_network(cls.kind, cls.backbone, seed)
+        prepared = f"{preprocessing_of(cls.backbone.size)}; random weights of seed {seed}"
+        return cls(TorchEngine(network), ModelCard(cls.name, network.dimension, hash_of(tensors_of(network)), prepared))
+
+    @classmethod
+    def load(cls, path: Path) -> NetworkDescriptor:
+        """The network of a file of weights; torch is not needed where ``<name>.onnx`` of these weights is beside it.
+
+        Raises:
+            ConfigError: torch is not installed, and there is no such file.
+            WeightsError: the file or its card is missing or damaged, or it holds another network.
+        """
+        tensors, card = load_weights(path)
+        require_preprocessing(card.preprocessing, str(path), cls.backbone.size)
+        exported = exported_engine(path, card.sha256, cls.backbone.size)
+        if exported is not None and (card.network, card.backbone) == (cls.kind.value, cls.backbone.value):
+            return cls(exported, card.model_card)
+        require_computable(path)
+        return cls.of(tensors, card, str(path))
+
+    @classmethod
+    def of(cls, tensors: Tensors, card: WeightsCard, what: str) -> NetworkDescriptor:
+        """The network of some weights, which are those of the card; ``what`` they are called in messages.
+
+        Raises:
+            ConfigError: torch is not installed.
+            WeightsError: they are of another network.
+        """
+        require_torch(f"the network in {what}")
+        from vloc_ros.networks.files import network_of
+
+        network = network_of(tensors, card, what)
+        if (network.kind, network.backbone) != (cls.kind, cls.backbone):
+            raise WeightsError(f"{what} holds weights of {card.network} on {card.backbone}, not of '{cls.name}'")
+        return cls(engine_of(network, card.sha256), card.model_card)
+
+
+def require_computable(path: Path) -> None:
+    """Make sure that what computes networks can do it for weights without an ONNX file beside them.
+
+    Raises:
+        ConfigError: ONNX Runtime is installed, and torch, which makes such a file, is not.
+    """
+    if not is_installed("torch") and is_installed("onnxruntime"):
+        raise ConfigError(
+            f"{path} has no {path.stem}.onnx of its weights beside it, and torch, which does without, is not installed: run "
+            f"`vloc export {path.name} --to onnx` where it is, and copy the file"
+        )
 
 
 def _image_of(view: View, name: str) -> Image:

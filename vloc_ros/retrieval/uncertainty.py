@@ -14,6 +14,7 @@ class UncertaintyVgg16(NetworkDescriptor):
 
     name: ClassVar[str] = "uncertainty"
     kind: ClassVar[NetworkKind] = NetworkKind.UNCERTAINTY
+    uncertain: ClassVar[bool] = True
     backbone: ClassVar[Backbone] = Backbone.VGG16
 
 
@@ -22,6 +23,7 @@ class UncertaintyMobileNetV3(NetworkDescriptor):
 
     name: ClassVar[str] = "uncertainty_mobilenetv3"
     kind: ClassVar[NetworkKind] = NetworkKind.UNCERTAINTY
+    uncertain: ClassVar[bool] = True
     backbone: ClassVar[Backbone] = Backbone.MOBILENETV3
 
 
@@ -30,6 +32,7 @@ class UncertaintyCompactUNet(NetworkDescriptor):
 
     name: ClassVar[str] = "uncertainty_compact_unet"
     kind: ClassVar[NetworkKind] = NetworkKind.UNCERTAINTY
+    uncertain: ClassVar[bool] = True
     backbone: ClassVar[Backbone] = Backbone.COMPACT_UNET
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vloc_ros.data.weights import DISAM, SUFFIX, TWO_STAGES, WeightsCard, hash_of, load_card, tensors_of_bytes
+from vloc_ros.data.weights import DISAM, GLVL, SUFFIX, TWO_STAGES, WeightsCard, hash_of, load_card, tensors_of_bytes
 from vloc_ros.errors import WeightsError
 from vloc_ros.retrieval.cct import Cct14, CctSmall
 from vloc_ros.retrieval.contract import GlobalDescriptor, register_file
 from vloc_ros.retrieval.disam import Disam
 from vloc_ros.retrieval.gem import GemCompactUNet, GemMobileNetV3, GemVgg16
+from vloc_ros.retrieval.glvl import Glvl
 from vloc_ros.retrieval.netvlad import NetVladCompactUNet, NetVladMobileNetV3, NetVladVgg16
 from vloc_ros.retrieval.network import NetworkDescriptor
 from vloc_ros.retrieval.uncertainty import UncertaintyCompactUNet, UncertaintyMobileNetV3, UncertaintyVgg16
@@ -25,6 +26,8 @@ _CLASSES: dict[tuple[str, str], type[NetworkDescriptor]] = {
     **{(cls.kind.value, cls.backbone.value): cls for cls in _ALL},
     **{(TWO_STAGES, cls.backbone.value): cls for cls in (Cct14, CctSmall)},
 }
+
+_OF_ANY_SIZE: dict[str, type[Disam] | type[Glvl]] = {DISAM: Disam, GLVL: Glvl}
 
 
 @register_file(SUFFIX)
@@ -57,10 +60,10 @@ def descriptor_of(weights: bytes, card: WeightsCard) -> GlobalDescriptor:
     return found.of(tensors, card, what)
 
 
-def _class_of(card: WeightsCard, what: str) -> type[NetworkDescriptor] | type[Disam]:
-    if card.network == DISAM:  # of any size
-        return Disam
+def _class_of(card: WeightsCard, what: str) -> type[NetworkDescriptor] | type[Disam] | type[Glvl]:
+    if card.network in _OF_ANY_SIZE:
+        return _OF_ANY_SIZE[card.network]
     if (card.network, card.backbone) not in _CLASSES:
-        known = ", ".join([*(f"{network} on {backbone}" for network, backbone in _CLASSES), DISAM])
+        known = ", ".join([*(f"{network} on {backbone}" for network, backbone in _CLASSES), *_OF_ANY_SIZE])
         raise WeightsError(f"{what} holds weights of {card.network} on {card.backbone}, which is not one of: {known}")
     return _CLASSES[card.network, card.backbone]

@@ -37,6 +37,7 @@ class Problem(Enum):
     BAD_INPUT = "bad message"
     OUTPUT = "cannot write"
     NO_ODOMETRY = "no odometry"
+    STALE_INSTRUMENTS = "height or attitude missing"
     HUNG = "a callback hangs"
     WRONG_FRAME = "wrong frame"
     BAD_STAMP = "bad stamp"

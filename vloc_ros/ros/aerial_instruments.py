@@ -1,0 +1,137 @@
+"""The newest readings of height and attitude, and which of them belong to an image. Imports no ROS."""
+
+from __future__ import annotations
+
+import statistics
+from bisect import insort
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_ros.aerial.attitude import Attitude, barometric_height_m, camera_attitude, height_of_range_m
+from vloc_ros.ros.aerial_settings import AerialNodeSettings, HeightSource
+
+Array = NDArray[np.float64]
+T = TypeVar("T")
+_KEPT = 400
+"""Readings of each instrument: two seconds of a fast one, or more."""
+
+
+class Flown(NamedTuple):
+    """What the instruments say of one image.
+
+    Attributes:
+        height_m: above the ground, None where nobody knows [m].
+        attitude: of the camera, None where nobody knows.
+        source: what told the height; empty where nothing did.
+        missing: what should be known and is not, in words; empty when nothing is missing.
+    """
+
+    height_m: float | None
+    attitude: Attitude | None
+    source: str
+    missing: str
+
+
+@dataclass
+class _Track(Generic[T]):
+    """Readings of one instrument by their stamps, which may come in any order."""
+
+    readings: list[tuple[int, T]] = field(default_factory=list)
+
+    def add(self, stamp_ns: int, value: T) -> None:
+        if self.readings and stamp_ns < self.readings[-1][0] - 10_000_000_000:
+            self.readings.clear()  # the clock was set back, or a bag begins anew
+        insort(self.readings, (stamp_ns, value), key=lambda reading: reading[0])
+        del self.readings[:-_KEPT]
+
+    @property
+    def newest(self) -> int:
+        """Stamp of the newest [ns]; of the beginning of time when there is none."""
+        return self.readings[-1][0] if self.readings else -(2**62)
+
+    def nearest(self, stamp_ns: int, max_age_s: float) -> T | None:
+        best = min(self.readings, key=lambda reading: abs(reading[0] - stamp_ns), default=None)
+        return None if best is None or abs(best[0] - stamp_ns) > 1e9 * max_age_s else best[1]
+
+
+class Instruments:
+    """Belongs to one thread: that of the subscriptions."""
+
+    def __init__(self, settings: AerialNodeSettings) -> None:
+        self._settings = settings
+        self._ranges: _Track[float] = _Track()
+        self._pressures: _Track[float] = _Track()
+        self._orientations: _Track[Array] = _Track()
+        self._first: list[float] = []
+        self._reference = settings.instruments.reference_pressure
+
+    def tune(self, settings: AerialNodeSettings) -> None:
+        """Take over the live ones of other settings."""
+        self._settings = settings
+
+    @property
+    def reference_pa(self) -> float | None:
+        """Pressure at the ground of the map [Pa]; None until it is known."""
+        return self._reference or None
+
+    def add_range(self, stamp_ns: int, range_m: float) -> None:
+        """A distance along the camera's axis [m]."""
+        self._ranges.add(stamp_ns, range_m)
+
+    def add_pressure(self, stamp_ns: int, pressure_pa: float) -> None:
+        """A pressure of the air [Pa]; the first ones may make the reference."""
+        if not self._reference:
+            self._first.append(pressure_pa)
+            if len(self._first) >= self._settings.instruments.reference_messages:
+                self._reference = statistics.median(self._first)
+        self._pressures.add(stamp_ns, pressure_pa)
+
+    def add_orientation(self, stamp_ns: int, enu_R_flu: Array) -> None:
+        """A (3, 3) orientation of the airframe."""
+        self._orientations.add(stamp_ns, enu_R_flu)
+
+    def reach(self, stamp_ns: int) -> bool:
+        """Whether nothing that comes later can be nearer to a stamp [ns] than what is here: each instrument is as far."""
+        wanted, kinds = self._settings.instruments, []
+        if wanted.heading or wanted.tilt:
+            kinds.append(self._orientations.newest)
+        if wanted.height in (HeightSource.AUTO, HeightSource.RANGE, HeightSource.PRESSURE):
+            used = {HeightSource.RANGE: [self._ranges.newest], HeightSource.PRESSURE: [self._pressures.newest]}
+            kinds.append(max(used.get(wanted.height, [self._ranges.newest, self._pressures.newest])))
+        return all(newest >= stamp_ns for newest in kinds)
+
+    def at(self, stamp_ns: int) -> Flown:
+        """What belongs to an image of a stamp [ns]: the nearest readings, none of them too old."""
+        wanted = self._settings.instruments
+        attitude = self._attitude(stamp_ns) if wanted.heading or wanted.tilt else None
+        height, source = self._height(stamp_ns, attitude)
+        missing = [] if attitude is not None or not (wanted.heading or wanted.tilt) else ["no attitude"]
+        if height is None and wanted.height is not HeightSource.NONE:
+            missing.append("no height")
+        if self._pressures.readings and not self._reference and height is None:
+            missing[-1:] = [f"no height: {len(self._first)} of {wanted.reference_messages} messages for the reference pressure"]
+        return Flown(height, attitude, source, " and ".join(missing))
+
+    def _attitude(self, stamp_ns: int) -> Attitude | None:
+        settings = self._settings
+        orientation = self._orientations.nearest(stamp_ns, settings.instruments.max_age)
+        if orientation is None:
+            return None
+        found = camera_attitude(orientation, settings.camera.yaw)
+        return found._replace(heading_deg=(found.heading_deg + settings.instruments.heading_offset) % 360.0)
+
+    def _height(self, stamp_ns: int, attitude: Attitude | None) -> tuple[float | None, str]:
+        wanted, max_age = self._settings.instruments.height, self._settings.instruments.max_age
+        if wanted in (HeightSource.AUTO, HeightSource.RANGE):
+            distance = self._ranges.nearest(stamp_ns, max_age)
+            if distance is not None:
+                return height_of_range_m(distance, attitude if self._settings.instruments.tilt else None), "range"
+        if wanted in (HeightSource.AUTO, HeightSource.PRESSURE) and self._reference:
+            pressure = self._pressures.nearest(stamp_ns, max_age)
+            if pressure is not None:
+                height = barometric_height_m(pressure, self._reference)
+                return (height, "pressure") if height > 0.0 else (None, "")
+        return None, ""

@@ -13,6 +13,7 @@ from raster_samples import ground_image
 from vloc_ros.aerial.blending import blend
 from vloc_ros.aerial.georeference import LatLon, LocalFrame
 from vloc_ros.aerial.ortho import Mosaic, assemble
+from vloc_ros.aerial.ortho_report import draw_report
 from vloc_ros.aerial.ortho_settings import OrthoSettings
 from vloc_ros.aerial.placement import homographies
 from vloc_ros.aerial.raster import read_raster
@@ -125,6 +126,12 @@ def test_the_picture_is_the_ground(mosaic):
     assert len(apart) > 30
     assert np.median(np.linalg.norm(apart, axis=1)) < 0.6
     assert not picture.known[0, 0] and picture.known.mean() > 0.5
+
+
+def test_the_report_shows_outlines_and_positions(mosaic):
+    image = draw_report(mosaic, blend(mosaic, 0.2))
+    for colour in ((255, 220, 0), (0, 90, 255), (255, 0, 60)):
+        assert (np.abs(image.astype(int) - colour).max(axis=2) < 30).sum() > 12, colour
 
 
 def test_the_exposure_of_a_photo_does_not_matter(survey, tmp_path, mosaic):

@@ -50,8 +50,7 @@ def blend(mosaic: Mosaic, resolution_m: float = 0.0, on_photo: Callable[[], None
         DataError: it would be too large, or a photo cannot be read.
     """
     step = resolution_m or mosaic.ground_per_pixel
-    to_ground = [mosaic.placement.homography(n) @ _centred(size) for n, size in enumerate(mosaic.sizes)]
-    outlines = [_outline(H, size) for H, size in zip(to_ground, mosaic.sizes, strict=True)]
+    to_ground, outlines = _to_ground(mosaic), outlines_of(mosaic)
     low, high = np.vstack(outlines).min(axis=0), np.vstack(outlines).max(axis=0)
     width, height = (int(value) for value in np.ceil((high - low) / step))
     if width * height > _MOST_PIXELS:
@@ -71,6 +70,15 @@ def blend(mosaic: Mosaic, resolution_m: float = 0.0, on_photo: Callable[[], None
     np.divide(sums, weights[..., None], out=sums, where=known[..., None])
     image = np.clip(np.rint(sums), 0.0, 255.0).astype(np.uint8)
     return Picture(image, known, _georeference(mosaic, low, high, step))
+
+
+def outlines_of(mosaic: Mosaic) -> list[Array]:
+    """(4, 2) corners on the ground of each photo, from its top left clockwise [m]."""
+    return [_outline(H, size) for H, size in zip(_to_ground(mosaic), mosaic.sizes, strict=True)]
+
+
+def _to_ground(mosaic: Mosaic) -> list[Array]:
+    return [mosaic.placement.homography(number) @ _centred(size) for number, size in enumerate(mosaic.sizes)]
 
 
 def _add(sums: NDArray[np.float32], weights: NDArray[np.float32], image: Image, size: tuple[int, int], H: Array) -> None:

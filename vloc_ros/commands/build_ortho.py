@@ -9,11 +9,12 @@ from typing import Any
 
 from vloc_ros.aerial.ortho_settings import OrthoSettings
 from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, rows
-from vloc_ros.errors import ConfigError
+from vloc_ros.errors import ConfigError, DataError
 
 _EXAMPLES = """
   vloc build-ortho survey/ --gps survey/gps.csv --out ortho.tif        then: vloc map build-aerial ortho.tif --map area.vloc
   vloc build-ortho survey/ --gps gps.csv --out ortho.png --step 2      every second photo; ortho.pgw says where it is
+  vloc build-ortho survey/ --gps gps.csv --out ortho.tif --report report.jpg      how the photos fit, as a picture
   vloc build-ortho survey/ --gps gps.csv --out ortho.tif --resolution 0.1
 
 gps.csv has a line for each photo: columns file, lat and lon, and if they are known rel_alt (above the ground) and others,
@@ -35,6 +36,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("photos", type=Path, metavar="PHOTOS", help="folder of photos")
     parser.add_argument("--gps", type=Path, required=True, metavar="CSV", help="where they were taken: file, lat, lon, rel_alt")
     parser.add_argument("--out", type=Path, required=True, help="map image to make: *.tif (GeoTIFF), or *.png with a world file")
+    parser.add_argument("--report", type=Path, metavar="JPG", help="picture of the photos' outlines and positions to write as well")
     parser.add_argument("--start", type=int, default=0, help="first photo of the table (default: 0)")
     parser.add_argument("--step", type=int, default=1, help="use every n-th photo (default: 1)")
     for field in fields(OrthoSettings):
@@ -57,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out.suffix.lower() not in (".tif", ".tiff", ".png"):
         raise ConfigError(f"--out {args.out} must end in .tif or .png")
+    if args.report is not None and args.report.suffix.lower() not in (".jpg", ".jpeg"):
+        raise ConfigError(f"--report {args.report} must end in .jpg")
     if args.start < 0 or args.step < 1:
         raise ConfigError("--start must be 0 or more, and --step 1 or more")
     settings = from_dict(OrthoSettings, {name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None})
@@ -71,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     with tqdm(desc="draw", unit="photo", total=len(mosaic.photos), disable=None, leave=True) as bar:
         picture = blend(mosaic, settings.resolution_m, bar.update)
     _write(args.out, picture)
+    if args.report is not None:
+        _write_report(args.report, mosaic, picture)
     height, width = picture.known.shape
     step = settings.resolution_m or mosaic.ground_per_pixel
     values: dict[str, Any] = {
@@ -102,13 +108,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _write_report(path: Path, mosaic: Any, picture: Any) -> None:
+    import cv2
+
+    from vloc_ros.aerial.ortho_report import draw_report
+
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(draw_report(mosaic, picture), cv2.COLOR_RGB2BGR))
+    try:
+        path.write_bytes(jpeg.tobytes())
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
 def _write(path: Path, picture: Any) -> None:
     import cv2
     import numpy as np
 
     from vloc_ros.aerial.geotiff_write import write_geotiff
     from vloc_ros.aerial.world_file import write_world_file
-    from vloc_ros.errors import DataError
 
     where = picture.georeference
     if path.suffix.lower() != ".png":

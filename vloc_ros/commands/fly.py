@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, number, progress, rows
+from vloc_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from vloc_ros.aerial.flown import FlightFigures
@@ -77,8 +78,10 @@ def run(args: argparse.Namespace) -> int:
     flight, domain = Flight(world, condition, flight_settings, seed=args.seed), free_domain_id()
     with aerial_node(node, domain) as process, DroneTopics(domain, flight.camera, laser=not args.pressure) as topics:
         wait_until_heard(topics, process)
-        loop = FlightLoop(flight, plan, topics, frame, args.seed)
+        loop = FlightLoop(flight, plan, topics, frame, args.seed, lambda: process.poll() is None)
         photos = list(progress(loop.run(), round(args.seconds / args.photo_seconds), condition.name, "photo"))
+        if not photos:
+            raise ConfigError(f"a flight of {args.seconds:g} s ends before the first photo; give more --seconds")
         refusals = topics.refusals()
     figures = judge_flight(photos)
     if args.out is not None:
@@ -149,7 +152,6 @@ def _map(args: argparse.Namespace, site: Site, world: World, area: GroundArea, f
         ConfigError: it is of another one.
     """
     from vloc_ros.aerial.map_file import AerialMap
-    from vloc_ros.errors import ConfigError
 
     source = f"simulated {site.name}, {site.length_m:g} m, {args.map_condition}"
     if args.map.exists():

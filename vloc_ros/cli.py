@@ -11,6 +11,7 @@ from vloc_ros import __version__
 from vloc_ros.blas import let_threads_sleep
 from vloc_ros.commands import (
     autonomy,
+    build_ortho,
     calibrate,
     config,
     convert,
@@ -65,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         *(demo, teach, repeat, drive, autonomy, odometry),
         *(loops, optimise, retrieve, locate, evaluate, vocabulary),
-        *(calibrate, train, maps, models, weights, export, nodes, policy, convert, config, view, doctor),
+        *(calibrate, train, maps, build_ortho, models, weights, export, nodes, policy, convert, config, view, doctor),
     ):
         command.register(subparsers)
     return parser

@@ -25,6 +25,8 @@ _FINEST_M, _COARSEST_M = 0.001, 100.0
 """Of the ground that a pixel of a plausible map sees."""
 _MOST_STRETCHED = 3.0
 """How much longer one side of a pixel may be than the other; pixels that are square in degrees are so up to 70 degrees north."""
+_ASTRAY = 0.5
+"""How far a pixel may come back from where it was on its way to the earth and back [px]."""
 _MOST_SKEWED = 0.4
 """Cosine between the sides of a pixel on the ground."""
 
@@ -122,7 +124,9 @@ def _require_plausible(path: Path, where: Georeference, width: int, height: int,
     outline = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [width - 0.5, height - 0.5], [-0.5, height - 0.5]])
     with np.errstate(all="ignore"):
         latlon = where.latlon(np.vstack([outline, centre]))
-    if not np.isfinite(latlon).all() or np.abs(latlon[:, 0]).max() > 89.0 or np.abs(latlon[:, 1]).max() > 180.5:
+        # Beyond its area a projection goes somewhere, but not back.
+        astray = np.abs(where.pixels(latlon)[:4] - outline).max() if np.isfinite(latlon).all() else np.inf
+    if not astray < _ASTRAY or np.abs(latlon[:, 0]).max() > 89.0 or np.abs(latlon[:, 1]).max() > 180.5:
         raise DataError(f"{what} of {path} lead off the earth: is {where.crs} its reference system (--crs)?")
     ground = where.ground(centre)
     along, down = np.linalg.norm(ground, axis=0)

@@ -12,6 +12,7 @@ from vloc_ros.commands.train_compress import register_compress
 from vloc_ros.commands.train_data import register_curves, register_preview, register_render
 from vloc_ros.commands.train_dhe import register_dhe
 from vloc_ros.commands.train_disam import register_disam
+from vloc_ros.commands.train_glvl import register_glvl
 from vloc_ros.commands.train_match import register_match
 from vloc_ros.commands.train_places import register_places
 from vloc_ros.commands.train_run import add_run_arguments, changed, report, step_bar
@@ -48,7 +49,7 @@ _WIDTHS = {"compact_unet": 16, "unet": 16}
 def register(subparsers: Subparsers) -> None:
     """Describe the command."""
     parser = add_command(subparsers, "train", "train a network, and make and look at what it learns from", _STEPS, None)
-    what = "render|render-seasons|render-aerial|preview|features|places|disam|compress|dhe|vpr|match|uncertainty|curves"
+    what = "render|render-seasons|render-aerial|preview|features|places|disam|compress|dhe|vpr|glvl|match|uncertainty|curves"
     subjects = parser.add_subparsers(dest="subject", required=True, metavar=what)
     register_render(subjects)
     register_render_seasons(subjects)
@@ -59,6 +60,7 @@ def register(subparsers: Subparsers) -> None:
     register_disam(subjects)
     register_compress(subjects)
     register_vpr(subjects)
+    register_glvl(subjects)
     register_match(subjects)
     register_uncertainty(subjects)
     register_dhe(subjects)

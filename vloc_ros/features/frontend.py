@@ -26,7 +26,8 @@ class FeatureSettings:
     """Local features."""
 
     name: str = param(
-        AUTO, "feature extractor: sift, sift_fast, orb, unet, or a file of weights; auto: that of the map, and unet for a new one"
+        AUTO,
+        "features: sift, sift_fast, orb, unet, superpoint, or a file of weights; auto: those of the map, and unet for a new one",
     )
     max_features: int = param(1000, "at most so many key points per image", min=50, max=20000)
     min_features: int = param(40, "an image with fewer key points is refused", min=10, max=10000)

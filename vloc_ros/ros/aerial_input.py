@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from vloc_ros.ros.node_settings import QosSettings, Transport
 from vloc_ros.ros.problems import Problem, Problems
 from vloc_ros.ros.qos import sensor
 
-_INSTRUMENTS_KEPT = 50
+_INSTRUMENTS_KEPT, _LOOK_S = 50, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,14 @@ class AerialInput:
         """What the instruments said of the newest image."""
         self._kind: Any = CompressedImage if settings.camera.transport is Transport.COMPRESSED else Image
         self._topic = "image/compressed" if settings.camera.transport is Transport.COMPRESSED else "image"
+        self._waiting: tuple[Any, float] | None = None
+        """An image for which the readings have not come yet, and until when it waits, on the steady clock [s]."""
         self._profile = self._wanted_profile()
         self._image: Any = watch.subscribe(self._kind, self._topic, self._take_image, self._profile)
         self._others: list[Any] = [
             watch.subscribe(CameraInfo, "camera_info", self._take_info, self._profile),
             *self._subscribe_instruments(),
+            node.steady_timer(_LOOK_S, self._send_if_ready),
         ]
 
     def _subscribe_instruments(self) -> list[Any]:
@@ -127,6 +131,22 @@ class AerialInput:
             self.without_camera_info += 1
             self._problems.report(Problem.NO_CAMERA_INFO, "images come, but no usable camera_info has come yet")
             return
+        self._send()  # the one before has waited long enough
+        self._waiting = message, time.monotonic() + self._settings.instruments.wait
+        self._send_if_ready()
+
+    def _send_if_ready(self) -> None:
+        if self._waiting is not None:
+            message, until = self._waiting
+            if time.monotonic() >= until or self.instruments.reach(stamp_to_ns(message.header.stamp)):
+                self._send()
+
+    def _send(self) -> None:
+        """Hand the image that waits over, with the readings that belong to it."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None or self._camera is None:
+            return
+        message = waiting[0]
         stamp_ns = stamp_to_ns(message.header.stamp)
         self.newest = flown = self.instruments.at(stamp_ns)
         max_age = self._settings.instruments.max_age
@@ -161,3 +181,4 @@ class AerialInput:
             self._problems.report(Problem.BAD_INPUT, str(error))
         else:
             self._problems.clear(Problem.BAD_INPUT)
+            self._send_if_ready()

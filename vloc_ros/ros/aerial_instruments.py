@@ -47,6 +47,11 @@ class _Track(Generic[T]):
         insort(self.readings, (stamp_ns, value), key=lambda reading: reading[0])
         del self.readings[:-_KEPT]
 
+    @property
+    def newest(self) -> int:
+        """Stamp of the newest [ns]; of the beginning of time when there is none."""
+        return self.readings[-1][0] if self.readings else -(2**62)
+
     def nearest(self, stamp_ns: int, max_age_s: float) -> T | None:
         best = min(self.readings, key=lambda reading: abs(reading[0] - stamp_ns), default=None)
         return None if best is None or abs(best[0] - stamp_ns) > 1e9 * max_age_s else best[1]
@@ -87,6 +92,16 @@ class Instruments:
     def add_orientation(self, stamp_ns: int, enu_R_flu: Array) -> None:
         """A (3, 3) orientation of the airframe."""
         self._orientations.add(stamp_ns, enu_R_flu)
+
+    def reach(self, stamp_ns: int) -> bool:
+        """Whether nothing that comes later can be nearer to a stamp [ns] than what is here: each instrument is as far."""
+        wanted, kinds = self._settings.instruments, []
+        if wanted.heading or wanted.tilt:
+            kinds.append(self._orientations.newest)
+        if wanted.height in (HeightSource.AUTO, HeightSource.RANGE, HeightSource.PRESSURE):
+            used = {HeightSource.RANGE: [self._ranges.newest], HeightSource.PRESSURE: [self._pressures.newest]}
+            kinds.append(max(used.get(wanted.height, [self._ranges.newest, self._pressures.newest])))
+        return all(newest >= stamp_ns for newest in kinds)
 
     def at(self, stamp_ns: int) -> Flown:
         """What belongs to an image of a stamp [ns]: the nearest readings, none of them too old."""

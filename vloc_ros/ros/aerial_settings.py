@@ -58,6 +58,7 @@ class InstrumentsSettings:
         0.0, "added to the heading of imu, such as the magnetic declination", unit="deg", min=-360.0, max=360.0, live=True
     )
     tilt: bool = param(True, "use roll and pitch of imu; false for a camera on a gimbal that keeps it level")
+    wait: float = param(0.1, "how long an image waits for readings that are as new as it is", unit="s", min=0.0, max=2.0, live=True)
     max_age: float = param(
         0.5, "readings that are farther from the image in time are not used", unit="s", min=0.01, max=60.0, live=True
     )

@@ -38,7 +38,9 @@ SaveBest = Callable[[Path, N, str], Any]
 class RunFolder(Generic[N]):
     """See the module."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], save_best: SaveBest[N], learned_from: str) -> None:
+    def __init__(
+        self, path: Path, settings: Mapping[str, Any], save_best: SaveBest[N], learned_from: str, pictures: str = PICTURES_NAME
+    ) -> None:
         """Name it; nothing is read or written yet.
 
         Args:
@@ -46,10 +48,11 @@ class RunFolder(Generic[N]):
             settings: everything that decides what is learned, by dotted keys with values that JSON has.
             save_best: writes the best network.
             learned_from: for its card: the data, in words.
+            pictures: name of the file of pictures of what is learned.
         """
         self.path = path
         self._settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
-        self._save_best, self._learned_from = save_best, learned_from
+        self._save_best, self._learned_from, self._pictures = save_best, learned_from, pictures
         self._events: EventFile | None = None
         self._drawn = time.monotonic()
 
@@ -133,7 +136,7 @@ class RunFolder(Generic[N]):
         self._open_events().write(row["step"], shown)
 
     def show_images(self, step: int, images: Pictures) -> None:
-        """Write pictures of what is learned for TensorBoard, and the newest ones, below each other, as ``translations.png``.
+        """Write pictures of what is learned for TensorBoard, and the newest ones, below each other, as a file.
 
         Raises:
             ConfigError: one of them is not (H, W, 3) RGB uint8.
@@ -141,7 +144,7 @@ class RunFolder(Generic[N]):
         """
         if images:
             self._open_events().write_images(step, images)
-            write_image(self.path / PICTURES_NAME, _below_each_other(list(images.values())))
+            write_image(self.path / self._pictures, _below_each_other(list(images.values())))
 
     def _open_events(self) -> EventFile:
         if self._events is None:

@@ -1,0 +1,221 @@
+"""The node aerial as a process of its own: photos of a known place over real topics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import ros_samples as samples
+from aerial_samples import FOCAL, ORIGIN, landscape, seen_from
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from sensor_msgs.msg import CameraInfo, CompressedImage, FluidPressure, Image, Imu, NavSatFix, NavSatStatus, Range
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import Marker
+
+from vloc_ros.aerial.attitude import standard_pressure_pa
+from vloc_ros.aerial.building import build_aerial
+from vloc_ros.aerial.georeference import Georeference, LatLon, LocalFrame
+from vloc_ros.aerial.photo import Tilt
+from vloc_ros.aerial.raster import Raster
+from vloc_ros.aerial.tiling_settings import TilingSettings
+from vloc_ros.features import create_extractor
+from vloc_ros.retrieval import create_descriptor
+from vloc_ros.ros.aerial_messages import imu_to_ros
+from vloc_ros.ros.conversions import header, stamp_to_ns
+from vloc_ros.ros.images import byte_array, image_to_ros
+
+SIDE, STEP_M, GROUND_M = 900, 0.25, 450.0
+HEIGHT_M, HEADING_DEG = 60.0, 130.0
+FRAME = LocalFrame(ORIGIN)
+GROUND = SimpleNamespace(raster=landscape(SIDE, 5), _g0=STEP_M)
+TILT = Tilt(0.08, -0.05)
+FIRST_NS = 1_000_000_000_000
+
+
+@pytest.fixture(scope="module")
+def area(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("area") / "area.vloc"
+    half = 0.5 * STEP_M * SIDE
+    low, high = (LatLon(*corner) for corner in FRAME.latlon(np.array([[-half, -half], [half, half]])))
+    raster = Raster(GROUND.raster, None, Georeference.of_corners([low, high], SIDE, SIDE), "landscape")
+    build_aerial(path, raster, create_extractor("sift", 2000), create_descriptor("thumbnail"), TilingSettings(levels=2, tile=160))
+    return path
+
+
+class Drone:
+    """Its topics."""
+
+    def __init__(self, probe: samples.Probe, node: samples.NodeProcess) -> None:
+        self.probe, self.node, self.stamp_ns = probe, node, FIRST_NS
+        self.fixes = probe.listen(NavSatFix, "fix")
+        self.footprints = probe.listen(Marker, "footprint")
+        self.poses = probe.listen(PoseWithCovarianceStamped, "aerial/pose")
+        self.origins = probe.listen(NavSatFix, "aerial/origin", latched=True)
+        self._diagnostics = probe.listen(DiagnosticArray, "/diagnostics")
+
+    def calibrate(self, **changes: Any) -> None:
+        u, v = 159.5, 119.5
+        message = CameraInfo(header=header(0, "camera"), width=320, height=240, distortion_model="plumb_bob", d=[0.0] * 5)
+        message.k = np.array([FOCAL, 0.0, u, 0.0, FOCAL, v, 0.0, 0.0, 1.0])
+        for name, value in changes.items():
+            setattr(message, name, value)
+        self.probe.publish("camera_info", message)
+
+    def feel(self, height: str = "range", height_m: float = HEIGHT_M, age_ns: int = 0, heading_deg: float = HEADING_DEG) -> None:
+        """What the instruments say of the next image."""
+        stamp_ns = self.stamp_ns + 1_000_000_000 - age_ns
+        self.probe.publish("imu", imu_to_ros(stamp_ns, "base_link", heading_deg, TILT.roll, TILT.pitch))
+        if height == "range":
+            slant = height_m / (math.cos(TILT.roll) * math.cos(TILT.pitch))
+            self.probe.publish("range", Range(header=header(stamp_ns, "laser"), range=slant, min_range=1.0, max_range=300.0))
+        elif height == "pressure":
+            pressure = standard_pressure_pa(GROUND_M + height_m)
+            self.probe.publish("pressure", FluidPressure(header=header(stamp_ns, "baro"), fluid_pressure=pressure))
+
+    def shoot(self, image: Any, topic: str = "image") -> NavSatFix:
+        """Publish an image a second after the last; what the node says of it."""
+        self.stamp_ns += 1_000_000_000
+        kind = image_to_ros(image, header(self.stamp_ns, "camera")) if isinstance(image, np.ndarray) else image
+        kind.header = header(self.stamp_ns, "camera")
+        self.probe.publish(topic, kind)
+        self.probe.wait(lambda: self.fixes and stamp_to_ns(self.fixes[-1].header.stamp) == self.stamp_ns, "the fix", 60.0)
+        return self.fixes[-1]
+
+    def said(self) -> dict[str, str]:
+        """Diagnostics that are newer than this call."""
+        count = len(self._diagnostics)
+        self.probe.wait(lambda: len(self._diagnostics) > count + 1, "diagnostics")
+        (status,) = self._diagnostics[-1].status
+        return {pair.key: pair.value for pair in status.values} | {"message": status.message}
+
+
+def view(place: tuple[float, float]) -> np.ndarray:
+    return np.asarray(seen_from(GROUND, np.array(place), HEIGHT_M, HEADING_DEG, TILT).image)
+
+
+@contextmanager
+def flying(area: Path, folder: Path, **parameters: Any) -> Iterator[Drone]:
+    environment = samples.ros_environment()
+    with (
+        samples.probe(environment) as probe,
+        samples.node("aerial", {"map": str(area), **parameters}, folder, environment) as node,
+    ):
+        node.wait_for_output("waiting for images", 60.0)
+        yield Drone(probe, node)
+
+
+def error_m(fix: NavSatFix, place: tuple[float, float]) -> float:
+    return float(np.linalg.norm(FRAME.metres(np.array([[fix.latitude, fix.longitude]]))[0] - place))
+
+
+def test_photos_become_positions_and_a_black_one_is_refused_with_its_reason(area: Path, tmp_path: Path) -> None:
+    with flying(area, tmp_path) as drone:
+        drone.calibrate()
+        drone.feel()
+        first = drone.shoot(view((20.0, -10.0)))
+        assert first.status.status == NavSatStatus.STATUS_NO_FIX and math.isnan(first.latitude), "it awaits confirmation"
+        drone.feel()
+        fix = drone.shoot(view((28.0, -4.0)))
+        assert fix.status.status == NavSatStatus.STATUS_FIX, drone.said()
+        assert error_m(fix, (28.0, -4.0)) < 1.5
+        assert fix.position_covariance_type == NavSatFix.COVARIANCE_TYPE_KNOWN and 0.0 < fix.position_covariance[0] < 25.0
+        assert fix.header.frame_id == "camera"
+        drone.probe.wait(lambda: drone.poses and drone.footprints[-1].action == Marker.ADD, "pose and footprint")
+        pose = drone.poses[-1]
+        assert pose.header.frame_id == drone.footprints[-1].header.frame_id == "map"
+        position, q = pose.pose.pose.position, pose.pose.pose.orientation
+        assert (position.x, position.y, position.z) == pytest.approx((28.0, -4.0, HEIGHT_M), abs=3.0)
+        assert math.degrees(2.0 * math.atan2(q.z, q.w)) == pytest.approx(90.0 - HEADING_DEG, abs=3.0)
+        corners = np.array([[p.x, p.y] for p in drone.footprints[-1].points[:4]])
+        assert np.linalg.norm(corners.mean(axis=0) - (28.0, -4.0)) < 15.0
+        assert (drone.origins[0].latitude, drone.origins[0].longitude) == pytest.approx((ORIGIN.lat, ORIGIN.lon), abs=1e-6)
+        drone.feel()
+        dark = drone.shoot(np.zeros((240, 320, 3), np.uint8))
+        assert dark.status.status == NavSatStatus.STATUS_NO_FIX and math.isnan(dark.longitude)
+        said = drone.said()
+        assert (said["located"], said["refused_unconfirmed"], said["refused_blank_image"]) == ("1", "1", "1")
+        assert said["last"].startswith("BLANK_IMAGE: the image is nearly uniform")
+        assert said["message"] == "following" and "by range" in said["height"] and float(said["locate_ms_p50"]) > 0.0
+        drone.probe.wait(lambda: drone.footprints[-1].action == Marker.DELETE, "the end of the footprint")
+        answer = drone.probe.call("aerial/forget", Trigger.Request())
+        assert answer.success and drone.said()["mode"] == "searching"
+        drone.feel()
+        assert drone.shoot(view((-30.0, 25.0))).status.status == NavSatStatus.STATUS_NO_FIX, "it must be confirmed again"
+        assert drone.node.end() == 0, drone.node.output
+    assert "1 images located, 3 refused" in drone.node.output
+
+
+def test_compressed_images_and_height_by_pressure_on_the_whole_map_each_time(area: Path, tmp_path: Path) -> None:
+    parameters = {
+        "camera.transport": "compressed",
+        "instruments.height": "pressure",
+        "instruments.reference_messages": 3,
+        "sequential": False,
+    }
+    with flying(area, tmp_path, **parameters) as drone:
+        drone.calibrate()
+        for _ in range(3):
+            drone.feel("pressure", height_m=0.0)
+        drone.stamp_ns += 5_000_000_000
+        drone.feel("pressure")
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(view((-35.0, 15.0)), cv2.COLOR_RGB2BGR))
+        fix = drone.shoot(CompressedImage(format="jpeg", data=byte_array(data)), "image/compressed")
+        assert fix.status.status == NavSatStatus.STATUS_FIX and error_m(fix, (-35.0, 15.0)) < 2.0, drone.said()
+        said = drone.said()
+        assert said["height"] == "60.0 m by pressure" and said["reference_pressure"].startswith("96")
+
+
+def test_old_readings_are_not_used_and_bad_messages_are_told(area: Path, tmp_path: Path) -> None:
+    with flying(area, tmp_path, sequential=False) as drone:
+        drone.stamp_ns += 1_000_000_000
+        drone.probe.publish("image", image_to_ros(view((0.0, 0.0)), header(drone.stamp_ns, "camera")))
+        drone.probe.wait(lambda: drone.said()["without_camera_info"] == "1", "the image without camera_info")
+        drone.calibrate(width=0)
+        assert "no size" in drone.said()["problem_bad_calibration"]
+        drone.calibrate()
+        drone.feel(age_ns=2_000_000_000, height_m=150.0, heading_deg=0.0)  # wrong, and too old to count
+        fix = drone.shoot(view((10.0, 30.0)))
+        said = drone.said()
+        assert said["height"] == "unknown" and said["heading"] == "unknown"
+        assert "no attitude and no height within 0.5 s of the image" in said["problem_stale_instruments"]
+        assert fix.status.status == NavSatStatus.STATUS_NO_FIX or error_m(fix, (10.0, 30.0)) < 15.0
+        drone.probe.publish(
+            "range", Range(header=header(drone.stamp_ns, "laser"), range=float("inf"), min_range=1.0, max_range=90.0)
+        )
+        drone.probe.publish("pressure", FluidPressure(header=header(drone.stamp_ns, "baro"), fluid_pressure=950.0))
+        assert "hectopascal" in drone.said()["problem_bad_input"]
+        drone.probe.publish("imu", Imu(header=header(drone.stamp_ns, "base")))
+        small = image_to_ros(view((0.0, 0.0))[:100], header(drone.stamp_ns, "camera"))
+        drone.probe.publish("image", small)
+        drone.probe.wait(lambda: drone.said()["damaged"] == "1", "the image of another size")
+        drone.probe.publish(
+            "image", Image(header=header(drone.stamp_ns, "c"), width=320, height=240, encoding="nonsense", step=320)
+        )
+        drone.probe.wait(lambda: drone.said()["damaged"] == "2", "the image of no encoding")
+        drone.feel()
+        fix = drone.shoot(view((10.0, 30.0)))
+        assert error_m(fix, (10.0, 30.0)) < 1.5, "it goes on"
+        assert drone.node.end() == 0, drone.node.output
+
+
+def test_without_a_map_it_says_so(area: Path, tmp_path: Path) -> None:
+    environment = samples.ros_environment()
+    taught = samples.teach_corridor(tmp_path / "site.vloc", samples.walk(2, step=0.3))
+    for parameters, text in (
+        ({}, "no map is named"),
+        ({"map": str(tmp_path / "absent.vloc")}, "there is no map at"),
+        ({"map": str(taught)}, "map of a taught route"),
+        ({"map": str(area), "features": "orb"}, "built with other features"),
+        ({"map": str(area), "descriptor": "hog"}, "another global descriptor"),
+    ):
+        with samples.node("aerial", parameters, tmp_path, environment) as node:
+            assert node.wait(60.0) != 0
+        assert text in node.output and "Traceback" not in node.output

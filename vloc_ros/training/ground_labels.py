@@ -1,4 +1,4 @@
-"""Key points of the ground to teach a detector with: those that a base detector finds again and again, through homographies and seasons.
+"""Key points of the ground to teach a detector with: those that a base detector finds again, through homographies and seasons.
 
 Homographic adaptation (DeTone et al. 2018, section 5): the response of a base detector to random warps of an image is warped back
 and averaged. What is found in one condition of a site and not in the others is no landmark: responses of all conditions are pooled.

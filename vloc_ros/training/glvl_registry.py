@@ -63,7 +63,7 @@ PUBLISHED: dict[str, Any] = {
     },
     "view": {"side": 512},
 }
-"""As published, on images of 512 px, the multiple of 32 that is next to 500; one batch serves both halves, of 4 places and not 64."""
+"""As published, on images of 512 px, the multiple of 32 next to 500; one batch serves both halves, of 4 places and not of 64."""
 SMALL: dict[str, Any] = {
     "training": {
         "epochs": 30,

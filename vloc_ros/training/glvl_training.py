@@ -105,7 +105,7 @@ def _begun(job: GlvlJob) -> tuple[Glvl, str]:
     torch.manual_seed(job.settings.training.seed)
     if job.start is None:
         network = Glvl(form)
-        # Most cells have no key point. To begin with that saves the hundreds of steps that learn nothing else (Lin et al. 2017, 3.3).
+        # Most cells have no key point: to begin with that saves many steps that learn nothing else (Lin et al. 2017, 3.3).
         network.local.detector[-1].bias.data[-1] = _NO_KEYPOINT
         return network, ""
     network, card = load_glvl(job.start)

@@ -147,7 +147,7 @@ def seen(source: GroundSource, site: int, condition: int, view_H_site: Array, si
     return np.asarray(view, dtype=np.uint8), np.asarray(mask > 0)
 
 
-def mapped(matrix: Array, points: NDArray[Any]) -> Array:
+def mapped(matrix: NDArray[Any], points: NDArray[Any]) -> Array:
     """(N, 2) points through a homography, NaN where they lie behind."""
     homogeneous = points @ matrix[:, :2].T + matrix[:, 2]
     depth = np.where(homogeneous[:, 2:] > 1e-9, homogeneous[:, 2:], np.nan)
@@ -186,11 +186,11 @@ def season(view: Pixels, rng: np.random.Generator, changes: GroundChangeSettings
         low, high = np.percentile(grey[::4, ::4], (1.0, 99.0))
         dark, bright = rng.uniform(0.0, 80.0), rng.uniform(150.0, 255.0)
         values = (grey - np.float32(low)) * np.float32((bright - dark) / max(high - low, 1.0)) + np.float32(dark)
-        made = np.clip(values + 0.5, 0.0, 255.0).astype(np.uint8)
+        made = np.asarray(np.clip(values + 0.5, 0.0, 255.0), dtype=np.uint8)
     else:
         made = np.asarray(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     if rng.random() < changes.toned:
-        made = _curve(rng)[made]
+        made = np.asarray(_curve(rng)[made], dtype=np.uint8)
     if rng.random() < changes.inverted:
         part = _smooth(rng, made.shape[0], 3, 1.0) > 0.0
         made = np.asarray(np.where(part, 255 - made, made), dtype=np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_ros.training.augmentation import AugmentationSettings
-from vloc_ros.training.ground_labels import GroundPoints, cell_labels, labelled_pixels
+from vloc_ros.training.ground_labels import GroundPoints, labelled_pixels, pair_labels
 from vloc_ros.training.ground_mining import GroundMiningSettings, MinedPlace, Shown, Tiles
 from vloc_ros.training.ground_sites import GroundSource, Pixels
 from vloc_ros.training.ground_views import (
@@ -112,7 +112,7 @@ class GroundSampler:
         a = self._view(source, site, mined.place.condition, pair[0], rng, parts, drifted=False)
         b = self._view(source, site, other, pair[1], rng, parts, drifted=True)
         points = self._points[int(self._tiles.source[tile])][site]
-        labels = np.stack([cell_labels(points, one.view_H_site, one.known, parts.per_view) for one in (a, b)])
+        labels = pair_labels(points, a, b, parts.per_view)
         images = [a.image, b.image, *(self._negative(shown, rng, parts) for shown in mined.negatives)]
         tiles = (tile, tile, *(shown.tile for shown in mined.negatives))
         matched = correspondences(a, b, labels[0], parts.correspondences, rng)

@@ -62,7 +62,7 @@ def tiff(
 
 
 def utm_tags(code: int = 32632, point: bool = False) -> dict[int, tuple[str, tuple[float, ...] | str]]:
-    """Tags that put the first pixel where UTM_32 has it: its centre there with ``point``, else its outer corner as files mostly do."""
+    """Tags that put pixels where UTM_32 has them: by the centre of the first one, or by its outer corner as files mostly do."""
     x, y = (461987.0, 5205285.0) if point else (461986.85, 5205285.15)
     return {
         33550: ("d", (0.3, 0.3, 0.0)),

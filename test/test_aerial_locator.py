@@ -179,7 +179,9 @@ def test_too_uncertain_a_position_is_refused(ground):
 @pytest.mark.parametrize("sigma", [6.0, 40.0])
 def test_near_a_prediction_the_place_is_found(locator, known, sigma):
     place = np.array([-50.0, 70.0])
-    fix = locator.locate(seen_from(locator.ground, place, 140.0, 15.0, **known), Prior(place + [9.0, 9.0], sigma**2 * np.eye(2)))
+    fix = locator.locate(
+        seen_from(locator.ground, place, 140.0, 15.0, **known), Prior(place + np.array([9.0, 9.0]), sigma**2 * np.eye(2))
+    )
     assert within(fix, place, 1.5)
 
 
@@ -193,9 +195,9 @@ def test_a_prediction_is_of_the_drone_and_not_of_what_it_looks_at(locator, tilt)
 def test_what_lies_outside_the_gate_is_refused(locator):
     place = np.array([20.0, 10.0])
     photo = seen_from(locator.ground, place, 150.0, 80.0)
-    beside = locator.locate(photo, Prior(place + [70.0, 0.0], 9.0 * np.eye(2)))
+    beside = locator.locate(photo, Prior(place + np.array([70.0, 0.0]), 9.0 * np.eye(2)))
     assert beside.reason is AerialReject.FAILED_GATE and beside.inliers > 20
-    far = locator.locate(photo, Prior(place + [-200.0, -150.0], 9.0 * np.eye(2)))
+    far = locator.locate(photo, Prior(place + np.array([-200.0, -150.0]), 9.0 * np.eye(2)))
     assert not far.success
 
 

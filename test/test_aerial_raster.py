@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 from raster_samples import UTM_32, ground_image, tiff, utm_tags
+
 from vloc_ros.aerial.georeference import LatLon
 from vloc_ros.aerial.geotiff_write import write_geotiff
 from vloc_ros.aerial.raster import read_raster
@@ -165,7 +165,7 @@ def test_a_system_without_a_number(tmp_path):
 def test_truncated_files(tmp_path, name, share):
     whole = tiff(IMAGE, utm_tags()) if name == "a.tif" else picture(tmp_path / name).read_bytes()
     path = write(tmp_path / name, whole[: int(len(whole) * share)])
-    with pytest.raises(DataError, match="truncated|empty|cannot be decoded"):
+    with pytest.raises(DataError, match=r"truncated|empty|cannot be decoded"):
         read_raster(path, CORNERS)
 
 
@@ -221,7 +221,7 @@ def test_too_small(tmp_path):
 
 def test_no_ground_at_all(tmp_path):
     path = write(tmp_path / "a.tif", tiff(np.full_like(IMAGE, 9), utm_tags() | {42113: ("s", "9")}))
-    with pytest.raises(DataError, match="all pixels .* are without data"):
+    with pytest.raises(DataError, match=r"all pixels .* are without data"):
         read_raster(path)
 
 

@@ -11,6 +11,7 @@ from vloc_ros import __version__
 from vloc_ros.blas import let_threads_sleep
 from vloc_ros.commands import (
     autonomy,
+    build_ortho,
     calibrate,
     config,
     convert,
@@ -20,6 +21,7 @@ from vloc_ros.commands import (
     evaluate,
     export,
     fly,
+    locate,
     loops,
     maps,
     models,
@@ -64,8 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (
         *(demo, teach, repeat, drive, autonomy, odometry, fly),
-        *(loops, optimise, retrieve, evaluate, vocabulary),
-        *(calibrate, train, maps, models, weights, export, nodes, policy, convert, config, view, doctor),
+        *(loops, optimise, retrieve, locate, evaluate, vocabulary),
+        *(calibrate, train, maps, build_ortho, models, weights, export, nodes, policy, convert, config, view, doctor),
     ):
         command.register(subparsers)
     return parser

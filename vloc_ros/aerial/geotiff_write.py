@@ -37,8 +37,9 @@ def write_geotiff(path: Path, image: Image, known: NDArray[np.bool_], affine: ND
     if affine[0, 1] or affine[1, 0]:
         raise ValueError("a turned map needs a transformation, which is not written here")
     strips = [_strip(image[row : row + _ROWS], known[row : row + _ROWS]) for row in range(0, len(image), _ROWS)]
-    entries = _entries(image, affine, crs) | {279: (_LONG, [len(strip) for strip in strips])}
-    start, begins = 8, []
+    entries = _entries(image, affine, crs) | {279: (_LONG, [float(len(strip)) for strip in strips])}
+    start = 8
+    begins: list[float] = []
     for strip in strips:
         begins.append(start)
         start += len(strip)
@@ -97,7 +98,7 @@ def _directory(entries: dict[int, tuple[int, list[float]]], start: int) -> bytes
     rows, behind = b"", b""
     after = start + 2 + 12 * len(entries) + 4
     for tag, (kind, values) in sorted(entries.items()):
-        raw = struct.pack(f"<{len(values)}{_LETTERS[kind]}", *values)
+        raw = struct.pack(f"<{len(values)}{_LETTERS[kind]}", *(values if kind == _DOUBLE else map(int, values)))
         if len(raw) > 4:
             offset = after + len(behind)
             behind += raw + b"\0" * (len(raw) % 2)

@@ -40,7 +40,10 @@ class AerialMap(GroundMap):
         """Use :meth:`open`."""
         self.path = path
         self._connection = connection
-        (self.header,) = (self._described(row) for row in self._rows("map"))
+        described = [self._described(row) for row in self._rows("map")]
+        if len(described) != 1:
+            raise MapError(f"the map {path} is damaged: nothing says where it is; {_ANEW}")
+        self.header = described[0]
         cards = [ModelCard(*row) for row in self._rows("model_card")]
         if len(cards) != 1:
             raise MapError(f"the map {path} is damaged: it has {len(cards)} cards of models instead of one; {_ANEW}")
@@ -126,8 +129,8 @@ class AerialMap(GroundMap):
     @cached_property
     def overview(self) -> tuple[Image, Georeference]:
         """A small picture of all of the map, north up: (H, W) grey or (H, W, 3) RGB, and where its pixels are."""
-        (row,) = self._rows("overview")
-        image = cv2.imdecode(np.frombuffer(row[3], np.uint8), cv2.IMREAD_UNCHANGED)
+        jpegs = [row[3] for row in self._rows("overview")]
+        image = cv2.imdecode(np.frombuffer(jpegs[0], np.uint8), cv2.IMREAD_UNCHANGED) if jpegs and jpegs[0] else None
         if image is None:
             raise MapError(f"the map {self.path} is damaged: its overview cannot be decoded; {_ANEW}")
         image = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

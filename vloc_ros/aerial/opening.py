@@ -7,8 +7,9 @@ from pathlib import Path
 from vloc_ros.aerial.locator import Locator
 from vloc_ros.aerial.locator_settings import LocatorSettings
 from vloc_ros.aerial.map_file import AerialMap
-from vloc_ros.features import create_extractor
-from vloc_ros.retrieval import create_descriptor
+from vloc_ros.errors import ConfigError
+from vloc_ros.features import AUTO, chosen, create_extractor
+from vloc_ros.retrieval import create_descriptor, descriptors
 
 
 def open_locator(
@@ -33,10 +34,17 @@ def open_locator(
     settings = settings or LocatorSettings()
     ground = AerialMap.open(path)
     try:
-        extractor = create_extractor(features or ground.features, settings.features)
-        describe = create_descriptor(descriptor or ground.descriptor)
+        extractor = create_extractor(features or chosen(AUTO, ground.features), settings.features)
+        describe = create_descriptor(descriptor or _known(ground.descriptor))
         ground.require(extractor, describe)
         return ground, Locator(ground, extractor, describe, settings)
     except BaseException:
         ground.close()
         raise
+
+
+def _known(name: str) -> str:
+    """The name of a descriptor that a map says. A map may come from anywhere: what it says never becomes the path of a file."""
+    if name not in descriptors():
+        raise ConfigError(f"the map was described by '{name}', which is not known here: name its file of weights with --descriptor")
+    return name

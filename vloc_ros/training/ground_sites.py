@@ -182,4 +182,4 @@ def _parts(length: int) -> list[tuple[int, int]]:
     """Beginnings and ends, even ones, of parts of about one size."""
     count = max(1, round(length / _BLOCK))
     edges = [2 * round(0.5 * length * k / count) for k in range(count)] + [length]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return [(edges[k], edges[k + 1]) for k in range(count)]

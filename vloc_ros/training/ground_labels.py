@@ -7,6 +7,7 @@ and averaged. What is found in one condition of a site and not in the others is 
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,7 +219,7 @@ def kept_points(path: Path, made: Callable[[], GroundPoints]) -> GroundPoints:
     try:
         with np.load(path, allow_pickle=False) as file:
             points = GroundPoints(file["pixels"], file["scores"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise TrainingError(f"{path} is damaged ({error}): remove it, and its key points are found again") from error
     if points.pixels.shape != (len(points.scores), 2):
         raise TrainingError(f"{path} is damaged (shapes do not fit): remove it, and its key points are found again")

@@ -166,7 +166,7 @@ def test_balanced_losses_pull_the_shared_layer_alike():
     network, _, terms = learned(Balance.GRADIENTS)
     norms = []
     for name in TASKS:
-        alone = {other: 0.0 for other in TASKS} | {name: terms[f"factor_{name}"]}
+        alone = dict.fromkeys(TASKS, 0.0) | {name: terms[f"factor_{name}"]}
         single, _, _ = learned(Balance.SUM, **alone)
         norms.append(single.shared.grad.norm().item())
     assert norms == pytest.approx([norms[0]] * 3, rel=1e-3) and norms[0] > 0.0

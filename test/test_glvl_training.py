@@ -133,7 +133,7 @@ def test_a_change_of_what_is_learned_is_refused(ground, tmp_path):
     with pytest.raises(ConfigError, match=r"objective\.balance"):
         train_glvl(job(ground, objective={"balance": "sum"}), tmp_path / "run")
     (ground / "c.png").unlink()
-    with pytest.raises(ConfigError, match="data.aerial:set"):
+    with pytest.raises(ConfigError, match=r"data\.aerial:set"):
         train_glvl(job(ground), tmp_path / "run")
 
 

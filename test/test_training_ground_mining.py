@@ -1,4 +1,4 @@
-"""Mining of places that look like another one: the hardest of all or of some, what was mined before, and what is never a negative."""
+"""Mining of places that look like another one: the hardest of all or of some, and what is never a negative."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch")
 
-from vloc_ros.errors import TrainingError  # noqa: E402
-from vloc_ros.training.ground_mining import (  # noqa: E402
+from vloc_ros.errors import TrainingError
+from vloc_ros.training.ground_mining import (
     GroundMiner,
     GroundMining,
     GroundMiningSettings,
@@ -18,9 +18,9 @@ from vloc_ros.training.ground_mining import (  # noqa: E402
     dumps,
     loads,
 )
-from vloc_ros.training.ground_sites import GroundImages, GroundSite, GroundSource  # noqa: E402
-from vloc_ros.training.ground_views import GroundViewSettings  # noqa: E402
-from vloc_ros.training.sampling import Weighted  # noqa: E402
+from vloc_ros.training.ground_sites import GroundImages, GroundSite, GroundSource
+from vloc_ros.training.ground_views import GroundViewSettings
+from vloc_ros.training.sampling import Weighted
 
 
 def tiles(sites: int = 8, conditions: int = 2) -> Tiles:

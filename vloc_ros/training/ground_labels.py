@@ -44,7 +44,7 @@ class LabelSettings:
     area: float = param(80.0, "at most one key point in so many pixels of the map", unit="px^2", min=4.0, max=1e5)
     radius: int = param(3, "key points are farther apart than this", unit="px", min=1, max=32)
     threshold: float = param(0.1, "smallest pooled response of a key point", min=0.0, max=1.0)
-    per_view: float = param(250.0, "the best of a view are kept, one in so many of its pixels", unit="px^2", min=16.0, max=1e5)
+    per_view: float = param(120.0, "the best of a view are kept, one in so many of its pixels", unit="px^2", min=16.0, max=1e5)
 
 
 class GroundPoints(NamedTuple):

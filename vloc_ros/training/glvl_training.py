@@ -160,10 +160,11 @@ def _kept(
     sources: Sequence[Weighted[GroundSource]], detect: Detect, teacher: str, settings: GlvlTraining, out: Path
 ) -> list[list[GroundPoints]]:
     seed, made = settings.training.seed, []
+    labels = {key: value for key, value in to_flat_dict(settings.labels).items() if key != "per_view"}  # that is chosen later
     for number, entry in enumerate(sources):
         row = []
         for site, one in enumerate(entry.source.sites):
-            decides = f"{to_flat_dict(settings.labels)} {seed} {teacher} {one.name} {one.box} {one.conditions}"
+            decides = f"{labels} {seed} {teacher} {one.name} {one.box} {one.conditions}"
             name = f"{number:02d}_{site:05d}_{hashlib.sha256(decides.encode()).hexdigest()[:12]}.npz"
             find = partial(label_site, entry.source, site, detect, settings.labels, seed)
             row.append(kept_points(out / LABELS / name, find))

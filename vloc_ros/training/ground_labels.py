@@ -7,6 +7,7 @@ and averaged. What is found in one condition of a site and not in the others is 
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class LabelSettings:
     area: float = param(80.0, "at most one key point in so many pixels of the map", unit="px^2", min=4.0, max=1e5)
     radius: int = param(3, "key points are farther apart than this", unit="px", min=1, max=32)
     threshold: float = param(0.1, "smallest pooled response of a key point", min=0.0, max=1.0)
-    per_view: float = param(250.0, "the best of a view are kept, one in so many of its pixels", unit="px^2", min=16.0, max=1e5)
+    per_view: float = param(120.0, "the best of a view are kept, one in so many of its pixels", unit="px^2", min=16.0, max=1e5)
 
 
 class GroundPoints(NamedTuple):
@@ -218,7 +219,7 @@ def kept_points(path: Path, made: Callable[[], GroundPoints]) -> GroundPoints:
     try:
         with np.load(path, allow_pickle=False) as file:
             points = GroundPoints(file["pixels"], file["scores"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise TrainingError(f"{path} is damaged ({error}): remove it, and its key points are found again") from error
     if points.pixels.shape != (len(points.scores), 2):
         raise TrainingError(f"{path} is damaged (shapes do not fit): remove it, and its key points are found again")

@@ -111,7 +111,7 @@ def open_ground(specs: Sequence[DataSpec], memory_mb: float, zoom: float) -> lis
     sources = [Weighted(_KINDS[spec.kind](spec.path, images), spec.weight, str(spec)) for spec in specs]
     if zoom > 1.3:
         # Before processes that prepare samples are forked, so that they share them.
-        for file in {file for entry in sources for site in entry.source.sites for file in site.files}:
+        for file in dict.fromkeys(file for entry in sources for site in entry.source.sites for file in site.files):
             images.of(file, halved=True)
     return sources
 

@@ -19,7 +19,9 @@ def photo(
     """At 10 m/s to the east; a fix is given by its error."""
     truth = np.array([10.0 * seconds, 0.0])
     found = None if fix is None else truth + fix
-    return FlownPhoto(seconds, truth, truth + [0.0, 3.0], found, None if fix is None else sigma**2 * np.eye(2), covered, wall_s)
+    return FlownPhoto(
+        seconds, truth, truth + np.array([0.0, 3.0]), found, None if fix is None else sigma**2 * np.eye(2), covered, wall_s
+    )
 
 
 def test_the_figures_of_a_flight() -> None:

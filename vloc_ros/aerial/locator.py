@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from vloc_ros.aerial.homography import GroundHomography, estimate
 from vloc_ros.aerial.hypothesis import Hypothesis, fix_of, most_telling, position_covariance, rival_of, strongest
 from vloc_ros.aerial.locator_settings import LocatorSettings
 from vloc_ros.aerial.looks import Looks
-from vloc_ros.aerial.matching import Region, match_ground
+from vloc_ros.aerial.matching import Region, by_heading, match_ground
 from vloc_ros.aerial.nadir import NadirView, corners_of
 from vloc_ros.aerial.photo import Photo
 from vloc_ros.aerial.proposing import Plan, Prior, Proposer
@@ -74,15 +75,24 @@ class Locator:
         regions = self._proposer.propose(looks, plans, prior)
         if isinstance(regions, AerialReject):
             return AerialFix.failure(regions)
-        by_level = {plan.level.index: plan for plan in plans}
-        tried = [self._try(looks, region, by_level[region.level]) for region in regions]
-        hypotheses = [item for item in tried if isinstance(item, Hypothesis)]
+        hypotheses = self._hypotheses(looks, regions, {plan.level.index: plan for plan in plans})
         if not hypotheses:
             return AerialFix.failure(AerialReject.TOO_OBLIQUE)
         best = strongest(hypotheses)
         if best is None or best.found is None:
             return self._refusal(most_telling(hypotheses))
         return self._believed(best, best.found, hypotheses, photo, prior)
+
+    def _hypotheses(self, looks: Looks, regions: Sequence[Region], plans: Mapping[int, Plan]) -> list[Hypothesis]:
+        """Those of all regions; once a view is certain, the photo is not turned and scaled in other ways any more."""
+        found: list[Hypothesis] = []
+        for group in by_heading(regions):
+            tried = [self._try(looks, region, plans[region.level]) for region in group]
+            found += [item for item in tried if isinstance(item, Hypothesis)]
+            best = strongest(found)
+            if best is not None and 0 < self.settings.certain <= best.inliers:
+                break
+        return found
 
     def _try(self, looks: Looks, region: Region, plan: Plan) -> Hypothesis | AerialReject:
         """Match a photo to a region."""

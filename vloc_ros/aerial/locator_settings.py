@@ -20,6 +20,9 @@ class LocatorSettings:
     uniqueness: float = param(
         0.8, "a place elsewhere with more than this share of the inliers of the best makes both ambiguous", min=0.1, max=1.0
     )
+    certain: int = param(
+        60, "inliers with which other headings and levels are not tried any more, where they are not known; 0: never", min=0
+    )
     min_contrast: float = param(4.0, "smallest standard deviation of a photo", unit="grey levels", min=0.0, max=128.0)
     max_tilt: float = param(30.0, "largest angle between the optical axis and straight down", unit="deg", min=0.0, max=60.0)
     tilt_sigma: float = param(1.0, "standard deviation of a tilt that is known", unit="deg", min=0.0, max=30.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,6 +16,8 @@ from vloc_ros.features import FeatureExtractor, Features, MatchSettings, match
 Array = NDArray[np.float64]
 _MARGIN_PX = 8
 """Key points this near to what the photo does not show are described by what was made up there [px]."""
+_WASTE, _LARGEST = 1.1, 4.0
+"""Ground of a joined region at most, in that of its two parts, and in that of a single one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +28,29 @@ class Region:
         tile: row of the best tile in it.
         level: index.
         heading_deg: of the direction that is taken to be up in the photo, clockwise from north.
-        centre: (2,) where the photo looks at, east and north [m].
-        half_m: half of its side [m].
+        low: (2,) west-south corner of the ground that the photo may show [m].
+        high: (2,) east-north corner [m].
     """
 
     tile: int
     level: int
     heading_deg: float
-    centre: Array
-    half_m: float
+    low: Array
+    high: Array
+
+    @classmethod
+    def around(cls, tile: int, level: int, heading_deg: float, centre: Array, half_m: float) -> Region:
+        """A square around a (2,) place [m]."""
+        return cls(tile, level, heading_deg, centre - half_m, centre + half_m)
 
     @property
-    def low(self) -> Array:
-        """(2,) west-south corner [m]."""
-        made: Array = self.centre - self.half_m
-        return made
+    def area(self) -> float:
+        """Of its ground [m^2]."""
+        return float(np.prod(self.high - self.low))
 
-    @property
-    def high(self) -> Array:
-        """(2,) east-north corner [m]."""
-        made: Array = self.centre + self.half_m
-        return made
+    def with_ground_of(self, other: Region) -> Region:
+        """The smallest that holds both."""
+        return replace(self, low=np.minimum(self.low, other.low), high=np.maximum(self.high, other.high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +69,42 @@ class GroundMatches:
         return len(self.pixels)
 
 
-def merged(regions: Sequence[Region], within_m: float) -> list[Region]:
-    """The regions without those whose middle is near that of an earlier one of the same level and heading.
+def merged(regions: Sequence[Region]) -> list[Region]:
+    """The regions, those that overlap joined where that leaves less ground to compare; in the order of the first of each.
 
-    Overlapping tiles show the same ground, and a region reaches far enough beyond its tile for all of them.
+    They grow no larger than some single ones: in more ground, fewer matches stand out.
     """
     kept: list[Region] = []
     for region in regions:
-        near = (
-            other
-            for other in kept
-            if (other.level, other.heading_deg) == (region.level, region.heading_deg)
-            and np.abs(other.centre - region.centre).max() <= within_m
-        )
-        if next(near, None) is None:
+        for place, other in enumerate(kept):
+            if (other.level, other.heading_deg) != (region.level, region.heading_deg):
+                continue
+            both = other.with_ground_of(region)
+            if both.area <= min(_WASTE * (other.area + region.area), _LARGEST * region.area):
+                kept[place] = both
+                break
+        else:
             kept.append(region)
     return kept
 
 
+def by_heading(regions: Sequence[Region]) -> list[list[Region]]:
+    """Regions that are compared with one view of the photo, that with the best region first."""
+    groups: dict[tuple[int, float], list[Region]] = {}
+    for region in regions:
+        groups.setdefault((region.level, region.heading_deg), []).append(region)
+    return list(groups.values())
+
+
 def features_of(view: NadirView, extractor: FeatureExtractor) -> Features:
     """Features of a view, of what the photo shows alone."""
-    found = extractor.extract(view.image)
-    if len(found) == 0 or view.valid.all():
+    if view.valid.all():
+        return extractor.extract(view.image)
+    # Flat where the photo shows nothing, so that key points are not spent there.
+    flat = view.image.copy()
+    flat[~view.valid] = np.round(view.image[view.valid].mean(axis=0)).astype(np.uint8) if view.valid.any() else 0
+    found = extractor.extract(flat)
+    if len(found) == 0:
         return found
     # A border of zeros: what lies outside the view is not shown, either.
     padded = np.pad(view.valid.astype(np.uint8), _MARGIN_PX)

@@ -126,7 +126,7 @@ class Proposer:
         regions = [region for _, region in found[: self._settings.candidates]]
         if not regions:
             return AerialReject.NO_CANDIDATE
-        return merged(regions, 0.51 * min(plan.level.tile_m for plan in plans))
+        return merged(regions)
 
     def _near(self, looks: Looks, plan: Plan, prior: Prior, heading: float) -> list[Region] | AerialReject | None:
         """The gate as one region; None when it is too large for that."""
@@ -142,7 +142,7 @@ class Proposer:
         if len(rows) == 0:
             return AerialReject.NO_CANDIDATE
         nearest = int(rows[np.argmin(((tiles.centres[rows] - centre) ** 2).sum(axis=1))])
-        return [Region(nearest, plan.level.index, heading, centre, radius + plan.half_m)]
+        return [Region.around(nearest, plan.level.index, heading, centre, radius + plan.half_m)]
 
     def _resembling(self, looks: Looks, plan: Plan, prior: Prior | None) -> list[tuple[float, Region]] | AerialReject:
         """Scores and regions of the best tiles of a level."""
@@ -161,13 +161,13 @@ class Proposer:
         scores = self._index.scores(self._descriptor.describe(View(square(view, side))))
         rows = np.flatnonzero(eligible & (scores > 0.0))
         best = rows[np.argsort(-scores[rows], kind="stable")[: self._settings.candidates]]
-        half = plan.half_m + 0.5 * plan.level.tile_m
+        half = plan.half_m + 0.25 * plan.level.tile_m
         return [(float(scores[row]), self._region(int(row), photo, half)) for row in best]
 
     def _region(self, row: int, photo: Photo, half: float) -> Region:
         tiles = self._ground.tiles
         up = float(tiles.headings[row]) if photo.heading_deg is None else photo.heading_deg
-        return Region(row, int(tiles.levels[row]), up, tiles.centres[row], half)
+        return Region.around(row, int(tiles.levels[row]), up, tiles.centres[row], half)
 
     def _nearest_heading(self, heading: float) -> float:
         """The one of the map's headings that is nearest."""

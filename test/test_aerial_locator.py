@@ -227,3 +227,12 @@ def test_a_tiny_photo_is_refused_and_a_grey_one_located(locator):
     assert within(locator.locate(dataclasses.replace(photo, image=grey)), (15.0, 5.0), 1.0)
     for side in (1, 3, 12):
         assert not locator.locate(dataclasses.replace(photo, image=photo.image[:side, :side], height_m=None)).success
+
+
+def test_of_a_wide_photo_the_middle_is_compared_and_all_of_it_is_the_footprint(ground):
+    photo = seen_from(ground, (0.0, 0.0), 170.0, 30.0, size=(880, 640))
+    narrow, whole = locator_on(ground, part=1.0), locator_on(ground, part=20.0)
+    fix, other = narrow.locate(photo), whole.locate(photo)
+    assert within(fix, (0.0, 0.0), 1.0) and within(other, (0.0, 0.0), 1.0)
+    np.testing.assert_allclose(ground.frame.metres(fix.footprint), ground.frame.metres(other.footprint), atol=5.0)
+    assert fix.matches < 0.8 * other.matches

@@ -157,12 +157,17 @@ def test_a_rectified_image_counts_by_p() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"width": 0}, "no size"),
+        ({"width": 0}, "0x48 pixels"),
+        ({"width": 4_000_000_000}, "no usable photo"),
         ({"k": np.full(9, np.nan)}, "not numbers"),
-        ({"k": np.zeros(9)}, "must be positive"),
+        ({"k": np.zeros(9)}, "must be alike"),
+        ({"k": np.array([1e-45, 0, 31.5, 0, 1e-45, 23.5, 0, 0, 1])}, "those of a camera"),
         ({"k": np.array([50.0, 0, 31.5, 0, 80.0, 23.5, 0, 0, 1])}, "alike"),
         ({"k": np.array([50.0, 0, 99.0, 0, 50.0, 23.5, 0, 0, 1])}, "outside"),
-        ({"distortion_model": "magic", "d": [0.1]}, "not supported"),
+        ({"distortion_model": "magic", "d": [0.1]}, "'magic' with 1 coefficients"),
+        ({"d": [0.1, 0.0, 0.0]}, "'plumb_bob' with 3 coefficients"),
+        ({"d": [1e308, 0.0, 0.0, 0.0]}, "no lens has"),
+        ({"d": [float("nan"), 0.0, 0.0, 0.0]}, "no lens has"),
     ],
 )
 def test_camera_info_that_makes_no_sense(changes: dict[str, object], text: str) -> None:

@@ -9,18 +9,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import hostile_messages
 import numpy as np
 import pytest
 import ros_samples as samples
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from flight_samples import FRAME, area_map, barometer, imu, info, laser, view
 from fuzzed_node import FuzzedNode, Target, fuzzed
 from fuzzed_robot import MS, POSES, Robot, topics_of
 from geometry_msgs.msg import TwistStamped
 from graph_samples import ODOMETRY, GraphListener, GraphPlayer, candidate, keyframe
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image, NavSatFix
 from std_msgs.msg import Float64, Header, String
 from std_srvs.srv import Trigger
 from tiny_robot import TinyRobot, arc
@@ -35,7 +37,8 @@ from vloc_ros.mapping import MapStore, Teacher
 from vloc_ros.mapping.integrity import check_map
 from vloc_ros.pose_graph.synthetic import two_laps
 from vloc_ros.ros.camera_info import camera_info, rgbd_camera
-from vloc_ros.ros.conversions import odometry_to_ros, path_to_ros, pose_with_covariance_to_ros, stamp_from_ns
+from vloc_ros.ros.conversions import header, odometry_to_ros, path_to_ros, pose_with_covariance_to_ros, stamp_from_ns
+from vloc_ros.ros.images import byte_array, image_to_ros
 from vloc_ros.settings import Settings
 
 SETTINGS = {"keyframes.distance": 0.25, "features.max_features": 500}
@@ -55,6 +58,8 @@ ATTACKS = {
     ("place_recognition", ""): {"keyframes", "model", CLOCK},
     ("pose_graph", ""): {"keyframes", "loop_closures/candidates", "state", CLOCK},
     ("calibration", ""): {*(f"loop_closures/{label}" for label in ("inliers", "outliers", "undecided")), "odometry", CLOCK},
+    ("aerial", "raw"): {"image", "camera_info", "range", "pressure", "imu", CLOCK},
+    ("aerial", "compressed"): {"image/compressed", "camera_info"},
     ("simulator", ""): {"cmd_vel", "processed", "keyframes", "path_follower/state", "simulator/kidnap"},
     ("player", ""): {"processed"},
 }
@@ -272,6 +277,48 @@ def test_calibration(site: Path, tmp_path: Path, count: int) -> None:
         assert node.attacked == ATTACKS["calibration", ""]
         node.end()
     assert check_map(site) == []
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("setting", ["raw", "compressed"])
+def test_aerial(tmp_path: Path, setting: str, count: int) -> None:
+    """Whatever comes, a photo with good readings is located, and no false position is published with them."""
+    file = area_map(folder_of(tmp_path) / "area.vloc")
+    before, image = file.read_bytes(), image_to_ros(view((15.0, 20.0)), header(0, "camera"))
+    topic, good = "image", image
+    if setting == "compressed":
+        data = cv2.imencode(".png", view((15.0, 20.0))[..., ::-1])[1]
+        topic, good = "image/compressed", CompressedImage(format="png", data=byte_array(data))
+    parameters = {"map": str(file), "camera.transport": setting, "sequential": False, **RELIABLE}
+    parameters["use_sim_time"] = setting == "raw"
+    with fuzzed("aerial", parameters, folder_of(tmp_path)) as node:
+        fixes: list[NavSatFix] = node.probe.listen(NavSatFix, "fix")
+
+        def is_located(second: int) -> None:
+            stamp_ns = second * 1000 * MS
+            good.header.stamp = stamp_from_ns(stamp_ns)
+            for name, message in (("camera_info", info()), ("imu", imu(stamp_ns)), ("range", laser(stamp_ns)), (topic, good)):
+                node.publisher(name, type(message)).publish(message)
+                time.sleep(0.2)
+            node.wait(lambda: any(m.header.stamp.sec == second and m.status.status == 0 for m in fixes), "a position")
+            fix = next(m for m in fixes if m.header.stamp.sec == second)
+            assert np.linalg.norm(FRAME.metres(np.array([[fix.latitude, fix.longitude]]))[0] - (15.0, 20.0)) < 2.0
+
+        is_located(1000)
+        others = [Target("range", laser(1)), Target("pressure", barometer(1)), Target("imu", imu(1))]
+        node.attack([Target("camera_info", info()), *(others if setting == "raw" else [])], count, 1)
+        is_located(2000)
+        node.attack([Target(topic, good)], count, 2)
+        said = node.fresh()
+        assert int(said["damaged"]) > 0, said
+        is_located(3000)
+        if setting == "raw":
+            clock(node, count)
+            node.attack_services(40)
+            is_located(4000)
+        assert node.attacked == ATTACKS["aerial", setting]
+        node.end()
+    assert file.read_bytes() == before
 
 
 @pytest.mark.slow  # it takes messages between two images only: a minute even for 60

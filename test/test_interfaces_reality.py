@@ -16,6 +16,7 @@ import node_graph
 import numpy as np
 import pytest
 import ros_samples as samples
+from flight_samples import area_map
 from live_samples import other
 from node_graph import NodeGraph
 from node_lifecycle import leaves_nothing
@@ -61,6 +62,8 @@ def cases(tmp_path: Path, name: str) -> tuple[dict[str, Any], list[dict[str, Any
             return timed | {"map": later}, []
         case "pose_graph":
             return timed, []
+        case "aerial":
+            return timed | {"map": str(area_map(tmp_path / "area.vloc"))}, [{"camera.transport": "compressed"}]
         case "simulator":
             return {"seed": 3, "length": 40.0, "scale": 0.1, "stamped": False}, []
         case "player":

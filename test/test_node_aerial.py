@@ -6,48 +6,29 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import ros_samples as samples
-from aerial_samples import FOCAL, ORIGIN, landscape, seen_from
+from aerial_samples import ORIGIN
 from diagnostic_msgs.msg import DiagnosticArray
+from flight_samples import FRAME, HEADING_DEG, HEIGHT_M, area_map, barometer, imu, info, laser, view
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from sensor_msgs.msg import CameraInfo, CompressedImage, FluidPressure, Image, Imu, NavSatFix, NavSatStatus, Range
+from sensor_msgs.msg import CompressedImage, FluidPressure, Image, Imu, NavSatFix, NavSatStatus, Range
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker
 
-from vloc_ros.aerial.attitude import standard_pressure_pa
-from vloc_ros.aerial.building import build_aerial
-from vloc_ros.aerial.georeference import Georeference, LatLon, LocalFrame
-from vloc_ros.aerial.photo import Tilt
-from vloc_ros.aerial.raster import Raster
-from vloc_ros.aerial.tiling_settings import TilingSettings
-from vloc_ros.features import create_extractor
-from vloc_ros.retrieval import create_descriptor
-from vloc_ros.ros.aerial_messages import imu_to_ros
 from vloc_ros.ros.conversions import header, stamp_to_ns
 from vloc_ros.ros.images import byte_array, image_to_ros
 
-SIDE, STEP_M, GROUND_M = 900, 0.25, 450.0
-HEIGHT_M, HEADING_DEG = 60.0, 130.0
-FRAME = LocalFrame(ORIGIN)
-GROUND = SimpleNamespace(raster=landscape(SIDE, 5), _g0=STEP_M)
-TILT = Tilt(0.08, -0.05)
 FIRST_NS = 1_000_000_000_000
 
 
 @pytest.fixture(scope="module")
 def area(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("area") / "area.vloc"
-    half = 0.5 * STEP_M * SIDE
-    low, high = (LatLon(*corner) for corner in FRAME.latlon(np.array([[-half, -half], [half, half]])))
-    raster = Raster(GROUND.raster, None, Georeference.of_corners([low, high], SIDE, SIDE), "landscape")
-    build_aerial(path, raster, create_extractor("sift", 2000), create_descriptor("thumbnail"), TilingSettings(levels=2, tile=160))
-    return path
+    return area_map(tmp_path_factory.mktemp("area") / "area.vloc")
 
 
 class Drone:
@@ -62,9 +43,7 @@ class Drone:
         self._diagnostics = probe.listen(DiagnosticArray, "/diagnostics")
 
     def calibrate(self, **changes: Any) -> None:
-        u, v = 159.5, 119.5
-        message = CameraInfo(header=header(0, "camera"), width=320, height=240, distortion_model="plumb_bob", d=[0.0] * 5)
-        message.k = np.array([FOCAL, 0.0, u, 0.0, FOCAL, v, 0.0, 0.0, 1.0])
+        message = info()
         for name, value in changes.items():
             setattr(message, name, value)
         self.probe.publish("camera_info", message)
@@ -72,13 +51,11 @@ class Drone:
     def feel(self, height: str = "range", height_m: float = HEIGHT_M, age_ns: int = 0, heading_deg: float = HEADING_DEG) -> None:
         """What the instruments say of the next image."""
         stamp_ns = self.stamp_ns + 1_000_000_000 - age_ns
-        self.probe.publish("imu", imu_to_ros(stamp_ns, "base_link", heading_deg, TILT.roll, TILT.pitch))
+        self.probe.publish("imu", imu(stamp_ns, heading_deg))
         if height == "range":
-            slant = height_m / (math.cos(TILT.roll) * math.cos(TILT.pitch))
-            self.probe.publish("range", Range(header=header(stamp_ns, "laser"), range=slant, min_range=1.0, max_range=300.0))
+            self.probe.publish("range", laser(stamp_ns, height_m))
         elif height == "pressure":
-            pressure = standard_pressure_pa(GROUND_M + height_m)
-            self.probe.publish("pressure", FluidPressure(header=header(stamp_ns, "baro"), fluid_pressure=pressure))
+            self.probe.publish("pressure", barometer(stamp_ns, height_m))
 
     def shoot(self, image: Any, topic: str = "image") -> NavSatFix:
         """Publish an image a second after the last; what the node says of it."""
@@ -97,10 +74,6 @@ class Drone:
         return {pair.key: pair.value for pair in status.values} | {"message": status.message}
 
 
-def view(place: tuple[float, float]) -> np.ndarray:
-    return np.asarray(seen_from(GROUND, np.array(place), HEIGHT_M, HEADING_DEG, TILT).image)
-
-
 @contextmanager
 def flying(area: Path, folder: Path, **parameters: Any) -> Iterator[Drone]:
     environment = samples.ros_environment()
@@ -108,7 +81,7 @@ def flying(area: Path, folder: Path, **parameters: Any) -> Iterator[Drone]:
         samples.probe(environment) as probe,
         samples.node("aerial", {"map": str(area), **parameters}, folder, environment) as node,
     ):
-        node.wait_for_output("waiting for images", 60.0)
+        node.wait_for_output("waiting for images", 180.0)
         yield Drone(probe, node)
 
 
@@ -179,7 +152,7 @@ def test_old_readings_are_not_used_and_bad_messages_are_told(area: Path, tmp_pat
         drone.probe.publish("image", image_to_ros(view((0.0, 0.0)), header(drone.stamp_ns, "camera")))
         drone.probe.wait(lambda: drone.said()["without_camera_info"] == "1", "the image without camera_info")
         drone.calibrate(width=0)
-        assert "no size" in drone.said()["problem_bad_calibration"]
+        assert "0x240 pixels" in drone.said()["problem_bad_calibration"]
         drone.calibrate()
         drone.feel(age_ns=2_000_000_000, height_m=150.0, heading_deg=0.0)  # wrong, and too old to count
         fix = drone.shoot(view((10.0, 30.0)))

@@ -20,6 +20,7 @@ from vloc_ros.commands import (
     drive,
     evaluate,
     export,
+    fly,
     locate,
     loops,
     maps,
@@ -64,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (
-        *(demo, teach, repeat, drive, autonomy, odometry),
+        *(demo, teach, repeat, drive, autonomy, odometry, fly),
         *(loops, optimise, retrieve, locate, evaluate, vocabulary),
         *(calibrate, train, maps, build_ortho, models, weights, export, nodes, policy, convert, config, view, doctor),
     ):

@@ -25,6 +25,7 @@ NOT_KNOWN_M2 = 1e6
 """Variance of what a message must have and nobody has estimated [m^2, rad^2]."""
 _ANY_LENGTH = (0.5, 2.0)
 _LINE_M = 1.0
+_FARTHEST_M = 20_000.0
 
 
 def orientation_from_imu(message: Imu) -> Array:
@@ -50,7 +51,7 @@ def range_from_ros(message: Range) -> float:
         DataError: nothing was in range, or the number makes no sense.
     """
     value, low, high = float(message.range), float(message.min_range), float(message.max_range)
-    if not math.isfinite(value) or value <= 0.0 or value < low or (high > 0.0 and value > high):
+    if not 0.0 < value < _FARTHEST_M or value < low or (high > 0.0 and value > high):
         raise DataError(f"range {value:g} m is outside of what the range finder can measure ({low:g} to {high:g} m)")
     return value
 

@@ -45,19 +45,20 @@ def hinge_loss(
         maps_b: likewise of the second ones.
         points_a: (B, N, 2) positions [px].
         points_b: (B, N, 2) of the same; NaN where there are fewer.
-        others: random non-matches of each match.
+        others: random cells of the second view, non-matches of each match.
         near_px: what is nearer to the true position is no non-match.
         margin: of non-matches.
     """
     known = torch.isfinite(points_b).all(-1)
-    count, side = points_a.shape[1], CELL * maps_b.shape[-1]
     of_a = descriptors_at(maps_a, torch.nan_to_num(points_a))
     of_b = descriptors_at(maps_b, torch.nan_to_num(points_b))
     matches = (1.0 - (of_a * of_b).sum(-1)).clamp(min=0.0) * known
-    elsewhere = torch.rand(len(points_a), count * others, 2, device=points_a.device) * (side - 1)
-    of_others = descriptors_at(maps_b, elsewhere).unflatten(1, (count, others))
-    apart = (elsewhere.unflatten(1, (count, others)) - torch.nan_to_num(points_b)[:, :, None]).norm(dim=-1) >= near_px
-    alike = torch.einsum("bnd,bnkd->bnk", of_a, of_others)
+    height, width = maps_b.shape[-2:]
+    cells = torch.randint(height * width, (*known.shape, others), device=maps_b.device)
+    at = CELL * torch.stack([cells % width, cells // width], -1) + 0.5 * (CELL - 1)
+    apart = (at - torch.nan_to_num(points_b)[:, :, None]).norm(dim=-1) >= near_px
+    # With all cells at once, of which the drawn ones count: their descriptors need not be copied.
+    alike = (of_a @ maps_b.flatten(2)).gather(2, cells)
     wrong = (alike - margin).clamp(min=0.0) * (apart & known[..., None])
     return _over_violations(matches) + _over_violations(wrong)
 

@@ -22,7 +22,7 @@ from vloc_ros.training.ground_feed import GroundBatch
 
 TASKS = ("detector", "descriptor", "retrieval")
 _LOCAL_PASSES = 5  # of the published alternation, after one of retrieval
-_MOST = 20.0  # a task whose gradient vanishes is not blown up by more
+_MOST = 100.0  # a task whose gradient vanishes is not blown up by more
 _MEMORY = 0.8  # of the moving average of norms
 _EVERY = 10  # steps after which norms are measured again
 _TINY = 1e-12

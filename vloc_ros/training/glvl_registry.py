@@ -63,7 +63,7 @@ PUBLISHED: dict[str, Any] = {
     },
     "view": {"side": 512},
 }
-"""As published, on images of 512 px, the multiple of 32 that is next to 500; one batch serves both halves, of 4 places and not 64."""
+"""As published, on images of 512 px, the multiple of 32 next to 500; one batch serves both halves, of 4 places and not of 64."""
 SMALL: dict[str, Any] = {
     "training": {
         "epochs": 30,
@@ -79,6 +79,7 @@ SMALL: dict[str, Any] = {
         "cpu_bfloat16": True,
     },
     "view": {"side": 192, "zoom_max": 2.0, "rotation_deg": 30.0, "scale": 0.25, "perspective": 0.1},
+    "changes": {"ease": 0.3},
     "augmentation": {"strength": 0.7},
     "labels": {"homographies": 8},
     "mining": {"negatives": 1, "refresh": 1000},

@@ -23,9 +23,10 @@ from vloc_ros.training.distributed import Group, joined
 from vloc_ros.training.glvl_objective import GlvlLearner, GlvlObjective
 from vloc_ros.training.glvl_registry import GlvlTraining
 from vloc_ros.training.glvl_validation import GlvlValidator, describe
-from vloc_ros.training.ground_feed import GroundFeed, GroundFeedSettings, ground_settings
+from vloc_ros.training.ground_feed import GroundFeed, ground_settings
 from vloc_ros.training.ground_labels import Detect, GroundPoints, Heat, above_usual, corners, kept_points, label_site
 from vloc_ros.training.ground_mining import Shown
+from vloc_ros.training.ground_samples import GroundFeedSettings
 from vloc_ros.training.ground_sites import GroundSource, Pixels, open_ground
 from vloc_ros.training.loop import Outcome, Progress, Training
 from vloc_ros.training.registry import DataSpec
@@ -37,6 +38,7 @@ LOCAL_NAME = "superpoint.safetensors"
 LABELS = "labels"
 """Folder of the run with the key points of the sites."""
 PICTURES_NAME = "matches.png"
+_NO_KEYPOINT = 5.0  # logit of that bin at the beginning, when those of the pixels are about 0
 _PART = 64  # tiles that are described at once
 
 
@@ -102,7 +104,10 @@ def _begun(job: GlvlJob) -> tuple[Glvl, str]:
     form = job.settings.form
     torch.manual_seed(job.settings.training.seed)
     if job.start is None:
-        return Glvl(form), ""
+        network = Glvl(form)
+        # Most cells have no key point: to begin with that saves many steps that learn nothing else (Lin et al. 2017, 3.3).
+        network.local.detector[-1].bias.data[-1] = _NO_KEYPOINT
+        return network, ""
     network, card = load_glvl(job.start)
     if (network.form.resnet, network.form.descriptor) != (form.resnet, form.descriptor):
         raise ConfigError(
@@ -155,10 +160,11 @@ def _kept(
     sources: Sequence[Weighted[GroundSource]], detect: Detect, teacher: str, settings: GlvlTraining, out: Path
 ) -> list[list[GroundPoints]]:
     seed, made = settings.training.seed, []
+    labels = {key: value for key, value in to_flat_dict(settings.labels).items() if key != "per_view"}  # that is chosen later
     for number, entry in enumerate(sources):
         row = []
         for site, one in enumerate(entry.source.sites):
-            decides = f"{to_flat_dict(settings.labels)} {seed} {teacher} {one.name} {one.box} {one.conditions}"
+            decides = f"{labels} {seed} {teacher} {one.name} {one.box} {one.conditions}"
             name = f"{number:02d}_{site:05d}_{hashlib.sha256(decides.encode()).hexdigest()[:12]}.npz"
             find = partial(label_site, entry.source, site, detect, settings.labels, seed)
             row.append(kept_points(out / LABELS / name, find))
@@ -179,7 +185,7 @@ def _feed_settings(settings: GlvlTraining) -> GroundFeedSettings:
 
 def _described(network: Glvl, feed: GroundFeed, shown: Sequence[Shown]) -> NDArray[np.float32]:
     """Vectors of tiles by the network as it is."""
-    parts = [np.stack([to_grey(feed.plain(one)) for one in shown[k : k + _PART]]) for k in range(0, len(shown), _PART)]
+    parts = [np.stack([to_grey(feed.sampler.plain(one)) for one in shown[k : k + _PART]]) for k in range(0, len(shown), _PART)]
     return np.concatenate([describe(network, part) for part in parts])
 
 

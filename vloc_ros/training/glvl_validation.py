@@ -1,4 +1,4 @@
-"""Judging a network of GLVL while it learns: on held-out sites, from another condition, is the place found, and where in it?"""
+"""Judging a network of GLVL while it learns: views of held-out sites are looked for, and located, in maps of another condition."""
 
 from __future__ import annotations
 

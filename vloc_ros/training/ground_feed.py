@@ -10,29 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from vloc_ros.data.output import remove_quietly, write_text
 from vloc_ros.errors import ConfigError, TrainingError, VlocError
-from vloc_ros.training.augmentation import AugmentationSettings
 from vloc_ros.training.distributed import Group
 from vloc_ros.training.feed import Portion
-from vloc_ros.training.ground_labels import GroundPoints, cell_labels, labelled_pixels
-from vloc_ros.training.ground_mining import Describe, GroundMiner, GroundMiningSettings, MinedPlace, Shown, Tiles, dumps, loads
-from vloc_ros.training.ground_sites import GroundSource, Pixels
-from vloc_ros.training.ground_views import (
-    Array,
-    GroundChangeSettings,
-    GroundView,
-    GroundViewSettings,
-    altered,
-    homography,
-    mapped,
-    random_pair,
-    seen,
-)
+from vloc_ros.training.ground_labels import GroundPoints
+from vloc_ros.training.ground_mining import Describe, GroundMiner, MinedPlace, Tiles, dumps, loads
+from vloc_ros.training.ground_samples import GroundFeedSettings, GroundSample, GroundSampler
+from vloc_ros.training.ground_sites import GroundSource
 from vloc_ros.training.sampling import LoadedFeed, Numbers, Weighted, require_weights
 from vloc_ros.training.settings import TrainingSettings
 
@@ -60,24 +48,6 @@ class GroundBatch(NamedTuple):
     points_b: Tensor
     negatives: Tensor
     elsewhere: Tensor
-
-
-class GroundSample(NamedTuple):
-    """One place.
-
-    Attributes:
-        images: (2 + its negatives, S, S) uint8.
-        labels: (2, S / 8, S / 8) uint8.
-        points: (N, 4) float32 (u, v) in the first and in the second view [px]; NaN at the end where there are fewer.
-        tiles: of the images, the first two are of one.
-        tag: which site.
-    """
-
-    images: Pixels
-    labels: NDArray[np.uint8]
-    points: NDArray[np.float32]
-    tiles: tuple[int, ...]
-    tag: str
 
 
 class GroundFeed(LoadedFeed[GroundSample, GroundBatch]):
@@ -112,7 +82,8 @@ class GroundFeed(LoadedFeed[GroundSample, GroundBatch]):
         if parts.mining.refresh % settings.batch:
             raise ConfigError(f"mining.refresh = {parts.mining.refresh} must be a multiple of training.batch = {settings.batch}")
         self.tiles = Tiles(sources, parts.view)
-        self._points, self._parts, self._folder = points, parts, folder / FOLDER
+        self.sampler = GroundSampler(self.tiles, points, parts)
+        self._parts, self._folder = parts, folder / FOLDER
         self._miner = GroundMiner(self.tiles, parts.mining, settings.seed)
         self._describe: Describe | None = None
 
@@ -182,54 +153,16 @@ class GroundFeed(LoadedFeed[GroundSample, GroundBatch]):
         loads(text, cache, self.tiles, self._parts.mining.refresh, str(path))
         return text
 
-    def plain(self, shown: Shown) -> Pixels:
-        """(S, S, 3) RGB view of a tile, north up and not altered.
-
-        Raises:
-            VlocError: its image cannot be read.
-        """
-        source, site = self._place(shown.tile)
-        centre, view = self.tiles.centre[shown.tile], self._parts.view
-        return seen(source, site, shown.condition, homography(centre, self.tiles.zoom, 0.0, np.zeros(2), view), view.side)[0]
-
     def of_place(self, mined: MinedPlace, number: int) -> GroundSample:
-        """The views of a place and of its negatives; the number of the sample decides how they are altered.
+        """The sample of a number, which decides all that is random in it.
 
         Raises:
             VlocError: an image cannot be read.
         """
         rng = np.random.default_rng([self._settings.seed, _STREAM, number])
-        parts, tile = self._parts, mined.place.tile
-        source, site = self._place(tile)
-        pair = random_pair(self._strayed(tile, rng), rng, parts.view)
-        a = self._view(source, site, mined.place.condition, pair[0], rng, drifted=False)
-        b = self._view(source, site, mined.other, pair[1], rng, drifted=True)
-        points = self._points[int(self.tiles.source[tile])][site]
-        labels = np.stack([cell_labels(points, one.view_H_site, one.known, parts.per_view) for one in (a, b)])
-        images = [a.image, b.image, *(self._negative(shown, rng) for shown in mined.negatives)]
-        tiles = (tile, tile, *(shown.tile for shown in mined.negatives))
-        matched = correspondences(a, b, labels[0], parts.correspondences, rng)
-        return GroundSample(np.stack(images), labels, matched, tiles, source.sites[site].name)
-
-    def _place(self, tile: int) -> tuple[GroundSource, int]:
-        return self.tiles.sources[int(self.tiles.source[tile])].source, int(self.tiles.site[tile])
-
-    def _strayed(self, tile: int, rng: np.random.Generator) -> Array:
-        """A position near the centre of a tile, so that not only tiles are learned."""
-        extent = 0.25 * self._parts.view.side * self.tiles.zoom
-        return np.asarray(self.tiles.centre[tile] + rng.uniform(-extent, extent, 2))
-
-    def _view(
-        self, source: GroundSource, site: int, condition: int, there: Array, rng: np.random.Generator, drifted: bool
-    ) -> GroundView:
-        parts = self._parts
-        view, known = seen(source, site, condition, there, parts.view.side)
-        return GroundView(*altered(view, known, rng, parts.changes, parts.augmentation, drifted), there)
-
-    def _negative(self, shown: Shown, rng: np.random.Generator) -> Pixels:
-        source, site = self._place(shown.tile)
-        there = random_pair(self.tiles.centre[shown.tile], rng, self._parts.view)[0]
-        return self._view(source, site, shown.condition, there, rng, drifted=False).image
+        growing = self._parts.changes.ease * self._settings.steps
+        share = min(1.0, number / self._settings.batch / growing) if growing > 0.0 else 1.0
+        return self.sampler.sample(mined, rng, share)
 
     def collate(self, samples: Sequence[GroundSample]) -> GroundBatch:
         """As the contract says."""
@@ -252,26 +185,6 @@ class GroundFeed(LoadedFeed[GroundSample, GroundBatch]):
         return moved._replace(images=as_input(moved.images))
 
 
-class GroundFeedSettings(NamedTuple):
-    """How places are seen and mined.
-
-    Attributes:
-        view: geometry of views.
-        changes: of the ground.
-        augmentation: of light, lens and sensor.
-        mining: of negatives.
-        correspondences: of each place that descriptors are compared at.
-        per_view: the best key points of a view are kept, one in so many of its pixels.
-    """
-
-    view: GroundViewSettings
-    changes: GroundChangeSettings
-    augmentation: AugmentationSettings
-    mining: GroundMiningSettings
-    correspondences: int
-    per_view: float
-
-
 def ground_settings(sources: Sequence[Weighted[GroundSource]]) -> dict[str, Any]:
     """What decides which sites there are, by dotted keys."""
     described: dict[str, Any] = {}
@@ -284,35 +197,6 @@ def ground_settings(sources: Sequence[Weighted[GroundSource]]) -> dict[str, Any]
 def as_input(images: Tensor) -> Tensor:
     """(M, S, S) uint8 to (M, 1, S, S) from 0 to 1: what both halves of the network see."""
     return images[:, None].float() / 255.0
-
-
-def correspondences(
-    a: GroundView, b: GroundView, labels: NDArray[np.uint8], count: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """(count, 4) positions in two views that show the same [px], half of them at key points of the first view; NaN where too few.
-
-    Args:
-        a: the first view.
-        b: the second view.
-        labels: of the cells of the first.
-        count: how many.
-        rng: decides.
-    """
-    side, b_H_a = len(a.known), b.view_H_site @ np.linalg.inv(a.view_H_site)
-    keypoints = labelled_pixels(labels)
-    keypoints = keypoints[rng.permutation(len(keypoints))[: count // 2]]
-    drawn = rng.integers(side, size=(4 * count, 2))
-    at = np.concatenate([keypoints, drawn])
-    there = mapped(b_H_a, at)
-    with np.errstate(invalid="ignore"):
-        nearest = np.nan_to_num(np.rint(there), nan=-1.0).astype(np.intp)
-    good = ((nearest >= 0) & (nearest < side)).all(1) & a.known[at[:, 1], at[:, 0]]
-    inside = np.clip(nearest, 0, side - 1)
-    good &= b.known[inside[:, 1], inside[:, 0]]
-    found = np.column_stack([at, there])[good][:count].astype(np.float32)
-    made = np.full((count, 4), np.nan, dtype=np.float32)
-    made[: len(found)] = found
-    return made
 
 
 class _Places(Dataset[Any]):

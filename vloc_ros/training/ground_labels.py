@@ -1,4 +1,4 @@
-"""Key points of the ground to teach a detector with: those that a base detector finds again and again, through homographies and seasons.
+"""Key points of the ground to teach a detector with: those that a base detector finds again, through homographies and seasons.
 
 Homographic adaptation (DeTone et al. 2018, section 5): the response of a base detector to random warps of an image is warped back
 and averaged. What is found in one condition of a site and not in the others is no landmark: responses of all conditions are pooled.
@@ -7,6 +7,7 @@ and averaged. What is found in one condition of a site and not in the others is 
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from vloc_ros.data.frame import to_grey
 from vloc_ros.data.output import write_bytes
 from vloc_ros.errors import TrainingError
 from vloc_ros.training.ground_sites import GroundSource, Pixels
-from vloc_ros.training.ground_views import Array, Mask, mapped
+from vloc_ros.training.ground_views import Array, GroundView, mapped
 
 Heat = NDArray[np.float32]
 Detect = Callable[[Pixels], Heat]
@@ -30,7 +31,8 @@ IGNORED = 255
 """Label of a cell of which nothing is known."""
 _STREAM = 61  # of random numbers, apart from other uses of the seed
 _CELL = 8
-_SCALES = (1.5, 3.0)  # [px] of corners: fine ones alone are leaves and grass, which no other season has
+_SCALES = (1.0, 2.0)  # [px] of corners: fine ones alone are leaves and grass, which no other season has
+_VISIBLE, _UNSEEN = 0.1, 0.3  # response of the least key point of a view, and what counts for one that a view does not show
 _AROUND = 129  # [px] side of the square that a response is compared with
 
 
@@ -39,10 +41,10 @@ class LabelSettings:
     """Key points of the ground."""
 
     homographies: int = param(100, "warps of each image over which the base detector is averaged (published: 100)", min=1, max=1000)
-    area: float = param(150.0, "at most one key point in so many pixels of the map", unit="px^2", min=4.0, max=1e5)
+    area: float = param(80.0, "at most one key point in so many pixels of the map", unit="px^2", min=4.0, max=1e5)
     radius: int = param(3, "key points are farther apart than this", unit="px", min=1, max=32)
-    threshold: float = param(0.15, "smallest pooled response of a key point", min=0.0, max=1.0)
-    per_view: float = param(200.0, "the best of a view are kept, one in so many of its pixels", unit="px^2", min=16.0, max=1e5)
+    threshold: float = param(0.1, "smallest pooled response of a key point", min=0.0, max=1.0)
+    per_view: float = param(120.0, "the best of a view are kept, one in so many of its pixels", unit="px^2", min=16.0, max=1e5)
 
 
 class GroundPoints(NamedTuple):
@@ -65,7 +67,7 @@ def corners(grey: Pixels) -> Heat:
     total = np.zeros(grey.shape, dtype=np.float32)
     for sigma in _SCALES:
         smooth = np.asarray(cv2.GaussianBlur(grey, (0, 0), sigma), dtype=np.float32)
-        total += np.sqrt(np.maximum(cv2.cornerMinEigenVal(smooth, 7, ksize=3), 0.0)) * np.float32(sigma)
+        total += np.sqrt(np.maximum(cv2.cornerMinEigenVal(smooth, 5, ksize=3), 0.0)) * np.float32(sigma)
     return above_usual(total, 0.05)
 
 
@@ -105,9 +107,8 @@ def _random(width: int, height: int, rng: np.random.Generator) -> Array:
 
 
 def pooled(heats: list[Heat]) -> Heat:
-    """The geometric mean of the responses of all conditions: what one of them does not show counts little."""
-    logs = [np.log(np.maximum(heat, 0.02)) for heat in heats]
-    return np.asarray(np.exp(np.mean(logs, axis=0)), dtype=np.float32)
+    """The mean response of all conditions: what few of them show counts little."""
+    return np.asarray(np.mean(heats, axis=0), dtype=np.float32)
 
 
 def points_of(heat: Heat, settings: LabelSettings) -> GroundPoints:
@@ -136,7 +137,32 @@ def label_site(source: GroundSource, site: int, detect: Detect, settings: LabelS
     return points_of(pooled(heats), settings)
 
 
-def cell_labels(points: GroundPoints, view_H_site: Array, known: Mask, per_view: float) -> NDArray[np.uint8]:
+def visible(points: GroundPoints, view: GroundView) -> Heat:
+    """(N,) how much of a corner each key point of a site is in what the network gets to see of it; NaN where that is nothing."""
+    at = mapped(view.view_H_site, points.pixels)
+    with np.errstate(invalid="ignore"):
+        inside = np.flatnonzero(((at >= 0.0) & (at <= len(view.known) - 1.0)).all(1))
+    columns, rows = np.rint(at[inside]).astype(np.intp).T
+    found = np.full(len(at), np.nan, dtype=np.float32)
+    near = cv2.dilate(corners(view.image), np.ones((3, 3), np.uint8))
+    found[inside] = np.where(view.known[rows, columns], near[rows, columns], np.nan)
+    return found
+
+
+def pair_labels(points: GroundPoints, a: GroundView, b: GroundView, per_view: float) -> NDArray[np.uint8]:
+    """(2, S / 8, S / 8) labels of the cells of two views of a site.
+
+    A key point counts by its pooled response, and by how much of a corner it is in both views: nobody finds what is not to be seen.
+    """
+    in_a, in_b = visible(points, a), visible(points, b)
+    both = [np.where(np.isfinite(one), one, _UNSEEN) for one in (in_a, in_b)]
+    worth = points.scores * both[0] * both[1]
+    return np.stack(
+        [cell_labels(points, np.where(one >= _VISIBLE, worth, 0.0), view, per_view) for one, view in ((in_a, a), (in_b, b))]
+    )
+
+
+def cell_labels(points: GroundPoints, worth: Heat, view: GroundView, per_view: float) -> NDArray[np.uint8]:
     """(S / 8, S / 8) which pixel of each cell of a view is a key point, counted row by row; 64 where none is.
 
     Of those of a cell, and of those nearer than three pixels to each other, the best counts. :data:`IGNORED` where the view does
@@ -144,24 +170,25 @@ def cell_labels(points: GroundPoints, view_H_site: Array, known: Mask, per_view:
 
     Args:
         points: of the site.
-        view_H_site: (3, 3) to pixels of the view.
-        known: (S, S) which pixels of the view show the site as it was.
+        worth: (N,) of each of them; without any it is none.
+        view: of the site.
         per_view: the best of the view are kept, one in so many pixels of it.
     """
-    side = len(known)
-    at = mapped(view_H_site, points.pixels)
+    known, side = view.known, len(view.known)
+    at = mapped(view.view_H_site, points.pixels)
     with np.errstate(invalid="ignore"):
         pixels = np.rint(at)
-        inside = np.flatnonzero(((pixels >= 0.0) & (pixels <= side - 1.0)).all(1))
+        inside = np.flatnonzero(((pixels >= 0.0) & (pixels <= side - 1.0)).all(1) & (worth > 0.0))
+    inside = inside[np.argsort(-worth[inside], kind="stable")]
     columns, rows = pixels[inside].astype(np.intp).T
-    here = inside[known[rows, columns]]
-    columns, rows = pixels[here].astype(np.intp).T
-    # Ranks in place of scores, so that no two are equal; the best first.
+    here = known[rows, columns]
+    columns, rows = columns[here], rows[here]
+    # Ranks in place of what they are worth, so that no two are equal; the best is written last.
     heat = np.zeros((side, side), dtype=np.float32)
-    heat[rows[::-1], columns[::-1]] = np.arange(1, len(here) + 1, dtype=np.float32)
+    heat[rows[::-1], columns[::-1]] = np.arange(1, len(rows) + 1, dtype=np.float32)
     best = np.flatnonzero(heat[rows, columns] >= cv2.dilate(heat, np.ones((5, 5), np.uint8))[rows, columns])
     best = best[: int(known.sum() / per_view)]
-    columns, rows = columns[best][::-1], rows[best][::-1]  # the best of a cell is written last
+    columns, rows = columns[best][::-1], rows[best][::-1]
     labels = np.full((side // _CELL, side // _CELL), _CELL * _CELL, dtype=np.uint8)
     labels[rows // _CELL, columns // _CELL] = rows % _CELL * _CELL + columns % _CELL
     cells = known.reshape(side // _CELL, _CELL, side // _CELL, _CELL).all(axis=(1, 3))
@@ -192,7 +219,7 @@ def kept_points(path: Path, made: Callable[[], GroundPoints]) -> GroundPoints:
     try:
         with np.load(path, allow_pickle=False) as file:
             points = GroundPoints(file["pixels"], file["scores"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise TrainingError(f"{path} is damaged ({error}): remove it, and its key points are found again") from error
     if points.pixels.shape != (len(points.scores), 2):
         raise TrainingError(f"{path} is damaged (shapes do not fit): remove it, and its key points are found again")

@@ -111,7 +111,7 @@ def _centres(length: int, extent: float) -> list[float]:
     count = 1 + max(0, int(np.ceil(2.0 * (length - extent) / extent)))
     if count == 1:
         return [0.5 * (length - 1)]
-    return np.linspace(0.5 * extent - 0.5, length - 0.5 * extent - 0.5, count).tolist()
+    return [float(centre) for centre in np.linspace(0.5 * extent - 0.5, length - 0.5 * extent - 0.5, count)]
 
 
 class GroundMiner:

@@ -111,7 +111,7 @@ def open_ground(specs: Sequence[DataSpec], memory_mb: float, zoom: float) -> lis
     sources = [Weighted(_KINDS[spec.kind](spec.path, images), spec.weight, str(spec)) for spec in specs]
     if zoom > 1.3:
         # Before processes that prepare samples are forked, so that they share them.
-        for file in {file for entry in sources for site in entry.source.sites for file in site.files}:
+        for file in dict.fromkeys(file for entry in sources for site in entry.source.sites for file in site.files):
             images.of(file, halved=True)
     return sources
 
@@ -182,4 +182,4 @@ def _parts(length: int) -> list[tuple[int, int]]:
     """Beginnings and ends, even ones, of parts of about one size."""
     count = max(1, round(length / _BLOCK))
     edges = [2 * round(0.5 * length * k / count) for k in range(count)] + [length]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return [(edges[k], edges[k + 1]) for k in range(count)]

@@ -6,7 +6,8 @@ other buildings, trees that were felled) has no correspondence and is masked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from vloc_ros.training.ground_sites import GroundSource, Pixels
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+_LEAST_LIGHT = 0.3  # of the changes of light, from the beginning
 _GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
@@ -44,7 +46,28 @@ class GroundChangeSettings:
     inverted: float = param(0.1, "in so many of the views a part has its contrast inverted", min=0.0, max=1.0)
     patches: int = param(3, "in the second view up to so many patches show other ground", min=0, max=50)
     patch: float = param(0.25, "greatest diameter of a patch, of the side of a view", min=0.01, max=1.0)
+    ease: float = param(0.0, "share of the training in which everything grows from easy to what is set", min=0.0, max=1.0)
     displaced: float = param(1.0, "deviation of a smooth displacement of the second view, which nobody knows", unit="px", min=0.0)
+
+
+def eased(
+    view: GroundViewSettings, changes: GroundChangeSettings, light: AugmentationSettings, share: float
+) -> tuple[GroundViewSettings, GroundChangeSettings, AugmentationSettings]:
+    """Settings of which a share from 0 to 1 is in force: what two views have in common is seen at all while they differ little."""
+    if share >= 1.0:
+        return view, changes, light
+    return (
+        replace(view, rotation_deg=view.rotation_deg * share, scale=view.scale * share, perspective=view.perspective * share),
+        replace(
+            changes,
+            recoloured=changes.recoloured * share,
+            toned=changes.toned * share,
+            inverted=changes.inverted * share,
+            patches=round(changes.patches * share),
+            displaced=changes.displaced * share,
+        ),
+        replace(light, strength=light.strength * max(share, _LEAST_LIGHT)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +147,7 @@ def seen(source: GroundSource, site: int, condition: int, view_H_site: Array, si
     return np.asarray(view, dtype=np.uint8), np.asarray(mask > 0)
 
 
-def mapped(matrix: Array, points: NDArray[np.floating]) -> Array:
+def mapped(matrix: NDArray[Any], points: NDArray[Any]) -> Array:
     """(N, 2) points through a homography, NaN where they lie behind."""
     homogeneous = points @ matrix[:, :2].T + matrix[:, 2]
     depth = np.where(homogeneous[:, 2:] > 1e-9, homogeneous[:, 2:], np.nan)
@@ -163,14 +186,14 @@ def season(view: Pixels, rng: np.random.Generator, changes: GroundChangeSettings
         low, high = np.percentile(grey[::4, ::4], (1.0, 99.0))
         dark, bright = rng.uniform(0.0, 80.0), rng.uniform(150.0, 255.0)
         values = (grey - np.float32(low)) * np.float32((bright - dark) / max(high - low, 1.0)) + np.float32(dark)
-        made = np.clip(values + 0.5, 0.0, 255.0).astype(np.uint8)
+        made = np.asarray(np.clip(values + 0.5, 0.0, 255.0), dtype=np.uint8)
     else:
         made = np.asarray(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     if rng.random() < changes.toned:
-        made = _curve(rng)[made]
+        made = np.asarray(_curve(rng)[made], dtype=np.uint8)
     if rng.random() < changes.inverted:
-        part = _smooth(rng, made.shape[0], 3, 1.0)[..., None] > 0.0
-        made = np.where(part[..., 0], 255 - made, made)
+        part = _smooth(rng, made.shape[0], 3, 1.0) > 0.0
+        made = np.asarray(np.where(part, 255 - made, made), dtype=np.uint8)
     return made
 
 
@@ -179,7 +202,7 @@ def _curve(rng: np.random.Generator) -> Pixels:
     slopes = np.exp(rng.normal(0.0, 0.8, 6)) * np.where(rng.random(6) < 0.1, -1.0, 1.0)
     knots = np.concatenate([[0.0], np.cumsum(slopes)])
     knots = (knots - knots.min()) / max(float(np.ptp(knots)), 1e-6) * 255.0
-    return np.interp(np.arange(256), np.linspace(0.0, 255.0, 7), knots).astype(np.uint8)
+    return np.asarray(np.interp(np.arange(256), np.linspace(0.0, 255.0, 7), knots), dtype=np.uint8)
 
 
 def drift(grey: Pixels, known: Mask, rng: np.random.Generator, changes: GroundChangeSettings) -> tuple[Pixels, Mask]:

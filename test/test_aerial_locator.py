@@ -227,3 +227,17 @@ def test_a_tiny_photo_is_refused_and_a_grey_one_located(locator):
     assert within(locator.locate(dataclasses.replace(photo, image=grey)), (15.0, 5.0), 1.0)
     for side in (1, 3, 12):
         assert not locator.locate(dataclasses.replace(photo, image=photo.image[:side, :side], height_m=None)).success
+
+
+def test_of_a_wide_photo_the_middle_is_compared_and_all_of_it_is_the_footprint(ground):
+    photo = seen_from(ground, (0.0, 0.0), 170.0, 30.0, size=(880, 640))
+    sides, fixes = [], []
+    for part in (1.0, 20.0):
+        locator = locator_on(ground, part=part)
+        extract = locator._extractor.extract
+        locator._extractor.extract = lambda image, extract=extract: sides.append(max(image.shape)) or extract(image)
+        fixes.append(locator.locate(photo))
+    assert all(within(fix, (0.0, 0.0), 1.0) for fix in fixes)
+    assert sides[0] == 160 and sides[1] > 320
+    one, other = (ground.frame.metres(fix.footprint) for fix in fixes)
+    np.testing.assert_allclose(one, other, atol=5.0)

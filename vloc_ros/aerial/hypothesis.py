@@ -14,7 +14,7 @@ from vloc_ros.aerial.georeference import LatLon
 from vloc_ros.aerial.homography import GroundHomography
 from vloc_ros.aerial.locator_settings import LocatorSettings
 from vloc_ros.aerial.matching import Region
-from vloc_ros.aerial.nadir import NadirView
+from vloc_ros.aerial.nadir import NadirView, corners_of
 from vloc_ros.aerial.photo import Photo
 from vloc_ros.aerial.validation import Expected, scale_at, turn_of
 
@@ -106,13 +106,14 @@ def position_covariance(
 def fix_of(best: Hypothesis, found: GroundHomography, photo: Photo, ground: GroundMap, covariance: Array) -> AerialFix:
     """The fix that a hypothesis says."""
     metres = found.ground(best.expected.nadir)[0]
+    height, width = photo.image.shape[:2]
     return AerialFix(
         position=LatLon(*(float(value) for value in ground.frame.latlon(metres)[0])),
         metres=metres,
         covariance=covariance,
         height_m=None if photo.lens is None else height_of(best, found, photo.lens.focal),
         heading_deg=(best.view.turned_deg + turn_of(found.jacobian(best.expected.nadir))) % 360.0,
-        footprint=ground.frame.latlon(found.ground(best.expected.corners)),
+        footprint=ground.frame.latlon(found.ground(best.view.of_photo(corners_of(width, height)))),
         inliers=found.count,
         matches=best.matches,
         tile=ground.tiles.names[best.region.tile],

@@ -71,7 +71,8 @@ class Locator:
         plans = self._proposer.plans(photo)
         if not plans:
             return AerialFix.failure(AerialReject.OUTSIDE_SCALES)
-        looks = Looks(photo, self._extractor, self.settings.max_tilt)
+        tile = max(plan.level.tile_m / plan.level.ground_per_pixel for plan in plans)
+        looks = Looks(photo, self._extractor, self.settings.max_tilt, round(self.settings.part * tile))
         regions = self._proposer.propose(looks, plans, prior)
         if isinstance(regions, AerialReject):
             return AerialFix.failure(regions)
@@ -96,11 +97,10 @@ class Locator:
 
     def _try(self, looks: Looks, region: Region, plan: Plan) -> Hypothesis | AerialReject:
         """Match a photo to a region."""
-        photo = looks.photo
         view = looks.view(plan.scale, region.heading_deg)
         if isinstance(view, AerialReject):
             return view
-        expected = _expected(photo, view, plan)
+        expected = _expected(looks, view, plan)
         features = looks.features(view)
         fewest = self.settings.validation.min_inliers
         if len(features) < fewest:
@@ -142,12 +142,18 @@ class Locator:
         return AerialFix.failure(why, hypothesis.matches, hypothesis.inliers, name)
 
 
-def _expected(photo: Photo, view: NadirView, plan: Plan) -> Expected:
+def _expected(looks: Looks, view: NadirView, plan: Plan) -> Expected:
+    photo = looks.photo
     height, width = photo.image.shape[:2]
+    # What is compared: matches of the middle do not say where the corners of a larger photo lie.
+    corners = corners_of(width, height)
+    compared = corners.mean(axis=0) + (corners - corners.mean(axis=0)) * min(
+        1.0, looks.max_side / (view.scale * max(width, height))
+    )
     return Expected(
-        corners=view.of_photo(corners_of(width, height)),
+        corners=view.of_photo(compared),
         nadir=view.nadir,
-        short_side=view.scale * min(height, width),
+        short_side=min(looks.max_side, view.scale * min(height, width)),
         ground_per_pixel=plan.level.ground_per_pixel,
         height_known=photo.ground_per_pixel is not None,
         heading_known=photo.heading_deg is not None,

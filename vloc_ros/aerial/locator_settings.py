@@ -29,6 +29,7 @@ class LocatorSettings:
     unknown_tilt_sigma: float = param(3.0, "standard deviation of the tilt where it is not known", unit="deg", min=0.0, max=45.0)
     max_sigma: float = param(30.0, "largest standard deviation of a position that is believed", unit="m", min=0.1)
     smallest_part: float = param(0.5, "a photo shows at least this share of the side of the smallest tiles", min=0.1, max=1.0)
+    part: float = param(2.0, "of a photo, no more than this many sides of a tile is compared, around its middle", min=1.0, max=20.0)
     max_enlarged: float = param(2.5, "most by which a photo is enlarged to the resolution of a level", min=1.0, max=10.0)
     gate_sigmas: float = param(3.7, "radius of the gate around a prediction, in its standard deviations", min=1.0, max=10.0)
     validation: ValidationSettings = section(ValidationSettings)

@@ -12,8 +12,9 @@ from vloc_ros.features import FeatureExtractor, Features
 class Looks:
     """Views of a photo and their features, each computed when it is first asked for."""
 
-    def __init__(self, photo: Photo, extractor: FeatureExtractor, max_tilt_deg: float) -> None:
-        self.photo = photo
+    def __init__(self, photo: Photo, extractor: FeatureExtractor, max_tilt_deg: float, max_side: int) -> None:
+        """Look at a photo, with the limits of :func:`vloc_ros.aerial.nadir.nadir_view`."""
+        self.photo, self.max_side = photo, max_side
         self._extractor, self._max_tilt = extractor, max_tilt_deg
         self._views: dict[tuple[float, float], NadirView | AerialReject] = {}
         self._features: dict[tuple[float, float], Features] = {}
@@ -22,7 +23,7 @@ class Looks:
         """As :func:`vloc_ros.aerial.nadir.nadir_view`."""
         key = (scale, turn_deg)
         if key not in self._views:
-            self._views[key] = nadir_view(self.photo, scale, turn_deg, self._max_tilt)
+            self._views[key] = nadir_view(self.photo, scale, turn_deg, self._max_tilt, self.max_side)
         return self._views[key]
 
     def features(self, view: NadirView) -> Features:

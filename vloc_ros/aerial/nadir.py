@@ -17,8 +17,6 @@ _FORWARD_RIGHT_DOWN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.
 """From an optical frame that looks down (right, back, down) to an airframe whose nose is up in the image."""
 _STEEPEST = 0.17
 """Cosine to straight down of the rays that are kept at least: 80 degrees, where the ground of a pixel is 33 times as large."""
-_LARGEST = 2.0
-"""Sides of a view at most, in those of the untilted photo; what lies farther out is seen too obliquely to be of use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,9 @@ def level_H_photo(photo: Photo) -> Array | None:
     return made
 
 
-def nadir_view(photo: Photo, scale: float, turn_deg: float, max_tilt_deg: float = 30.0) -> NadirView | AerialReject:
+def nadir_view(
+    photo: Photo, scale: float, turn_deg: float, max_tilt_deg: float = 30.0, max_side: int = 4096
+) -> NadirView | AerialReject:
     """Level, turn and scale a photo.
 
     Args:
@@ -113,6 +113,7 @@ def nadir_view(photo: Photo, scale: float, turn_deg: float, max_tilt_deg: float 
         scale: pixels of the view to one of the untilted photo.
         turn_deg: clockwise; the heading of the photo gives a view with north up.
         max_tilt_deg: a photo that was taken with more is refused.
+        max_side: of the view [px]; of a larger one, what is around the middle of the photo is kept.
 
     Returns:
         The view, or TOO_OBLIQUE.
@@ -127,9 +128,8 @@ def nadir_view(photo: Photo, scale: float, turn_deg: float, max_tilt_deg: float 
     turned = _similarity(scale, turn_deg) @ _shift(-axis) @ level
     middle = apply(turned, principal_point(None, width, height))[0]
     corners = apply(turned, corners_of(width, height))
-    half = 0.5 * _LARGEST * scale * float(np.hypot(width, height))
-    low = np.maximum(corners.min(axis=0), middle - half)
-    high = np.minimum(corners.max(axis=0), middle + half)
+    low = np.maximum(corners.min(axis=0), middle - 0.5 * max_side)
+    high = np.minimum(corners.max(axis=0), middle + 0.5 * max_side)
     size = np.maximum(np.ceil(high - low - 1e-6), 1.0).astype(int)
     homography = _shift(-low - 0.5) @ turned
     image, valid = _warped(photo.image, homography, scale, (int(size[0]), int(size[1])))

@@ -46,7 +46,7 @@ class Plan:
     Attributes:
         level: of the map.
         scale: pixels of the level to one of the photo.
-        half_m: half of the diagonal of the photo on the ground [m].
+        half_m: half of the diagonal of what is compared of the photo, on the ground [m].
     """
 
     level: Level
@@ -87,7 +87,7 @@ class Proposer:
             found = []
             for level in self._ground.levels:
                 guess = level.tile_m / short
-                found.append(Plan(level, guess / level.ground_per_pixel, 0.5 * guess * diagonal))
+                found.append(self._plan(level, guess, diagonal))
             return found
         fitting = [
             level
@@ -98,7 +98,11 @@ class Proposer:
         whole = [level for level in fitting if level.tile_m <= resolution * short]
         # The largest tile that the photo covers: more ground is more distinctive; if it covers none, the smallest.
         chosen = whole[-1:] or fitting[:1]
-        return [Plan(level, resolution / level.ground_per_pixel, 0.5 * resolution * diagonal) for level in chosen]
+        return [self._plan(level, resolution, diagonal) for level in chosen]
+
+    def _plan(self, level: Level, resolution: float, diagonal: float) -> Plan:
+        largest = float(np.sqrt(2.0)) * self._settings.part * level.tile_m
+        return Plan(level, resolution / level.ground_per_pixel, 0.5 * min(resolution * diagonal, largest))
 
     def propose(self, looks: Looks, plans: list[Plan], prior: Prior | None) -> list[Region] | AerialReject:
         """Regions, the most promising first.

@@ -38,9 +38,9 @@ class Expected:
     """What is known of a view before it is matched.
 
     Attributes:
-        corners: (4, 2) of the photo in pixels of the view, from top left clockwise.
+        corners: (4, 2) of what is compared of the photo, in pixels of the view, from top left clockwise.
         nadir: (2,) pixel of the view straight below the camera.
-        short_side: of the photo [px of the view].
+        short_side: of that [px of the view].
         ground_per_pixel: metres that a pixel of the view sees.
         height_known: whether that follows from the height; else it is a guess.
         heading_known: whether north is up in the view; else it is a guess.

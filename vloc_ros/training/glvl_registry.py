@@ -91,8 +91,8 @@ SMALL: dict[str, Any] = {
 }
 """For a CPU, on top of that: a network of one million weights on images of 192 px, with losses that learn faster.
 
-Views begin alike: where they differ as much as they may from the first step, nothing is learned in hundreds of steps. Descriptors, the
-hardest task, pull most at the stem.
+Views begin alike: where they differ as much as they may from the first step, nothing is learned in hundreds of steps. Descriptors,
+the hardest task, pull most at the stem.
 """
 SIZES = {"published": {}, "small": SMALL}
 

@@ -21,8 +21,8 @@ from vloc_ros.mapping import MapStore
 from vloc_ros.mapping.integrity import check_map
 from vloc_ros.mapping.model_versions import undescribed
 
-# Those of the path follower, the pose graph and the calibration have nothing to say about localisation.
-NO_LOCALISATION = ("path_follower", "pose_graph", "calibration")
+# Those of the path follower, the pose graph, the calibration and the node aerial have nothing to say about localisation.
+NO_LOCALISATION = ("aerial", "path_follower", "pose_graph", "calibration")
 LOCALIZATION_FILES = sorted(
     file for file in (Path(__file__).parent.parent / "config").glob("*.yaml") if file.stem not in NO_LOCALISATION
 )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vloc_ros.simulation.drone import direction
 
 Array = NDArray[np.float64]
-_REACHED_M = 18.0
+_REACHED_M = 12.0
 _LOOK_AHEAD_M = 25.0
 _GUST_M2_S, _WIND_M2_S3 = 8.0, 0.05
 """Growth of the variances of position and wind."""

@@ -183,6 +183,12 @@ def test_the_names_of_the_options_of_the_issue_are_known(site, tmp_path):
         (["--intrinsics", "900"], "--intrinsics 900 is not F,CX,CY"),
         (["--intrinsics", "900,700,1,1"], "with FX and FY equal to 1 %"),
         (["--height", "0"], "--height 0 is not above the ground"),
+        (["--height", "inf"], "--height inf is not above the ground"),
+        (["--heading", "nan"], "--heading nan is no direction"),
+        (["--focal", "inf"], "--focal inf is no focal length"),
+        (["--intrinsics", "900,nan,300"], "--intrinsics 900,nan,300 is not F,CX,CY"),
+        (["--sequence", "--period", "inf"], "--period goes with --sequence"),
+        (["--sequence", "--period", "12"], "the photos are 12 s apart, and after 10 s a flight is lost"),
         (["--sequence"], "p0.jpg has no time, which --sequence needs"),
         (["--period", "1"], "--period goes with --sequence"),
         (["--set", "locator.nothing=1"], "unknown key"),
@@ -195,6 +201,15 @@ def test_a_wrong_option_is_a_sentence(site, tmp_path, capsys, options, words):
     arguments = ["locate", str(site / "photos"), "--map", str(site / "area.vloc"), "--out", str(tmp_path / "out")]
     assert main([*arguments, *options]) == 1
     assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_of_other_photos_are_a_sentence(site, tmp_path, capsys):
+    other = tmp_path / "other.csv"
+    other.write_text("file,lat,lon,height\nelsewhere.jpg,47,8.4,130\n", encoding="utf-8")
+    for option in ("--gps", "--truth"):
+        assert locate(site, tmp_path / "out", option, other) == 1
+        assert "other.csv names none of the 7 photos" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

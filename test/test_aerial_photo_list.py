@@ -41,6 +41,33 @@ def test_the_first_of_several_names_counts(tmp_path):
     assert read_instruments(table)["a.jpg"] == Instruments(3.0, 2.0)
 
 
+def test_a_height_above_the_sea_does_not_go_before_one_above_the_ground(tmp_path):
+    table = written(tmp_path / "t.csv", "file,altitude,rel_alt\na.jpg,438,40\n")
+    assert read_instruments(table)["a.jpg"].height_m == 40.0
+    assert read_instruments(written(tmp_path / "u.csv", "file,altitude\na.jpg,38\n"))["a.jpg"].height_m == 38.0
+
+
+def test_a_table_of_other_photos_is_an_error(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "p.jpg"), landscape(64, 1))
+    with pytest.raises(DataError, match=r"names none of the 1 photos.*such as p.jpg"):
+        shots_of([tmp_path / "a"], written(tmp_path / "t.csv", "file,height\nq.jpg,40\n"))
+    both = [tmp_path / "a", tmp_path / "b"]
+    assert len(shots_of(both)) == 2
+    with pytest.raises(DataError, match=r"cannot tell apart the photos that are named p.jpg"):
+        shots_of(both, written(tmp_path / "u.csv", "file,height\np.jpg,40\n"))
+
+
+def test_a_lens_of_larger_images_is_refused(tmp_path):
+    cv2.imwrite(str(tmp_path / "p.jpg"), landscape(64, 1))
+    (shot,) = shots_of([tmp_path / "p.jpg"])
+    assert shot.read(Optics(900.0, centre=(63.5, 0.0))).lens.centre == (63.5, 0.0)
+    for centre in ((64.0, 31.0), (31.0, 800.0), (-1.0, 31.0)):
+        with pytest.raises(DataError, match=r"64x64 pixels.*intrinsics are of images of another size"):
+            shot.read(Optics(900.0, centre=centre))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -103,7 +130,7 @@ def test_a_photo_that_cannot_be_read_is_a_failure_and_the_rest_goes_on(tmp_path)
 
 
 def test_truth_is_read_by_name(tmp_path):
-    table = written(tmp_path / "g.csv", "lon,file,height,lat\n8.5,a.jpg,wild,47.25\n,b.jpg,,\n")
+    table = written(tmp_path / "g.csv", "lon,file,height,lat\n8.5,flight/a.jpg,wild,47.25\n,b.jpg,,\n")
     assert read_truth(table) == {"a.jpg": LatLon(47.25, 8.5)}
 
 
@@ -114,6 +141,7 @@ def test_truth_is_read_by_name(tmp_path):
         ("file,lat,lon\na,x,1\n", "line 2 holds something that is not a number"),
         ("file,lat,lon\na,91,1\n", "line 2: 91, 1 is no latitude and longitude"),
         ("file,lat,lon\na,1\n", "line 2 has 2 columns instead of 3"),
+        ("file,lat,lon\na,1,2\nx/a,1,3\n", "line 3 names 'a' a second time"),
     ],
 )
 def test_damaged_truth_is_an_error_that_names_the_line(tmp_path, text, words):

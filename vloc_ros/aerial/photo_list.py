@@ -7,7 +7,8 @@ by :mod:`vloc_ros.aerial.truth` alone, for judging.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,13 +20,16 @@ from vloc_ros.data.images import read_image
 from vloc_ros.errors import DataError
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "height": ("height", "altitude", "rel_alt", "relative_altitude"),
+    "height": ("height", "rel_alt", "relative_altitude", "altitude"),
     "heading": ("heading", "gimbal_yaw", "yaw", "flight_yaw"),
     "roll": ("roll",),
     "pitch": ("pitch",),
     "time": ("time",),
 }
-"""Names of columns in a table beside ``file``, the first that is there counts: metres above the ground, degrees, seconds."""
+"""Names of columns in a table beside ``file``, the first that is there counts: metres above the ground, degrees, seconds.
+
+Where a table has several heights, ``altitude`` is the one that may be above the sea: it comes last.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,16 @@ class Shot:
         """The photo.
 
         Raises:
-            DataError: the file is missing, truncated or no image.
+            DataError: the file is missing, truncated or no image, or the lens is one of larger images.
         """
         image = read_image(self.path)
-        said = self.instruments
-        lens = optics.lens(image.shape[1])
+        said, (height, width) = self.instruments, image.shape[:2]
+        lens = optics.lens(width)
+        if lens is not None and lens.centre is not None and not (0.0 <= lens.centre[0] < width and 0.0 <= lens.centre[1] < height):
+            raise DataError(
+                f"{self.path} has {width}x{height} pixels, beside which the principal point {lens.centre[0]:g}, {lens.centre[1]:g} "
+                "lies: the intrinsics are of images of another size"
+            )
         return Photo(image, self.name, lens, said.height_m, said.heading_deg, said.tilt, said.stamp_ns)
 
 
@@ -107,7 +116,7 @@ def shots_of(sources: Sequence[Path], table: Path | None = None, otherwise: Inst
         otherwise: what counts where no table says it.
 
     Raises:
-        DataError: nothing is found, or a table cannot be read.
+        DataError: nothing is found, a table cannot be read, or the one of instruments names none of the photos.
     """
     said = {} if table is None else read_instruments(table)
     found: list[Shot] = []
@@ -119,7 +128,30 @@ def shots_of(sources: Sequence[Path], table: Path | None = None, otherwise: Inst
             found += [Shot(file, said.get(file.name, Instruments())) for file in files]
     if not found:
         raise DataError(f"there are no images in {', '.join(map(str, sources))}")
+    if table is not None:
+        require_named(table, said, found)
     return [replace(shot, instruments=shot.instruments.filled_by(otherwise or Instruments())) for shot in found]
+
+
+def require_named(table: Path, named: Collection[str], shots: Sequence[Shot]) -> None:
+    """Make sure that a table is of these photos, which are found in it by the names of their files.
+
+    Args:
+        table: for the message.
+        named: names in it.
+        shots: the photos.
+
+    Raises:
+        DataError: it names none of them, or two of them have one name.
+    """
+    names = Counter(shot.name for shot in shots)
+    if not names.keys() & set(named):
+        raise DataError(f"{table} names none of the {len(shots)} photos: its column 'file' must hold names such as {shots[0].name}")
+    twice = [name for name, count in names.items() if count > 1 and name in named]
+    if twice:
+        raise DataError(
+            f"{table} cannot tell apart the photos that are named {twice[0]}: rename them, or locate one folder at a time"
+        )
 
 
 def read_instruments(path: Path) -> dict[str, Instruments]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vloc_ros.aerial.georeference import LatLon
 from vloc_ros.data.files import numbers, read_text
@@ -13,10 +13,10 @@ from vloc_ros.errors import DataError
 def read_truth(path: Path) -> dict[str, LatLon]:
     """Positions by file name, from the columns ``file``, ``lat`` and ``lon`` [deg] of a table; of the others nothing is looked at.
 
-    A photo whose cells are empty has none.
+    A photo whose cells are empty has none. Folders in the names do not count.
 
     Raises:
-        DataError: it cannot be read, lacks one of these columns, or a cell is no plausible number.
+        DataError: it cannot be read, lacks one of these columns, names a file twice, or a cell is no plausible number.
     """
     rows = csv.reader(read_text(path).splitlines())
     head = [name.strip() for name in next(rows, [])]
@@ -35,5 +35,8 @@ def read_truth(path: Path) -> dict[str, LatLon]:
         position = LatLon(*(float(value) for value in numbers([cells[lat], cells[lon]], path, line)))
         if abs(position.lat) > 90.0 or abs(position.lon) > 180.0:
             raise DataError(f"{path} line {line}: {position.lat:g}, {position.lon:g} is no latitude and longitude")
-        found[cells[file].strip()] = position
+        name = PurePosixPath(cells[file].strip()).name
+        if name in found:
+            raise DataError(f"{path} line {line} names '{name}' a second time; each image has one line")
+        found[name] = position
     return found

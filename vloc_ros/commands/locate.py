@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ _EXAMPLES = """
   vloc locate flight.csv --map area.vloc --intrinsics 930,800,450 --sequence --out found
   vloc locate photos/ --map area.vloc --gps gps.csv --focal 930 --truth gps.csv --out judged
 
-tables (gps.csv, flight.csv) name a photo in each line, in a column 'file'; of their other columns height (or altitude, rel_alt),
+tables (gps.csv, flight.csv) name a photo in each line, in a column 'file'; of their other columns height (or rel_alt, altitude),
 heading (gimbal_yaw, yaw), roll, pitch [deg] and time [s] are used. lat and lon are read from --truth alone, to judge the result."""
 
 
@@ -64,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Locate, write, report."""
     from vloc_ros.aerial.locating import locate_all
     from vloc_ros.aerial.opening import open_locator
-    from vloc_ros.aerial.photo_list import shots_of
+    from vloc_ros.aerial.photo_list import require_named, shots_of
     from vloc_ros.aerial.tracker import Tracker
     from vloc_ros.aerial.truth import read_truth
     from vloc_ros.data.output import output_folder
@@ -75,7 +77,11 @@ def run(args: argparse.Namespace) -> int:
 
     optics, settings = _optics(args), _settings(args)
     shots = _timed(shots_of(args.images, args.gps, _instruments(args)), args)
+    if args.sequence:
+        _require_dense(shots, settings.tracker.lost_after)
     truth = {} if args.truth is None else read_truth(args.truth)
+    if args.truth is not None:
+        require_named(args.truth, truth, shots)
     with output_folder(args.out) as scratch:
         ground, locator = open_locator(args.map, settings.locator, args.features, args.descriptor)
         with ground:
@@ -99,7 +105,7 @@ def _optics(args: argparse.Namespace) -> Optics:
 
     if args.fov is not None and not 1.0 <= args.fov < 170.0:
         raise ConfigError(f"--fov {args.fov:g} is no angle of view of a pinhole camera: give 1 to 170 degrees")
-    if args.focal is not None and not args.focal > 0.0:
+    if args.focal is not None and not 0.0 < args.focal < math.inf:
         raise ConfigError(f"--focal {args.focal:g} is no focal length: give it in pixels, more than 0")
     if args.intrinsics is None:
         return Optics(args.focal, args.fov)
@@ -109,7 +115,7 @@ def _optics(args: argparse.Namespace) -> Optics:
         values = []
     if len(values) == 4 and abs(values[0] - values[1]) <= 0.01 * abs(values[0]):
         values = [0.5 * (values[0] + values[1]), *values[2:]]
-    if len(values) != 3 or not values[0] > 0.0:
+    if len(values) != 3 or not (values[0] > 0.0 and all(map(math.isfinite, values))):
         raise ConfigError(
             f"--intrinsics {args.intrinsics} is not F,CX,CY or FX,FY,CX,CY in pixels with FX and FY equal to 1 %, e.g. 930,800,450"
         )
@@ -119,8 +125,10 @@ def _optics(args: argparse.Namespace) -> Optics:
 def _instruments(args: argparse.Namespace) -> Instruments:
     from vloc_ros.aerial.photo_list import Instruments
 
-    if args.height is not None and not args.height > 0.0:
+    if args.height is not None and not 0.0 < args.height < math.inf:
         raise ConfigError(f"--height {args.height:g} is not above the ground: give metres, more than 0")
+    if args.heading is not None and not math.isfinite(args.heading):
+        raise ConfigError(f"--heading {args.heading:g} is no direction: give degrees, clockwise from north")
     return Instruments(args.height, args.heading)
 
 
@@ -136,7 +144,7 @@ def _timed(shots: list[Shot], args: argparse.Namespace) -> list[Shot]:
     """The photos with times, where they are a flight."""
     from dataclasses import replace
 
-    if args.period is not None and not (args.sequence and args.period > 0.0):
+    if args.period is not None and not (args.sequence and 0.0 < args.period < math.inf):
         raise ConfigError("--period goes with --sequence, and is more than 0 seconds")
     if not args.sequence:
         return shots
@@ -149,6 +157,17 @@ def _timed(shots: list[Shot], args: argparse.Namespace) -> list[Shot]:
     if silent:
         raise ConfigError(f"{silent[0]} has no time, which --sequence needs: give a column 'time' in the table, or --period")
     return sorted(shots, key=lambda shot: shot.instruments.stamp_ns or 0)
+
+
+def _require_dense(shots: list[Shot], lost_after: float) -> None:
+    """Photos that are all farther apart than what counts as a loss confirm no position: none would ever be believed."""
+    stamps = [shot.instruments.stamp_ns or 0 for shot in shots]
+    apart = min((1e-9 * (after - before) for before, after in pairwise(stamps)), default=0.0)
+    if apart > lost_after:
+        raise ConfigError(
+            f"the photos are {apart:.3g} s apart, and after {lost_after:g} s a flight is lost: locate them without --sequence, "
+            "or raise tracker.lost_after"
+        )
 
 
 def _line(result: Located) -> str:

@@ -38,6 +38,19 @@ def test_metres_and_back():
     assert (frame.latlon([[0.0, 10.0]])[0] - frame.origin)[0] > 0.0 == (frame.latlon([[0.0, 10.0]])[0] - frame.origin)[1]
 
 
+def test_a_map_across_180_degrees():
+    frame = LocalFrame(LatLon(-17.0, 179.9995))
+    (east,) = frame.latlon([[200.0, 0.0]])
+    assert east[1] > 180.0  # it goes on, so that what is drawn in degrees has no seam
+    position = LatLon.of(*east.tolist())
+    assert position.lon == pytest.approx(east[1] - 360.0) and -180.0 <= position.lon < -179.99
+    assert frame.metres([position])[0] == pytest.approx([200.0, 0.0], abs=1e-6)
+    assert LocalFrame(position).metres([frame.origin])[0] == pytest.approx([-200.0, 0.0], abs=1e-6)
+    where = Georeference(np.array([[1e-5, 0.0, 179.999], [0.0, -1e-5, -16.999]]))
+    assert where.pixels([position])[0] == pytest.approx(where.pixels([east])[0], abs=1e-4)
+    assert LatLon.of(12.0, -180.0).lon == -180.0 and LatLon.of(12.0, 8.4).lon == 8.4
+
+
 @pytest.mark.parametrize(
     ("lat", "lon", "crs", "easting", "northing"),
     [

@@ -8,7 +8,7 @@ import pytest
 from aerial_samples import FOCAL, MemoryMap, degrees, landscape, seen_from
 
 from vloc_ros.aerial.fix import AerialReject
-from vloc_ros.aerial.georeference import great_circle_m
+from vloc_ros.aerial.georeference import LatLon, LocalFrame, great_circle_m
 from vloc_ros.aerial.locator import Locator
 from vloc_ros.aerial.locator_settings import LocatorSettings
 from vloc_ros.aerial.photo import Lens, Photo
@@ -190,6 +190,20 @@ def test_a_prediction_is_of_the_drone_and_not_of_what_it_looks_at(locator, tilt)
     place = np.array([20.0, 10.0])
     fix = locator.locate(seen_from(locator.ground, place, 150.0, 80.0, tilt), Prior(place, 4.0 * np.eye(2)))
     assert within(fix, place, 1.5)
+
+
+def test_positions_beyond_180_degrees_are_written_as_others_write_them(monkeypatch):
+    monkeypatch.setattr(MemoryMap, "frame", property(lambda self: LocalFrame(LatLon(-17.0, 179.99999))))
+    ground = MemoryMap(landscape(800, 3), 0.5)
+    place = np.array([40.0, -30.0])
+    fix = locator_on(ground).locate(seen_from(ground, place, 130.0, 20.0))
+    assert fix.success and -180.0 <= fix.position.lon < -179.99
+    assert np.linalg.norm(ground.frame.metres([fix.position])[0] - place) < 1.0
+
+
+def test_the_vectors_of_a_map_are_not_copied(ground):
+    proposer = locator_on(ground)._proposer
+    assert np.shares_memory(proposer._index._rows._base, ground.vectors)
 
 
 def test_what_lies_outside_the_gate_is_refused(locator):

@@ -24,6 +24,17 @@ class LatLon(NamedTuple):
     lat: float
     lon: float
 
+    @classmethod
+    def of(cls, lat: float, lon: float) -> LatLon:
+        """A position whose longitude may lie beyond 180 degrees."""
+        return cls(lat, lon if -180.0 <= lon <= 180.0 else float(_around_zero(np.array(lon))))
+
+
+def _around_zero(degrees: Array) -> Array:
+    """The same angles from -180 to 180 [deg]; those that are so already are as they were, to the last bit."""
+    made: Array = np.where(np.abs(degrees) <= 180.0, degrees, (degrees + 180.0) % 360.0 - 180.0)
+    return made
+
 
 def great_circle_m(one: Array, other: Array) -> Array:
     """(N,) haversine distances [m] between (N, 2) latitudes and longitudes [deg]."""
@@ -53,11 +64,12 @@ class LocalFrame:
     def metres(self, latlon: Array) -> Array:
         """(N, 2) metres (east, north) of (N, 2) latitudes and longitudes [deg]."""
         difference = np.atleast_2d(latlon) - np.array(self.origin)
+        difference[:, 1] = _around_zero(difference[:, 1])  # a place may be written on the other side of 180 degrees
         scaled: Array = (difference * metres_per_degree(self.origin.lat))[:, ::-1]
         return scaled
 
     def latlon(self, metres: Array) -> Array:
-        """(N, 2) latitudes and longitudes [deg] of (N, 2) metres (east, north)."""
+        """(N, 2) latitudes and longitudes [deg] of (N, 2) metres (east, north); across 180 degrees they go on beyond."""
         made: Array = np.atleast_2d(metres)[:, ::-1] / metres_per_degree(self.origin.lat) + np.array(self.origin)
         return made
 
@@ -120,6 +132,8 @@ class Georeference:
     def pixels(self, latlon: Array) -> Array:
         """(N, 2) pixels (u, v) of (N, 2) latitudes and longitudes [deg]."""
         points = self._from_latlon(np.atleast_2d(latlon))
+        if self.crs == WGS84:  # longitudes of the side of 180 degrees on which the map is counted
+            points = points - [360.0, 0.0] * np.rint((points[:, :1] - self.affine[0, 2]) / 360.0)
         made: Array = np.asarray(np.linalg.solve(self.affine[:, :2], (points - self.affine[:, 2]).T).T, dtype=np.float64)
         return made
 

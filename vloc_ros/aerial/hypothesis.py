@@ -108,7 +108,7 @@ def fix_of(best: Hypothesis, found: GroundHomography, photo: Photo, ground: Grou
     metres = found.ground(best.expected.nadir)[0]
     height, width = photo.image.shape[:2]
     return AerialFix(
-        position=LatLon(*(float(value) for value in ground.frame.latlon(metres)[0])),
+        position=LatLon.of(*(float(value) for value in ground.frame.latlon(metres)[0])),
         metres=metres,
         covariance=covariance,
         height_m=None if photo.lens is None else height_of(best, found, photo.lens.focal),

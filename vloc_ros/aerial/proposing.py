@@ -16,6 +16,7 @@ from vloc_ros.aerial.nadir import NadirView, square
 from vloc_ros.aerial.photo import Photo
 from vloc_ros.errors import ConfigError
 from vloc_ros.retrieval import DescriptorIndex, GlobalDescriptor, Needs, View
+from vloc_ros.retrieval.rows import RowStore
 
 Array = NDArray[np.float64]
 _NEAR_TILES = 1.0
@@ -74,8 +75,8 @@ class Proposer:
                 f"{descriptor.card.dimension}: name that descriptor, or build the map anew"
             )
         self._ground, self._descriptor, self._settings = ground, descriptor, settings
-        self._index: DescriptorIndex[int] = DescriptorIndex(dimension)
-        self._index.add_many(range(len(ground.tiles)), ground.vectors)
+        # Over the map's own vectors: a copy of them would be as large as all that a locator keeps.
+        self._index = DescriptorIndex.of(range(len(ground.tiles)), RowStore(dimension, ground.vectors))
         self._headings = np.unique(ground.tiles.headings).astype(np.float64)
 
     def plans(self, photo: Photo) -> list[Plan]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from raster_samples import UTM_32, ground_image
 
-from vloc_ros.aerial.building import build_aerial, features_of
+from vloc_ros.aerial.building import build_aerial, features_of, share_known
 from vloc_ros.aerial.contract import Level
 from vloc_ros.aerial.georeference import Georeference, metres_per_degree
 from vloc_ros.aerial.ground import Ground, square
@@ -110,6 +110,17 @@ def test_levels_that_fill_no_tile_are_left_out():
     assert [level.ground_per_pixel for level in found] == pytest.approx([0.3, 0.6])  # a tile of the third has 384 m
     with pytest.raises(DataError, match="covers 200 x 200 m, less than a tile of 320 m"):
         levels_of(TilingSettings(resolution_m=1.0), bounds, 0.3)
+    assert levels_of(TilingSettings(resolution_m=0.03), bounds, 0.3)
+    with pytest.raises(DataError, match=r"0.02 m/px shows no more than the 0.3 m/px of the image"):
+        levels_of(TilingSettings(resolution_m=0.02), bounds, 0.3)
+
+
+def test_the_share_of_ground_of_a_map_that_is_too_wide_to_be_warped_whole():
+    known = np.full((80, 40_000), 255, np.uint8)
+    known[:, :10_000] = 0
+    north_up = Georeference(np.array([[4e-6, 0.0, 8.4], [0.0, -2.7e-6, 47.0]]))
+    ground = Ground.of(Raster(np.zeros((80, 40_000), np.uint8), known, north_up, ""))
+    assert share_known(ground.surface, ground) == pytest.approx(0.75, abs=0.03)
 
 
 # --- what is in a map

@@ -105,7 +105,7 @@ def build_aerial(
         if not tiles:
             raise DataError(f"no tile of {raster.name or 'the map'} shows anything: it is blank or without data")
         writer.add_overview(_overview(surface, ground))
-    area = float((ground.bounds[1] - ground.bounds[0]).prod()) * _share_known(surface, ground)
+    area = float((ground.bounds[1] - ground.bounds[0]).prod()) * share_known(surface, ground)
     return Built(area, levels, tiles, count - tiles, features, path.stat().st_size, time.perf_counter() - begun)
 
 
@@ -198,10 +198,13 @@ def _overview(surface: Surface, ground: Ground) -> Image:
     return surface.shrunk(step).view(corners, (int(width), int(height)))[0]
 
 
-def _share_known(surface: Surface, ground: Ground) -> float:
+def share_known(surface: Surface, ground: Ground) -> float:
+    """Of the ground within the bounds, how much of it a surface shows, 0 to 1."""
     (west, south), (east, north) = ground.bounds
     corners = np.array([[west, north], [east, north], [east, south], [west, south]])
-    return float(surface.view(corners, (512, 512))[1].mean())
+    # A large one is shrunk first: OpenCV warps no image of more than 32767 pixels along a side.
+    step = float((ground.bounds[1] - ground.bounds[0]).max()) / 16384.0
+    return float(surface.shrunk(step).view(corners, (512, 512))[1].mean())
 
 
 def _batches(places: Sequence[Place]) -> Iterator[Sequence[Place]]:

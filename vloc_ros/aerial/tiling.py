@@ -16,6 +16,8 @@ BLOCK = 512
 """Side of a block [px]: local features are extracted and read one block at a time."""
 MARGIN = 64
 """What an extractor sees around a block [px]; a multiple of the strides of networks and of the octaves of SIFT, as BLOCK is."""
+_MOST_ENLARGED = 10.0
+"""A raster is not resampled to pixels that many times smaller: they would be without end, and all made up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,13 @@ def levels_of(settings: TilingSettings, bounds: Array, finest_m: float) -> tuple
         finest_m: resolution of the raster [m/px], taken where settings name none.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or the finest one is far finer than the raster.
     """
+    if 0.0 < settings.resolution_m * _MOST_ENLARGED < finest_m:
+        raise DataError(
+            f"a resolution of {settings.resolution_m:.3g} m/px shows no more than the {finest_m:.3g} m/px of the image: "
+            "choose a coarser one"
+        )
     found = []
     for index in range(settings.levels):
         step = (settings.resolution_m or finest_m) * settings.ratio**index

@@ -106,6 +106,14 @@ def test_sixteen_bits_use_what_there_is_of_them(tmp_path):
     assert raster.image.min() < 3 and raster.image.max() > 252
 
 
+def test_sixteen_bits_without_data_do_not_darken_the_ground(tmp_path):
+    grey = (IMAGE[..., 0].astype(np.uint16) + 100) * 4
+    grey[:40] = 65535
+    raster = read_raster(write(tmp_path / "a.tif", tiff(grey, utm_tags() | {258: ("H", (16,)), 42113: ("s", "65535")})))
+    assert raster.known is not None and not raster.known[:40].any() and raster.known[40:].all()
+    assert raster.image[40:].min() < 3 and raster.image[40:].max() > 252
+
+
 @pytest.mark.parametrize(
     ("ending", "beside"), [("png", "pgw"), ("jpg", "jgw"), ("tif", "tfw"), ("png", "wld"), ("png", "pngw"), ("PNG", "PGW")]
 )

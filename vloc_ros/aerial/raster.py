@@ -80,7 +80,7 @@ def read_raster(path: Path, corners: Sequence[LatLon] | None = None, crs: str | 
     ending = path.suffix.lower()
     tags = read_tags(path) if ending in TIFF_ENDINGS else None
     if ending in TIFF_ENDINGS | PLAIN_ENDINGS:
-        pixels, found = decode_pixels(path, tags), None
+        pixels, found = decode_pixels(path, tags, None if tags is None else nodata_value(tags)), None
     else:
         pixels, found = read_by_rasterio(path)
     height, width = pixels.image.shape[:2]
@@ -89,7 +89,7 @@ def read_raster(path: Path, corners: Sequence[LatLon] | None = None, crs: str | 
     if where is None:
         raise DataError(f"{path} does not say where it is: give --corners, a GeoTIFF, or a world file beside it")
     _require_plausible(path, where, width, height, "the corners" if corners else "the georeference")
-    known = _known(pixels, None if tags is None else nodata_value(tags))
+    known = pixels.known
     if known is not None and not known.any():
         raise DataError(f"all pixels of {path} are without data: it holds no ground")
     return Raster(pixels.image, None if known is None or known.all() else known, where, path.name)
@@ -103,13 +103,6 @@ def _said(path: Path, tags: TiffTags | None, crs: str | None) -> Georeference | 
             return found
     beside = world_file_of(path)
     return None if beside is None else read_world_file(beside, crs)
-
-
-def _known(pixels: Pixels, nodata: float | None) -> NDArray[np.uint8] | None:
-    if pixels.known is not None or nodata is None:
-        return pixels.known
-    differs = pixels.raw != nodata
-    return (np.where(differs if differs.ndim == 2 else differs.any(axis=2), 255, 0)).astype(np.uint8)
 
 
 def _require_ground(path: Path, pixels: Pixels) -> None:

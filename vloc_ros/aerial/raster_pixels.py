@@ -33,17 +33,20 @@ class Pixels:
 
     Attributes:
         image: (H, W) grey or (H, W, 3) RGB uint8.
-        raw: the same before it was brought to 8 bits.
-        known: (H, W) uint8, 255 where there is ground; None where the file does not say it by a mask or an opaqueness.
+        known: (H, W) uint8, 255 where there is ground; None where the file does not say it.
     """
 
     image: Image
-    raw: NDArray[Any]
     known: NDArray[np.uint8] | None
 
 
-def decode_pixels(path: Path, tags: TiffTags | None) -> Pixels:
+def decode_pixels(path: Path, tags: TiffTags | None, nodata: float | None = None) -> Pixels:
     """Decode a PNG, JPEG or TIFF; nothing is turned by what its EXIF data say.
+
+    Args:
+        path: of the file.
+        tags: of a TIFF.
+        nodata: value of pixels that were not seen, where no opaqueness says it.
 
     Raises:
         DataError: it is truncated, damaged, or of a kind that cannot be a map.
@@ -73,7 +76,10 @@ def decode_pixels(path: Path, tags: TiffTags | None) -> Pixels:
         raw = raw[..., :3]
     if raw.ndim == 3:
         raw = cv2.cvtColor(raw, cv2.COLOR_BGR2RGB)
-    return Pixels(_in_eight_bits(path, raw, known), raw, known)
+    if known is None and nodata is not None:
+        differs = raw != nodata
+        known = np.where(differs if differs.ndim == 2 else differs.any(axis=2), _OPAQUE, 0).astype(np.uint8)
+    return Pixels(_in_eight_bits(path, raw, known), known)
 
 
 def read_by_rasterio(path: Path) -> tuple[Pixels, Georeference | None]:
@@ -104,7 +110,7 @@ def read_by_rasterio(path: Path) -> tuple[Pixels, Georeference | None]:
         affine = np.array([[transform.a, transform.b, transform.c], [transform.d, transform.e, transform.f]], dtype=np.float64)
         affine[:, 2] += affine[:, :2] @ (0.5, 0.5)
         where = Georeference(affine, f"EPSG:{code}")
-    return Pixels(_in_eight_bits(path, raw, known), raw, known), where
+    return Pixels(_in_eight_bits(path, raw, known), known), where
 
 
 @contextmanager

@@ -193,6 +193,11 @@ def test_columns_by_name(tmp_path):
     assert read_survey(tmp_path, path) == [SurveyPhoto(tmp_path / "A.JPG", LatLon(47.0, 8.5))]
 
 
+def test_a_height_that_is_not_finite_is_not_known(tmp_path):
+    (photo,) = read_survey(tmp_path, table(tmp_path, "file,lat,lon,rel_alt\nA.JPG,47.0,8.5,inf\n"))
+    assert photo.height_m is None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -234,6 +239,10 @@ def test_the_command_writes_what_can_be_built_from(survey, tmp_path, capsys):
     assert one.georeference.latlon([100.0, 50.0]) == pytest.approx(other.georeference.latlon([100.0, 50.0]), abs=1e-8)
     assert main([*base, "--out", str(tmp_path / "ortho.jpg")]) == 1
     assert "must end in .tif or .png" in capsys.readouterr().err
+    before = survey[0].path.read_bytes()
+    assert main([*base, "--out", str(survey[0].path)]) == 1
+    assert "is one of the photos" in capsys.readouterr().err
+    assert survey[0].path.read_bytes() == before
 
 
 @pytest.mark.slow

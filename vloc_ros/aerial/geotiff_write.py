@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from vloc_ros.aerial.geotiff import GEO_KEYS, GEOGRAPHIC, MODEL_TYPE, PIXEL_SCALE, PROJECTED, RASTER_TYPE, TIEPOINT
 from vloc_ros.data.frame import Image
+from vloc_ros.data.output import remove_quietly
 from vloc_ros.errors import DataError
 
 _ROWS = 64
@@ -47,14 +49,18 @@ def write_geotiff(path: Path, image: Image, known: NDArray[np.bool_], affine: ND
     if start >= _MOST_BYTES - (1 << 20):
         raise DataError(f"{path} would be larger than 4 GB: choose a coarser resolution")
     start += start % 2
+    staging = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with path.open("wb") as file:
+        with staging.open("wb") as file:
             file.write(struct.pack("<2sHI", b"II", 42, start))
             file.writelines(strips)
             file.seek(start)
             file.write(_directory(entries, start))
+        staging.replace(path)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        remove_quietly(staging)
 
 
 def _strip(image: Image, known: NDArray[np.bool_]) -> bytes:

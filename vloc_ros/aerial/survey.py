@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,4 +94,4 @@ def _number(table: Path, line: int, row: Mapping[str, str], names: tuple[str, ..
         value = float(text)
     except ValueError:
         raise DataError(f"line {line} of {table}: '{text}' is no number") from None
-    return value if value == value else None
+    return value if math.isfinite(value) else None

@@ -64,7 +64,11 @@ def run(args: argparse.Namespace) -> int:
     if args.start < 0 or args.step < 1:
         raise ConfigError("--start must be 0 or more, and --step 1 or more")
     settings = from_dict(OrthoSettings, {name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None})
-    photos = read_survey(args.photos, args.gps)[args.start :: args.step]
+    survey = read_survey(args.photos, args.gps)
+    for path in filter(None, (args.out, args.report)):
+        if path.resolve() in {photo.path.resolve() for photo in survey}:
+            raise ConfigError(f"{path} is one of the photos: name another file to make")
+    photos = survey[args.start :: args.step]
     with tqdm(desc="match", unit="piece", disable=None, leave=True) as bar:
 
         def shown(done: int, total: int) -> None:
@@ -109,15 +113,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write_report(path: Path, mosaic: Any, picture: Any) -> None:
-    import cv2
-
     from vloc_ros.aerial.ortho_report import draw_report
+    from vloc_ros.data.output import write_jpeg
 
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(draw_report(mosaic, picture), cv2.COLOR_RGB2BGR))
-    try:
-        path.write_bytes(jpeg.tobytes())
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+    write_jpeg(path, draw_report(mosaic, picture))
 
 
 def _write(path: Path, picture: Any) -> None:
@@ -126,15 +125,16 @@ def _write(path: Path, picture: Any) -> None:
 
     from vloc_ros.aerial.geotiff_write import write_geotiff
     from vloc_ros.aerial.world_file import write_world_file
+    from vloc_ros.data.output import write_bytes
 
     where = picture.georeference
     if path.suffix.lower() != ".png":
         write_geotiff(path, picture.image, picture.known, where.affine, where.crs)
         return
     alpha = np.where(picture.known, 255, 0).astype(np.uint8)
+    _, png = cv2.imencode(".png", cv2.cvtColor(np.dstack([picture.image, alpha]), cv2.COLOR_RGBA2BGRA))
+    write_bytes(path, png.tobytes())
     try:
-        _, png = cv2.imencode(".png", cv2.cvtColor(np.dstack([picture.image, alpha]), cv2.COLOR_RGBA2BGRA))
-        path.write_bytes(png.tobytes())
         write_world_file(path.with_suffix(".pgw"), where.affine)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error

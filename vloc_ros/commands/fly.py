@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,9 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.simulation.autopilot import survey_lines
     from vloc_ros.simulation.flight import Flight
 
+    for option in ("resolution", "spacing", "seconds", "photo_seconds"):
+        if not 0.0 < getattr(args, option) < math.inf:
+            raise ConfigError(f"--{option.replace('_', '-')} {getattr(args, option):g} is not more than 0")
     flight_settings, node = _settings(args)
     site, condition = chosen_site(args.site, args.length), named_condition(args.condition)
     covers = [(cover.at_s, cover.seconds) for cover in map(parse_cover, args.cover or ["100:30"])]

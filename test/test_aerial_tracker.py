@@ -71,6 +71,16 @@ def test_a_second_photo_that_contradicts_takes_the_place_of_the_first():
     assert reasons == [AerialReject.UNCONFIRMED, AerialReject.UNCONFIRMED, None]
 
 
+@pytest.mark.parametrize("confirmations", [1, 3])
+def test_on_a_map_no_larger_than_the_gate_a_flight_goes_on(confirmations, monkeypatch):
+    monkeypatch.setattr(Ground, "bounds", np.array([[-30.0, -30.0], [30.0, 30.0]]))
+    tracker, locator = flight(TrackerSettings(confirmations=confirmations))
+    fixes = [step(tracker, locator, k, (2.0 * k, 0.0)) for k in range(confirmations + 4)]
+    assert [fix.success for fix in fixes] == [False] * confirmations + [True] * 4
+    assert locator.priors == [None] * len(fixes)  # each is searched for on the whole map
+    assert step(tracker, locator, len(fixes), (500.0, 0.0)).reason is AerialReject.UNCONFIRMED
+
+
 def test_more_confirmations_take_more_photos():
     tracker, locator = flight(TrackerSettings(confirmations=3))
     assert [step(tracker, locator, k, (0, 0)).success for k in range(5)] == [False, False, False, True, True]

@@ -71,9 +71,12 @@ class Tracker:
             raise DataError(f"{photo.name or 'a photo'} has no time stamp, without which a flight cannot be followed")
         if self._stamp_ns is not None and photo.stamp_ns <= self._stamp_ns:
             return AerialFix.failure(AerialReject.STAMP_NOT_NEWER)
-        self._stamp_ns = photo.stamp_ns
+        before, self._stamp_ns = self._stamp_ns, photo.stamp_ns
         prior = self.predict(photo.stamp_ns)
         if prior is None:
+            if self._last is not None and self._last.stamp_ns == before:
+                # Not lost, the map is no larger than the gate: the position of the photo before confirms the next one.
+                self._awaiting = [self._last] * self.settings.confirmations
             self._last = None
             return self._search(photo, photo.stamp_ns)
         self._awaiting = []

@@ -85,7 +85,7 @@ class MapHeader:
                 metric=Metric(metric),
                 dimension=dimension,
             )
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise DataError(f"its description cannot be read ({error})") from error
 
 

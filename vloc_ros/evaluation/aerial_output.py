@@ -111,7 +111,7 @@ def properties(result: Located, error: float | None) -> dict[str, Any]:
             "sigma_north_m": round(float(sigmas[1]), 3),
             "correlation": round(float(fix.covariance[0, 1] / sigmas.prod()), 4),
             "height_m": None if fix.height_m is None else round(fix.height_m, 2),
-            "heading_deg": None if fix.heading_deg is None else round(fix.heading_deg, 2),
+            "heading_deg": None if fix.heading_deg is None else round(fix.heading_deg, 2) % 360.0,
         }
     return known
 

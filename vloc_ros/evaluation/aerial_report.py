@@ -52,7 +52,7 @@ def report_page(
     if summary.reasons:
         parts.append(f"<section><h2>Refusals</h2>{_refusals(summary)}</section>")
     parts.append(f"<section><h2>Photos</h2>{_photos(results, errors)}</section>")
-    parts.append("<footer>Lengths in metres, angles in degrees. fixes.csv beside has the same numbers, unrounded.</footer>")
+    parts.append("<footer>Lengths in metres, angles in degrees. fixes.csv beside has the same numbers with more decimals.</footer>")
     header = f"<h1>{escape(title)}</h1><p>{summary.photos} photos, each located by itself or in sequence; no truth was used</p>"
     return html.page(title, CSS + _STYLE, header, "\n".join(parts))
 

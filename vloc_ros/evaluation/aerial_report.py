@@ -134,7 +134,8 @@ def _jpeg(image: Image) -> str:
 
 
 def _refusals(summary: AerialSummary) -> str:
-    words = {reason.name.lower(): reason.value for reason in AerialReject} | {UNREADABLE: "the file cannot be read"}
+    words = {reason.name.lower(): reason.value for reason in AerialReject}
+    words[UNREADABLE] = "the file cannot be read, or is of another size than its lens"
     rows = [
         (escape(reason), str(count), html.percent(100.0 * count / summary.photos), escape(words.get(reason, "")))
         for reason, count in summary.reasons.items()

@@ -29,7 +29,8 @@ def test_the_nearest_reading_counts_unless_it_is_too_far() -> None:
     assert made.at(10 * S).height_m == 50.0
     assert made.at(round(11.4 * S)).height_m == 60.0
     late = made.at(round(12.6 * S))
-    assert late.height_m is late.attitude is None and late.missing == "no attitude and no height"
+    assert late.height_m is late.attitude is None
+    assert late.missing == "no attitude within 0.5 s of the image; no height within 0.5 s of the image"
     assert made.at(round(10.2 * S)).attitude is not None and not made.at(round(10.2 * S)).missing
 
 
@@ -57,6 +58,7 @@ def test_the_first_messages_make_the_reference_whatever_one_of_them_says() -> No
     assert made.at(60 * S).height_m == pytest.approx(60.0, abs=0.01)
     made.add_pressure(70 * S, pressure(-5.0))
     assert made.at(70 * S).height_m is None, "below the ground"
+    assert "the pressure is that of the ground or below it" in made.at(70 * S).missing
 
 
 def test_a_range_is_taken_along_the_tilted_axis_unless_a_gimbal_keeps_it_level() -> None:
@@ -95,6 +97,42 @@ def test_a_clock_that_is_set_back_begins_anew() -> None:
     made.add_range(1000 * S, 50.0)
     made.add_range(100 * S, 60.0)
     assert made.at(1000 * S).height_m is None and made.at(100 * S).height_m == 60.0
+
+
+def test_a_recording_of_a_few_seconds_that_begins_anew_is_no_part_of_the_one_before() -> None:
+    made = instruments()
+    for index in range(500):
+        made.add_range(100 * S + index * S // 100, 50.0)
+    for index in range(50):
+        made.add_range(100 * S + index * S // 100, 70.0)
+    assert made.at(100 * S).height_m == 70.0 and made.at(104 * S).height_m is None
+
+
+def test_above_the_reach_of_the_range_finder_the_pressure_counts_at_once() -> None:
+    made = instruments(instruments__reference_pressure=pressure(0.0))
+    made.add_range(round(9.8 * S), 39.0)
+    made.add_range(10 * S, None)
+    made.add_pressure(10 * S, pressure(41.0))
+    assert made.at(10 * S).height_m == pytest.approx(41.0) and made.at(10 * S).source == "pressure"
+    alone = instruments(instruments__height="range")
+    alone.add_range(10 * S, None)
+    assert alone.at(10 * S).height_m is None and "nothing is in range" in alone.at(10 * S).missing
+
+
+def test_instruments_of_another_clock_are_told() -> None:
+    made = instruments(instruments__height="none")
+    made.add_orientation(10 * S, airframe_rotation(0.0))
+    assert "the stamps of imu are more than 5 s from it" in made.at(5000 * S).missing
+    assert "stamps" not in made.at(12 * S).missing
+
+
+def test_a_reference_that_was_found_on_the_ground_counts_in_the_air() -> None:
+    made = Instruments(AerialNodeSettings(), pressure(0.0))
+    made.add_pressure(S, pressure(80.0))
+    assert made.at(S).height_m == pytest.approx(80.0)
+    given = Instruments(replace(AerialNodeSettings(), {"instruments.reference_pressure": pressure(30.0)}), pressure(0.0))
+    given.add_pressure(S, pressure(80.0))
+    assert given.at(S).height_m == pytest.approx(50.0), "what was set counts first"
 
 
 def test_readings_are_kept_for_a_while_only() -> None:

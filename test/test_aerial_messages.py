@@ -63,6 +63,8 @@ def test_the_footprint_is_a_closed_line_in_the_frame_of_the_map_and_goes_with_th
     np.testing.assert_allclose(points[:4, :2], CORNERS, atol=1e-6)
     np.testing.assert_array_equal(points[4], points[0])
     assert messages.footprint_to_ros(1, "map", REFUSED, FRAME).action == Marker.DELETE
+    lifetime = messages.footprint_to_ros(1, "map", FIX, FRAME, 2.5).lifetime
+    assert (lifetime.sec, lifetime.nanosec) == (2, 500_000_000)
 
 
 def test_the_pose_points_where_the_nose_does() -> None:
@@ -95,12 +97,13 @@ def test_orientations_come_back_and_what_is_none_is_refused() -> None:
             messages.orientation_from_imu(Imu(orientation=Quaternion(**dict(zip("xyzw", values, strict=True)))))
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 0.0, -5.0, 1.0, 200.0])
-def test_ranges_out_of_range_are_refused(value: float) -> None:
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), 0.0, -5.0, 1.0, 200.0])
+def test_out_of_range_nothing_is_known_and_nothing_is_wrong(value: float) -> None:
     assert messages.range_from_ros(Range(range=80.0, min_range=2.0, max_range=150.0)) == 80.0
     assert messages.range_from_ros(Range(range=80.0)) == 80.0  # drivers that do not say what they can
-    with pytest.raises(DataError, match="outside"):
-        messages.range_from_ros(Range(range=value, min_range=2.0, max_range=150.0))
+    assert messages.range_from_ros(Range(range=value, min_range=2.0, max_range=150.0)) is None
+    with pytest.raises(DataError, match="failed"):
+        messages.range_from_ros(Range(range=float("nan"), min_range=2.0, max_range=150.0))
 
 
 def test_pressures_in_hectopascal_are_refused() -> None:

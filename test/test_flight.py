@@ -172,6 +172,23 @@ def test_the_autopilot_reaches_its_waypoints_and_learns_the_wind() -> None:
     assert autopilot.sigma_m < 10.0 and autopilot.refused == 0
 
 
+@pytest.mark.parametrize("abeam_m", [14.0, 20.0, 45.0])
+def test_the_autopilot_does_not_circle_a_waypoint_that_it_cannot_turn_to(abeam_m: float) -> None:
+    """A fast drone that turns slowly, with its waypoint beside it, and another one beyond."""
+    drone = Drone(replace(CALM, airspeed=14.0, turn_rate=15.0), 1)
+    lines = np.array([[abeam_m, 0.0], [-150.0, 60.0]])
+    autopilot = Autopilot(lines, 14.0, np.zeros(2), turn_rate_deg_s=15.0)
+    assert autopilot.reach_m == pytest.approx(14.0 / np.deg2rad(15.0))
+    for tick in range(1, 1200):
+        drone.wanted_deg = autopilot.heading()
+        drone.advance(0.1)
+        autopilot.predict(tick * 100_000_000, 0.1, drone.heading_deg)
+        autopilot.correct(tick * 100_000_000, drone.position, 0.01 * np.eye(2))
+        if autopilot.finished:
+            break
+    assert autopilot.finished
+
+
 def test_dead_reckoning_carries_it_over_half_a_minute() -> None:
     errors, autopilot = flown_blindly((30.0, 60.0))
     assert autopilot.finished

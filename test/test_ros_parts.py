@@ -38,6 +38,19 @@ class Work:
         self.done.append(item)
 
 
+def test_what_waits_when_a_worker_is_shut_is_not_processed_when_it_opens_again():
+    work = Work()
+    work.go.set()
+    work.worker.put(1)
+    work.worker.shut()
+    assert work.dropped == [1]
+    work.worker.open()
+    work.worker.put(2)
+    work.worker.call(lambda: None).result(5)
+    assert work.worker.stop(5)
+    assert 1 not in work.done
+
+
 def test_the_newest_item_wins_and_the_others_are_counted():
     work = Work()
     work.worker.open()

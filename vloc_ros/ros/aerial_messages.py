@@ -44,16 +44,16 @@ def orientation_from_imu(message: Imu) -> Array:
     return np.asarray(Rotation.from_quat(values / length).as_matrix())
 
 
-def range_from_ros(message: Range) -> float:
-    """Distance [m].
+def range_from_ros(message: Range) -> float | None:
+    """Distance [m]; None when nothing is in range, as above the reach of a range finder (REP-117: infinite, or beyond its limits).
 
     Raises:
-        DataError: nothing was in range, or the number makes no sense.
+        DataError: the number is none.
     """
     value, low, high = float(message.range), float(message.min_range), float(message.max_range)
-    if not 0.0 < value < _FARTHEST_M or value < low or (high > 0.0 and value > high):
-        raise DataError(f"range {value:g} m is outside of what the range finder can measure ({low:g} to {high:g} m)")
-    return value
+    if math.isnan(value):
+        raise DataError("range is not a number: the range finder says that its measurement failed (REP-117)")
+    return value if 0.0 < value < _FARTHEST_M and value >= low and not (0.0 < high < value) else None
 
 
 def pressure_from_ros(message: FluidPressure) -> float:
@@ -122,13 +122,21 @@ def pose_of_fix(stamp_ns: int, frame_id: str, fix: AerialFix, height_m: float | 
     return message
 
 
-def footprint_to_ros(stamp_ns: int, frame_id: str, fix: AerialFix, frame: LocalFrame) -> Marker:
-    """Outline of a photo on the ground, in the frame of the map; a photo without a position takes the last outline away."""
+def footprint_to_ros(stamp_ns: int, frame_id: str, fix: AerialFix, frame: LocalFrame, lifetime_s: float = 0.0) -> Marker:
+    """Outline of a photo on the ground, in the frame of the map; a photo without a position takes the last outline away.
+
+    Args:
+        stamp_ns: of the photo [ns].
+        frame_id: frame of the map.
+        fix: of the photo.
+        frame: of the map.
+        lifetime_s: after so long without another one it vanishes; 0 for never [s].
+    """
     message = Marker(header=header(stamp_ns, frame_id), ns="aerial", id=0, type=Marker.LINE_STRIP, action=Marker.DELETE)
     message.pose = Pose(orientation=Quaternion(x=0.0, y=0.0, z=0.0, w=1.0))
     message.scale = Vector3(x=_LINE_M, y=_LINE_M, z=_LINE_M)
     message.color = ColorRGBA(r=0.1, g=0.7, b=0.2, a=1.0)
-    message.lifetime = Duration()
+    message.lifetime = Duration(sec=int(lifetime_s), nanosec=int(lifetime_s % 1.0 * 1e9))
     if fix.footprint is not None:
         corners = frame.metres(fix.footprint)
         message.action = Marker.ADD

@@ -126,8 +126,8 @@ class FlightLoop:
         start = plan.waypoints[0]
         flight.place(start, _heading(plan.waypoints[min(1, len(plan.waypoints) - 1)] - start))
         home = start + plan.home_sigma_m * np.random.default_rng([seed, 41]).standard_normal(2)
-        airspeed = flight.settings.drone.airspeed
-        self.autopilot = Autopilot(plan.waypoints, airspeed, home, max(plan.home_sigma_m, 1.0))
+        drone = flight.settings.drone
+        self.autopilot = Autopilot(plan.waypoints, drone.airspeed, home, max(plan.home_sigma_m, 1.0), drone.turn_rate)
         self._late: deque[tuple[float, int, Array, Array]] = deque()
 
     def run(self) -> Iterator[FlownPhoto]:

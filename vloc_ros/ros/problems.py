@@ -38,6 +38,7 @@ class Problem(Enum):
     OUTPUT = "cannot write"
     NO_ODOMETRY = "no odometry"
     STALE_INSTRUMENTS = "height or attitude missing"
+    NO_POSITION = "no position"
     HUNG = "a callback hangs"
     WRONG_FRAME = "wrong frame"
     BAD_STAMP = "bad stamp"

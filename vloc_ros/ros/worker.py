@@ -56,9 +56,15 @@ class Worker(Generic[T]):
             self._wake.notify()
 
     def shut(self) -> None:
-        """Let no item through after the one at hand; commands still run."""
+        """Let no item through after the one at hand, and drop one that waits: it would be old news at :meth:`open`.
+
+        Commands still run.
+        """
         with self._wake:
             self._open = False
+            dropped, self._item = self._item, []
+        for item in dropped:
+            self._on_drop(item)
 
     def call(self, command: Callable[[], R]) -> Future[R]:
         """Run a command in the worker's thread before the next item; the future carries its result or exception."""

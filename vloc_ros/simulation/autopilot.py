@@ -15,6 +15,7 @@ from vloc_ros.simulation.drone import direction
 
 Array = NDArray[np.float64]
 _REACHED_M = 12.0
+"""From so near a waypoint is reached, or from farther where the drone cannot turn as tightly."""
 _LOOK_AHEAD_M = 25.0
 _GUST_M2_S, _WIND_M2_S3 = 8.0, 0.05
 """Growth of the variances of position and wind."""
@@ -26,7 +27,9 @@ _GATE = 16.0
 class Autopilot:
     """Where the drone takes itself to be, and which heading leads on."""
 
-    def __init__(self, waypoints: Array, airspeed: float, position: Array, sigma_m: float = 10.0) -> None:
+    def __init__(
+        self, waypoints: Array, airspeed: float, position: Array, sigma_m: float = 10.0, turn_rate_deg_s: float = 25.0
+    ) -> None:
         """Begin near a known place, which is where the drone was started.
 
         Args:
@@ -34,7 +37,9 @@ class Autopilot:
             airspeed: of the drone [m/s].
             position: (2,) of the start [m].
             sigma_m: of that along each axis [m].
+            turn_rate_deg_s: fastest turn of the drone.
         """
+        self._turn_rate = float(np.deg2rad(turn_rate_deg_s))
         self._waypoints, self._airspeed = np.asarray(waypoints, dtype=np.float64), airspeed
         self._start: Array = np.array(position, dtype=np.float64)
         self._state: Array = np.concatenate([position, np.zeros(2)])
@@ -61,6 +66,12 @@ class Autopilot:
         return float(np.sqrt(np.linalg.eigvalsh(self._covariance[:2, :2])[-1]))
 
     @property
+    def reach_m(self) -> float:
+        """From so near a waypoint is reached [m]: the radius of the tightest turn over the ground, or the drone might circle it."""
+        speed = self._airspeed + float(np.linalg.norm(self.wind))
+        return max(_REACHED_M, speed / self._turn_rate)
+
+    @property
     def finished(self) -> bool:
         """Whether all waypoints were reached."""
         return self.next >= len(self._waypoints)
@@ -76,7 +87,7 @@ class Autopilot:
         self._past.append((stamp_ns, self.position))
         while self._past[0][0] < stamp_ns - _REMEMBERED_S * 1e9:
             self._past.popleft()
-        if not self.finished and np.linalg.norm(self._waypoints[self.next] - self.position) < _REACHED_M:
+        if not self.finished and np.linalg.norm(self._waypoints[self.next] - self.position) < self.reach_m:
             self.next += 1
 
     def correct(self, stamp_ns: int, metres: Array, covariance: Array) -> bool:

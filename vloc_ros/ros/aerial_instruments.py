@@ -119,7 +119,9 @@ class Instruments:
         height, source = self._height(stamp_ns, attitude)
         missing = []
         if attitude is None and (wanted.heading or wanted.tilt):
-            missing.append(f"no attitude within {wanted.max_age:g} s of the image{self._apart(stamp_ns, self._orientations, 'imu')}")
+            missing.append(
+                f"no attitude within {wanted.max_age:g} s of the image{self._apart(stamp_ns, self._orientations, 'imu')}"
+            )
         if height is None and wanted.height is not HeightSource.NONE:
             missing.append(f"no height{self._why_no_height(stamp_ns)}")
         return Flown(height, attitude, source, "; ".join(missing))

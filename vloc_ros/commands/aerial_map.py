@@ -49,8 +49,8 @@ def add_build(parser: argparse.ArgumentParser) -> None:
         help="outer corners of the image: bottom left and top right of one that is north-up, or 3 or 4 from top left clockwise",
     )  # fmt: skip
     parser.add_argument("--crs", metavar="EPSG:N", help="reference system of a world file, or instead of what a GeoTIFF says")
-    parser.add_argument("--features", default="sift", help="local features, or a file of weights (default: sift)")
-    parser.add_argument("--descriptor", default="place", help="global descriptor of tiles, or a file of weights (default: place)")
+    parser.add_argument("--features", default="superpoint", help="local features, or a file of weights (default: superpoint)")
+    parser.add_argument("--descriptor", default="glvl", help="global descriptor of tiles, or a file of weights (default: glvl)")
     for field in fields(TilingSettings):
         option, metavar = _OPTIONS[field.name]
         unit = f" [{field.metadata['unit']}]" if field.metadata["unit"] else ""

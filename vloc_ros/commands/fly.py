@@ -34,8 +34,8 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--length", type=float, default=700.0, help="of the route the site is built around [m] (default: 700)")
     parser.add_argument("--map-condition", default="noon", metavar="NAME", help="light of the map (default: noon)")
     parser.add_argument("--resolution", type=float, default=0.2, metavar="M", help="side of a pixel of the map (default: 0.2)")
-    parser.add_argument("--features", default="sift", help="local features of a map to make (default: sift)")
-    parser.add_argument("--descriptor", default="place", help="global descriptor of a map to make (default: place)")
+    parser.add_argument("--features", default="superpoint", help="local features of a map to make (default: superpoint)")
+    parser.add_argument("--descriptor", default="glvl", help="global descriptor of a map to make (default: glvl)")
     parser.add_argument(
         "--condition", default="late_afternoon", metavar="NAME", help="light of the flight (default: late_afternoon)"
     )

@@ -248,9 +248,9 @@ class Probe:
             time.sleep(0.3)
         self._publishers[topic].publish(message)
 
-    def is_heard(self) -> bool:
-        """Whether each topic that was published on has a subscriber now."""
-        return all(publisher.get_subscription_count() > 0 for publisher in self._publishers.values())
+    def subscribers(self) -> list[int]:
+        """How many each topic that was published on has now."""
+        return [publisher.get_subscription_count() for publisher in self._publishers.values()]
 
     def calibrate(self, camera: StereoCamera = CAMERA, space: str = "") -> None:
         for side, info in zip(("left", "right"), camera_info(camera, 0, "camera"), strict=True):

@@ -73,8 +73,10 @@ class Drone:
         """A transition of the node."""
         request = ChangeState.Request(transition=Transition(id=transition))
         assert self.probe.call("/aerial/change_state", request, ChangeState).success, self.node.output
-        if transition == Transition.TRANSITION_ACTIVATE:
-            self.probe.wait(self.probe.is_heard, "subscribers after the pause")
+        if transition == Transition.TRANSITION_DEACTIVATE:
+            self.probe.wait(lambda: not any(self.probe.subscribers()), "the end of the subscriptions")
+        elif transition == Transition.TRANSITION_ACTIVATE:
+            self.probe.wait(lambda: all(self.probe.subscribers()), "subscribers after the pause")
             time.sleep(0.3)
 
     def said(self) -> dict[str, str]:
@@ -194,9 +196,7 @@ def test_a_pause_shows_no_old_place_and_forgets_no_reference_and_silence_is_told
     parameters = {"instruments.height": "pressure", "instruments.reference_messages": 3, "tracker.lost_after": 3.0}
     with flying(area, tmp_path, sequential=False, **parameters) as drone:
         drone.calibrate()
-        for _ in range(3):
-            drone.feel("pressure", height_m=0.0)
-        drone.probe.wait(lambda: "reference_pressure" in drone.said(), "the reference pressure")
+        drone.probe.wait(lambda: drone.feel("pressure", 0.0) or "reference_pressure" in drone.said(), "the reference pressure")
         drone.stamp_ns += 5_000_000_000
         drone.feel("pressure")
         assert drone.shoot(view((10.0, 30.0))).status.status == NavSatStatus.STATUS_FIX, drone.said()
@@ -209,12 +209,18 @@ def test_a_pause_shows_no_old_place_and_forgets_no_reference_and_silence_is_told
         fix = drone.shoot(view((20.0, -10.0)))
         assert fix.status.status == NavSatStatus.STATUS_FIX and error_m(fix, (20.0, -10.0)) < 2.0, drone.said()
         assert drone.said()["height"] == "60.0 m by pressure"
-        drone.probe.wait(lambda: drone.said()["message"].startswith("no images"), "the silence of the camera")
+        drone.probe.wait(lambda: "no images" in drone.said()["message"], "the silence of the camera")
         assert drone.said()["problem_no_images"] == "no image has come for more than 3 s"
         drone.feel("pressure")
         drone.shoot(np.zeros((240, 320, 3), np.uint8))
         drone.probe.wait(lambda: "no position" in drone.said()["message"], "that it does not know where it is")
         assert "of the newest image: the image is nearly uniform" in drone.said()["problem_no_position"]
+        for transition in ("DEACTIVATE", "CLEANUP", "CONFIGURE", "ACTIVATE"):
+            drone.turn(getattr(Transition, f"TRANSITION_{transition}"))
+        said = drone.said()
+        assert "reference_pressure" not in said and said["located"] == "0" and "problem_no_position" not in said, "all is new"
+        assert drone.node.end() == 0, drone.node.output
+    assert "2 images located, 1 refused" in drone.node.output
 
 
 def test_without_a_map_it_says_so(area: Path, tmp_path: Path) -> None:

@@ -248,6 +248,10 @@ class Probe:
             time.sleep(0.3)
         self._publishers[topic].publish(message)
 
+    def subscribers(self) -> list[int]:
+        """How many each topic that was published on has now."""
+        return [publisher.get_subscription_count() for publisher in self._publishers.values()]
+
     def calibrate(self, camera: StereoCamera = CAMERA, space: str = "") -> None:
         for side, info in zip(("left", "right"), camera_info(camera, 0, "camera"), strict=True):
             self.publish(_within(space, f"{side}/camera_info"), info)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from aerial_samples import ORIGIN
 from diagnostic_msgs.msg import DiagnosticArray
 from flight_samples import FRAME, HEADING_DEG, HEIGHT_M, area_map, barometer, imu, info, laser, view
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from sensor_msgs.msg import CompressedImage, FluidPressure, Image, Imu, NavSatFix, NavSatStatus, Range
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker
@@ -65,6 +68,16 @@ class Drone:
         self.probe.publish(topic, kind)
         self.probe.wait(lambda: self.fixes and stamp_to_ns(self.fixes[-1].header.stamp) == self.stamp_ns, "the fix", 60.0)
         return self.fixes[-1]
+
+    def turn(self, transition: int) -> None:
+        """A transition of the node."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert self.probe.call("/aerial/change_state", request, ChangeState).success, self.node.output
+        if transition == Transition.TRANSITION_DEACTIVATE:
+            self.probe.wait(lambda: not any(self.probe.subscribers()), "the end of the subscriptions")
+        elif transition == Transition.TRANSITION_ACTIVATE:
+            self.probe.wait(lambda: all(self.probe.subscribers()), "subscribers after the pause")
+            time.sleep(0.3)
 
     def said(self) -> dict[str, str]:
         """Diagnostics that are newer than this call."""
@@ -158,7 +171,7 @@ def test_old_readings_are_not_used_and_bad_messages_are_told(area: Path, tmp_pat
         fix = drone.shoot(view((10.0, 30.0)))
         said = drone.said()
         assert said["height"] == "unknown" and said["heading"] == "unknown"
-        assert "no attitude and no height within 0.5 s of the image" in said["problem_stale_instruments"]
+        assert "no attitude within 0.5 s of the image; no height within" in said["problem_stale_instruments"]
         assert fix.status.status == NavSatStatus.STATUS_NO_FIX or error_m(fix, (10.0, 30.0)) < 15.0
         drone.probe.publish(
             "range", Range(header=header(drone.stamp_ns, "laser"), range=float("inf"), min_range=1.0, max_range=90.0)
@@ -179,6 +192,37 @@ def test_old_readings_are_not_used_and_bad_messages_are_told(area: Path, tmp_pat
         assert drone.node.end() == 0, drone.node.output
 
 
+def test_a_pause_shows_no_old_place_and_forgets_no_reference_and_silence_is_told(area: Path, tmp_path: Path) -> None:
+    parameters = {"instruments.height": "pressure", "instruments.reference_messages": 3, "tracker.lost_after": 3.0}
+    with flying(area, tmp_path, sequential=False, **parameters) as drone:
+        drone.calibrate()
+        drone.probe.wait(lambda: drone.feel("pressure", 0.0) or "reference_pressure" in drone.said(), "the reference pressure")
+        drone.stamp_ns += 5_000_000_000
+        drone.feel("pressure")
+        assert drone.shoot(view((10.0, 30.0))).status.status == NavSatStatus.STATUS_FIX, drone.said()
+        drone.probe.wait(lambda: drone.footprints and drone.footprints[-1].lifetime.sec == 3, "the footprint")
+        drone.turn(Transition.TRANSITION_DEACTIVATE)
+        drone.probe.wait(lambda: drone.footprints[-1].action == Marker.DELETE, "the end of the footprint")
+        drone.turn(Transition.TRANSITION_ACTIVATE)
+        drone.calibrate()
+        drone.feel("pressure")
+        fix = drone.shoot(view((20.0, -10.0)))
+        assert fix.status.status == NavSatStatus.STATUS_FIX and error_m(fix, (20.0, -10.0)) < 2.0, drone.said()
+        assert drone.said()["height"] == "60.0 m by pressure"
+        drone.probe.wait(lambda: "no images" in drone.said()["message"], "the silence of the camera")
+        assert drone.said()["problem_no_images"] == "no image has come for more than 3 s"
+        drone.feel("pressure")
+        drone.shoot(np.zeros((240, 320, 3), np.uint8))
+        drone.probe.wait(lambda: "no position" in drone.said()["message"], "that it does not know where it is")
+        assert "of the newest image: the image is nearly uniform" in drone.said()["problem_no_position"]
+        for transition in ("DEACTIVATE", "CLEANUP", "CONFIGURE", "ACTIVATE"):
+            drone.turn(getattr(Transition, f"TRANSITION_{transition}"))
+        said = drone.said()
+        assert "reference_pressure" not in said and said["located"] == "0" and "problem_no_position" not in said, "all is new"
+        assert drone.node.end() == 0, drone.node.output
+    assert "2 images located, 1 refused" in drone.node.output
+
+
 def test_without_a_map_it_says_so(area: Path, tmp_path: Path) -> None:
     environment = samples.ros_environment()
     taught = samples.teach_corridor(tmp_path / "site.vloc", samples.walk(2, step=0.3))
@@ -186,6 +230,7 @@ def test_without_a_map_it_says_so(area: Path, tmp_path: Path) -> None:
         ({}, "no map is named"),
         ({"map": str(tmp_path / "absent.vloc")}, "there is no map at"),
         ({"map": str(taught)}, "map of a taught route"),
+        ({"map": str(area), "instruments.reference_pressure": 1013.25}, "is it in hectopascal"),
         ({"map": str(area), "features": "orb"}, "built with other features"),
         ({"map": str(area), "descriptor": "hog"}, "another global descriptor"),
     ):

@@ -45,6 +45,10 @@ class Glvl(nn.Module):
         return GlvlMaps(self.global_of(maps), *self.local(maps))
 
     def global_of(self, maps: Tensor) -> Tensor:
-        """(B, C, h, w) maps of the stem to (B, 32 width) vectors of unit length; each position counts by its direction alone."""
+        """(B, C, h, w) maps of the stem to (B, 32 width) vectors of unit length; each position counts by its direction alone.
+
+        The published mean keeps the length that it happens to have (source_systems 5.2); of unit length, vectors of dark and of
+        bright images compare alike, and a margin means the same for all.
+        """
         pooled: Tensor = self.gem(functional.normalize(self.top(maps), dim=1, eps=1e-6))
         return functional.normalize(pooled, dim=1)

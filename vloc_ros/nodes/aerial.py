@@ -10,6 +10,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from sensor_msgs.msg import NavSatFix
 from visualization_msgs.msg import Marker
 
+from vloc_ros.aerial.fix import AerialFix, AerialReject
 from vloc_ros.errors import DataError, VlocError
 from vloc_ros.priority import give_way
 from vloc_ros.ros.aerial_input import AerialInput, Shot
@@ -40,6 +41,7 @@ class AerialNode(ManagedNode):
         self._problems = Problems(self.get_logger().warning)
         self._navigator = Navigator(self._settings)
         self._superseded = self._damaged = 0
+        self._reference_pa: float | None = None
         give_way(self._settings.niceness)
         self._worker: Worker[Shot] = Worker(self._locate, self._drop, self._broken, "photos")
         try:
@@ -60,7 +62,8 @@ class AerialNode(ManagedNode):
 
     def activate(self) -> None:
         """Listen to camera and instruments."""
-        self._input = AerialInput(self, self._settings, self._problems, InputWatch(self, self._problems), self._worker.put)
+        watch = InputWatch(self, self._problems)
+        self._input = AerialInput(self, self._settings, self._problems, watch, self._worker.put, self._reference_pa)
         self._while_active: list[Entity] = [
             trigger_service(self, "aerial/forget", lambda: self._worker.call(self._navigator.forget)),
             self.steady_timer(_REPORT_S, self._report),
@@ -69,10 +72,12 @@ class AerialNode(ManagedNode):
         self.get_logger().info(f"the map {self._settings.map} is open: waiting for images")
 
     def deactivate(self) -> None:
-        """Listen no more; the map stays open."""
-        self._worker.shut()
+        """Listen no more, and show no place any more; the map stays open, and so does what the pressure on the ground was."""
         self._input.close()
+        self._worker.shut()
+        self._reference_pa = self._input.instruments.reference_pa
         self.destroy_all(self._while_active)
+        self._worker.call(self._hide)
 
     def cleanup(self) -> None:
         """Finish the photo at hand, close the map and take the topics away."""
@@ -110,6 +115,11 @@ class AerialNode(ManagedNode):
     def _drop(self, _shot: Shot) -> None:
         self._superseded += 1
 
+    def _hide(self) -> None:
+        """In the worker's thread: the drone flies on, and nobody looks where."""
+        nothing = AerialFix.failure(AerialReject.NO_CANDIDATE)
+        self._footprint.publish(footprint_to_ros(self.get_clock().now().nanoseconds, self._settings.frame, nothing, self._frame))
+
     def _locate(self, shot: Shot) -> None:
         """In the worker's thread: one photo, and what is published of it."""
         try:
@@ -120,9 +130,11 @@ class AerialNode(ManagedNode):
             return
         self._problems.clear(Problem.BAD_FRAME)
         fix = self._navigator.locate(photo)
+        if not self._active:  # an inactive node says nothing
+            return
         frame, stamp_ns = self._settings.frame, shot.stamp_ns
         self._fix.publish(fix_to_ros(stamp_ns, shot.frame_id, fix))
-        self._footprint.publish(footprint_to_ros(stamp_ns, frame, fix, self._frame))
+        self._footprint.publish(footprint_to_ros(stamp_ns, frame, fix, self._frame, self._settings.patience))
         if fix.success and fix.heading_deg is not None:
             yaw = shot.settings.camera.yaw
             self._pose.publish(pose_of_fix(stamp_ns, frame, fix, shot.flown.height_m, yaw))
@@ -130,6 +142,7 @@ class AerialNode(ManagedNode):
     def _report(self) -> None:
         self._input.look()
         flown, reference = self._input.newest, self._input.instruments.reference_pa
+        self._problems.report_or_clear(Problem.NO_POSITION, self._navigator.trouble)
         values = self._navigator.report()
         values |= {
             "superseded": str(self._superseded),

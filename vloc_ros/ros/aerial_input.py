@@ -73,10 +73,12 @@ class AerialInput:
         problems: Problems,
         watch: InputWatch,
         on_shot: Callable[[Shot], None],
+        reference_pa: float | None = None,
     ) -> None:
+        """Subscribe; a reference pressure [Pa] that was found before goes on counting."""
         self._node, self._settings, self._problems, self._watch, self._on_shot = node, settings, problems, watch, on_shot
         self._camera: AerialCamera | None = None
-        self.instruments = Instruments(settings)
+        self.instruments = Instruments(settings, reference_pa)
         self.without_camera_info = 0
         """Images that came before a usable camera_info."""
         self.newest: Flown | None = None
@@ -85,10 +87,13 @@ class AerialInput:
         self._topic = "image/compressed" if settings.camera.transport is Transport.COMPRESSED else "image"
         self._waiting: tuple[Any, float] | None = None
         """An image for which the readings have not come yet, and until when it waits, on the steady clock [s]."""
+        self._heard_at = time.monotonic()
+        """When the newest image came, or this began, on the steady clock [s]."""
         self._profile = self._wanted_profile()
         self._image: Any = watch.subscribe(self._kind, self._topic, self._take_image, self._profile)
         self._others: list[Any] = [
-            watch.subscribe(CameraInfo, "camera_info", self._take_info, self._profile),
+            # Not with the profile of the images, which may be reliable: a camera_info of best effort would never come.
+            watch.subscribe(CameraInfo, "camera_info", self._take_info, sensor(node, (), settings.qos)),
             *self._subscribe_instruments(),
             node.steady_timer(_LOOK_S, self._send_if_ready),
         ]
@@ -121,12 +126,16 @@ class AerialInput:
             self._node.destroy_subscription(self._image)
             self._image = self._node.create_subscription(self._kind, self._topic, self._take_image, profile)
         self._watch.look()
+        patience = self._settings.patience
+        silent = time.monotonic() - self._heard_at > patience
+        self._problems.report_or_clear(Problem.NO_IMAGES, f"no image has come for more than {patience:g} s" if silent else "")
 
     def close(self) -> None:
         """End the subscriptions."""
         self._node.destroy_all([self._image, *self._others])
 
     def _take_image(self, message: Any) -> None:
+        self._heard_at = time.monotonic()
         if self._camera is None:
             self.without_camera_info += 1
             self._problems.report(Problem.NO_CAMERA_INFO, "images come, but no usable camera_info has come yet")
@@ -149,9 +158,7 @@ class AerialInput:
         message = waiting[0]
         stamp_ns = stamp_to_ns(message.header.stamp)
         self.newest = flown = self.instruments.at(stamp_ns)
-        max_age = self._settings.instruments.max_age
-        text = f"{flown.missing} within {max_age:g} s of the image" if flown.missing else ""
-        self._problems.report_or_clear(Problem.STALE_INSTRUMENTS, text)
+        self._problems.report_or_clear(Problem.STALE_INSTRUMENTS, flown.missing)
         self._on_shot(Shot(stamp_ns, message.header.frame_id, message, self._camera, flown, self._settings))
 
     def _take_info(self, message: CameraInfo) -> None:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from vloc_ros.aerial.attitude import is_air_pressure
 from vloc_ros.aerial.fix import AerialFix, AerialReject
 from vloc_ros.aerial.locator import Locator
 from vloc_ros.aerial.map_file import AerialMap
@@ -27,10 +28,16 @@ class Navigator:
         """Check what can be checked without the map.
 
         Raises:
-            ConfigError: no map is named.
+            ConfigError: no map is named, or the reference pressure is none of air.
         """
         if not settings.map:
             raise ConfigError("no map is named; set the parameter 'map', for example map:=area.vloc")
+        reference = settings.instruments.reference_pressure
+        if reference and not is_air_pressure(reference):
+            raise ConfigError(
+                f"instruments.reference_pressure = {reference:g} is not a pressure of air in pascal, about 50000 to 105000; "
+                "is it in hectopascal?"
+            )
         self._settings = settings
         self._path = Path(settings.map).expanduser()
         self._ground: AerialMap | None = None
@@ -44,8 +51,8 @@ class Navigator:
         """Photos without one, by reason."""
         self.last: AerialFix | None = None
         """What came of the newest photo."""
-        self.located_at = float("-inf")
-        """When the last photo with a position was finished, on the steady clock [s]."""
+        self._since: float | None = None
+        """When the last photo with a position was finished, or the first photo came, on the steady clock [s]."""
 
     def open(self) -> None:
         """Open the map, and read what every photo needs of it.
@@ -76,6 +83,14 @@ class Navigator:
         searching = not self._settings.sequential or self._tracker is None or self._tracker.is_lost
         return "searching" if searching else "following"
 
+    @property
+    def trouble(self) -> str:
+        """That photos have had no position for some time, and why the newest has none; empty while they have."""
+        since, last, patience = self._since, self.last, self._settings.patience
+        if since is None or last is None or last.reason is None or time.monotonic() - since <= patience:
+            return ""
+        return f"no position for more than {patience:g} s; of the newest image: {last.reason.value}"
+
     def tune(self, settings: AerialNodeSettings) -> None:
         """Take over the live ones of other settings, from the next photo on."""
         if settings.sequential != self._settings.sequential:
@@ -100,11 +115,13 @@ class Navigator:
             self.forget()
         self._stamp_ns = photo.stamp_ns
         begun = time.perf_counter()
+        if self._since is None:
+            self._since = time.monotonic()
         fix = self._tracker.step(photo) if self._settings.sequential else self._locator.locate(photo)
         self.statistics.processed({"locate": 1e3 * (time.perf_counter() - begun)})
         if fix.reason is None:
             self.located += 1
-            self.located_at = time.monotonic()
+            self._since = time.monotonic()
         else:
             self.refused[fix.reason] += 1
         self.last = fix

@@ -10,6 +10,8 @@ from vloc_ros.aerial.tracker import TrackerSettings
 from vloc_ros.config import param, section
 from vloc_ros.ros.node_settings import QosSettings, Transport
 
+_LEAST_PATIENCE_S = 3.0
+
 
 @unique
 class HeightSource(Enum):
@@ -82,3 +84,8 @@ class AerialNodeSettings:
     qos: QosSettings = section(QosSettings)
     locator: LocatorSettings = section(LocatorSettings)
     tracker: TrackerSettings = section(TrackerSettings)
+
+    @property
+    def patience(self) -> float:
+        """Without images or positions for so long, that is told, and the last footprint is taken away [s]."""
+        return max(self.tracker.lost_after, _LEAST_PATIENCE_S)

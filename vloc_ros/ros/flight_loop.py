@@ -64,7 +64,9 @@ def aerial_node(parameters: Mapping[str, Any], domain_id: int) -> Iterator[subpr
         log = Path(folder) / "aerial.log"
         with log.open("wb") as output:
             command = command_of(NodeSpec("aerial", "aerial", parameters), Path(folder))
-            process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
         try:
             yield process
         finally:

@@ -17,6 +17,9 @@ _FAR = -1e4  # in place of minus infinity, which makes gradients that are not nu
 def cell_loss(bins: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of the softmax over the 65 bins of each cell, a mean over the cells of which something is known.
 
+    Published is the binary cross entropy of the same softmax, bin by bin (source_systems 5.3); one bin of each cell is right, which
+    is what this one says.
+
     Args:
         bins: (B, 65, h, w) logits.
         labels: (B, h, w) uint8: the bin, or :data:`vloc_ros.training.ground_labels.IGNORED`.

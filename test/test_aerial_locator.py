@@ -255,3 +255,13 @@ def test_of_a_wide_photo_the_middle_is_compared_and_all_of_it_is_the_footprint(g
     assert sides[0] == 160 and sides[1] > 320
     one, other = (ground.frame.metres(fix.footprint) for fix in fixes)
     np.testing.assert_allclose(one, other, atol=5.0)
+
+
+def test_the_ratio_is_that_of_the_kind_of_features():
+    from vloc_ros.aerial.locator import _ratio
+    from vloc_ros.features import create_extractor
+
+    sift = create_extractor("sift", 100)
+    assert _ratio(0.0, sift) == 0.9 and _ratio(0.85, sift) == 0.85
+    pytest.importorskip("onnxruntime", reason="networks need an engine")
+    assert _ratio(0.0, create_extractor("superpoint", 100)) == 0.96

@@ -14,7 +14,12 @@ class LocatorSettings:
 
     candidates: int = param(20, "tiles that most resemble a photo and are compared with it", min=1, max=1000)
     features: int = param(1000, "most key points of a photo", min=50, max=20_000)
-    ratio: float = param(0.9, "largest ratio of the best to the second-best descriptor distance", min=0.1, max=1.0)
+    ratio: float = param(
+        0.0,
+        "largest ratio of the best to the second-best descriptor distance; 0: 0.96 of networks, 0.9 of others (published: 0.9)",
+        min=0.0,
+        max=1.0,
+    )
     min_similarity: float = param(0.5, "smallest similarity of two local descriptors, 1 = equal", min=0.0, max=1.0)
     threshold_px: float = param(5.0, "farthest that an inlier is from its place", unit="px of the level", min=0.5, max=50.0)
     uniqueness: float = param(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.aerial.georeference import Georeference, LatLon, LocalFrame, great_circle_m, metres_per_degree
-from vloc_ros.aerial.projections import from_utm, projection, to_utm, utm_of
+from vloc_ros.aerial.projections import from_utm, projection, to_utm
 from vloc_ros.errors import ConfigError, DataError
 
 VILLAGE = [LatLon(47.05919722, 8.39368611), LatLon(47.07056667, 8.42165833)]
@@ -82,11 +82,6 @@ def test_utm_against_pyproj():
         pyproj.Transformer.from_crs("EPSG:4326", "EPSG:32632", always_xy=True).transform(latlon[:, 1], latlon[:, 0])
     )
     assert np.abs(to_utm(latlon, 32) - there).max() < 1e-4
-
-
-def test_zones():
-    assert utm_of(47.0, 8.5) == "EPSG:32632" and utm_of(-33.9, 151.2) == "EPSG:32756"
-    assert utm_of(0.0, -180.0) == "EPSG:32601" and utm_of(1.0, 179.9) == "EPSG:32660"
 
 
 @pytest.mark.parametrize("crs", ["UTM 32", "EPSG:1", "epsg:4326", "EPSG:4326; DROP"])

@@ -94,11 +94,6 @@ def from_utm(points: Array, zone: int, south: bool = False) -> Array:
     return np.column_stack([np.rad2deg(lat), np.rad2deg(lon) + _meridian(zone)])
 
 
-def utm_of(lat: float, lon: float) -> str:
-    """The EPSG name of the UTM zone of a position [deg], without the exceptions of Norway and Svalbard."""
-    return f"EPSG:32{7 if lat < 0.0 else 6}{int((lon + 180.0) // 6.0) % 60 + 1:02d}"
-
-
 def _meridian(zone: int) -> float:
     return 6.0 * zone - 183.0
 

@@ -150,7 +150,7 @@ def test_what_rosdep_does_not_know_is_installed_by_pip():
     assert named and all((ROOT / "requirements" / name).is_file() for name in named)
     have = set().union(*map(pinned, named))
     wanted = {"faiss": "faiss-cpu"} | {name: name for name in BY_PIP}
-    optional = {"torch", "openvino", "rerun"}
+    optional = {"torch", "openvino", "rerun", "pyproj", "rasterio"}
     assert {wanted.get(name, name) for name in BY_PIP - optional} - {"faiss"} <= have | {"faiss"}
     assert "faiss-cpu" in have
 

@@ -289,8 +289,13 @@ def heartbeat(tmp_path, keyframes, closures, seconds, deadline_s):
     ("keyframes", "closures", "seconds"), [(1500, 200, 3.0), pytest.param(4000, 400, 21.0, marks=pytest.mark.slow)]
 )
 def test_the_heart_beats_while_the_solver_is_at_work(tmp_path, keyframes, closures, seconds):
-    idle, solving = heartbeat(tmp_path, keyframes, closures, seconds, 600.0)
-    sys.stdout.write(f"largest gaps before / during {seconds:g} s of a solve: {idle} / {solving} s\n")
-    # 50 ms; or, on a machine so busy that an idle node misses beats, no more than twice what it misses then.
-    for before, during in zip(idle, solving, strict=True):
-        assert during <= max(0.05, 2.0 * before)
+    # 50 ms; or, on a machine so busy that an idle node misses beats, no more than twice what it misses then. What else runs on the
+    # machine may stop a node for longer, but not three times in a row.
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        idle, solving = heartbeat(folder, keyframes, closures, seconds, 600.0)
+        sys.stdout.write(f"largest gaps before / during {seconds:g} s of a solve: {idle} / {solving} s\n")
+        if all(during <= max(0.05, 2.0 * before) for before, during in zip(idle, solving, strict=True)):
+            return
+    pytest.fail(f"gaps of {solving} s between beats, three times over")

@@ -12,7 +12,8 @@
 - **uav_odm_lewis** shows the horizon: no mosaic comes of it, and its photos are strangers to the other map. ``--strangers`` counts
   how many of them are located there, which would be wrong.
 - **A method** is the name or file of local features, and after a + that of the global descriptor; without one it is
-  ``--descriptor``, the same for all. All other settings are the same for all methods: those by default.
+  ``--descriptor``, the same for all. All other settings are those by default, which are the same for all methods but for the ratio
+  test (``locator.ratio``: 0.96 for networks, 0.9 for others, which find fewer photos with 0.96).
 - **Changes** of the map, not of the photos: see aerial_changes.py; seeds are fixed.
 - **--large KM2**: a synthetic map at 0.3 m/px, see aerial_large.py; no data is needed. States what building and a fix take.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -26,7 +27,7 @@ from vloc_ros.training.glvl_validation import GlvlValidator  # noqa: E402
 from vloc_ros.training.ground_feed import GroundFeed  # noqa: E402
 from vloc_ros.training.ground_labels import corners, label_site  # noqa: E402
 from vloc_ros.training.ground_samples import GroundFeedSettings  # noqa: E402
-from vloc_ros.training.ground_sites import KINDS, open_ground  # noqa: E402
+from vloc_ros.training.ground_sites import open_ground  # noqa: E402
 from vloc_ros.training.registry import DataSpec  # noqa: E402
 
 TINY = {
@@ -70,8 +71,10 @@ def settings(**changes):
 
 
 def job(ground: Path, held_out: bool = False, **changes) -> GlvlJob:
-    spec = DataSpec.parse(f"aerial:{ground}", KINDS)
-    return GlvlJob(settings(**changes), [spec], [spec] if held_out else [])
+    kept = ground.with_name("held_out")
+    if held_out and not kept.exists():
+        shutil.copytree(ground, kept)
+    return GlvlJob(settings(**changes), [DataSpec("aerial", ground)], [DataSpec("aerial", kept)] if held_out else [])
 
 
 def test_the_published_settings_build_the_published_network():
@@ -211,6 +214,12 @@ def test_sizes_that_do_not_fit_are_refused(ground, tmp_path):
         made_feed(ground, tmp_path, mining={"refresh": 5})
     with pytest.raises(ConfigError, match="blocks = three"):
         settings(blocks="three").form  # noqa: B018
+
+
+def test_sites_that_are_learned_from_are_not_held_out(ground, tmp_path):
+    spec = DataSpec("aerial", ground)
+    with pytest.raises(ConfigError, match="is learned from, so that it cannot be held out"):
+        train_glvl(GlvlJob(settings(), [spec], [DataSpec("aerial", ground / ".." / ground.name)]), tmp_path / "run")
 
 
 def test_a_damaged_image_is_named(ground, tmp_path):

@@ -35,7 +35,7 @@ def register(subparsers: Subparsers) -> None:
     # Headings west of north begin with a minus; argparse takes them for options unless told what a number looks like.
     parser._negative_number_matcher = re.compile(r"-\d")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help="image files, folders, or tables of photos (*.csv)")
-    parser.add_argument("--map", type=Path, required=True, help="map file, *.vloc, of vloc map build-aerial or vloc build-ortho")
+    parser.add_argument("--map", type=Path, required=True, help="map file, *.vloc, of vloc map build-aerial")
     parser.add_argument("--out", type=Path, required=True, help="folder for fixes.csv, fixes.geojson, fixes.kml and report.html")
     parser.add_argument("--gps", type=Path, metavar="CSV", help="table of height, heading, roll, pitch and time of the photos")
     parser.add_argument("--truth", type=Path, metavar="CSV", help="table of lat and lon of the photos, to judge the result by")

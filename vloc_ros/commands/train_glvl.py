@@ -35,7 +35,7 @@ def register_glvl(subjects: Subparsers) -> None:
     """Describe ``vloc train glvl``."""
     what = "train global and local features of the ground seen from above, together (GLVL)"
     sub = add_command(subjects, "glvl", what, _EXAMPLES, _glvl)
-    add_run_arguments(sub, "aerial, map", "no")
+    add_run_arguments(sub, "aerial, map", "")
     sub.add_argument("--size", choices=["small", "published"], default="small", help="of the network (default: small)")
     sub.add_argument(
         "--balance",

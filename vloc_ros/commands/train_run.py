@@ -25,8 +25,9 @@ def add_run_arguments(sub: argparse.ArgumentParser, kinds: str, parted: str) -> 
     Args:
         sub: parser of the command.
         kinds: kinds of sources, in words.
-        parted: the kinds of which one source has a held-out part.
+        parted: the kinds of which one source has a held-out part; empty where none has.
     """
+    part = f"; of a {parted} source that is learned from, its held-out part" if parted else ""
     sub.add_argument(
         "--data",
         action="append",
@@ -39,7 +40,7 @@ def add_run_arguments(sub: argparse.ArgumentParser, kinds: str, parted: str) -> 
         action="append",
         default=[],
         metavar="KIND:PATH",
-        help=f"what the best epoch is chosen by; of a {parted} source that is learned from, its held-out part",
+        help=f"what the best epoch is chosen by{part}",
     )
     sub.add_argument("--out", type=Path, metavar="RUN", help="folder of the run; one that is there already goes on")
     sub.add_argument("--start", type=Path, metavar="FILE", help="weights to start from, *.safetensors (default: random ones)")

@@ -70,13 +70,14 @@ def train_glvl(job: GlvlJob, out: Path, on_step: Callable[[Progress], None] | No
         What came of it, and which process of how many this one was.
 
     Raises:
-        ConfigError: settings do not fit each other, or those of the run in the folder.
+        ConfigError: settings do not fit each other, or those of the run in the folder; or what is held out is learned from.
         DataError: a source cannot be read, or a file not be written.
         TrainingError: a loss is not finite, or the folder is in use or damaged.
         WeightsError: a file of weights cannot be used.
         KeyboardInterrupt: it was interrupted; the same call goes on.
     """
     settings = job.settings
+    _refuse_what_is_learned_from(job)
     with joined(settings.training.device) as group:
         network, parent = _begun(job)
         learner = GlvlLearner(network).to(memory_format=torch.channels_last)  # on a CPU, a third faster
@@ -97,6 +98,13 @@ def train_glvl(job: GlvlJob, out: Path, on_step: Callable[[Progress], None] | No
             if group.first:
                 _finish(out, job.licence)
             return outcome, group
+
+
+def _refuse_what_is_learned_from(job: GlvlJob) -> None:
+    learned = {spec.path.resolve() for spec in job.data}
+    for spec in job.held_out:
+        if spec.path.resolve() in learned:
+            raise ConfigError(f"{spec.path} is learned from, so that it cannot be held out: render or take other sites to judge by")
 
 
 def _begun(job: GlvlJob) -> tuple[Glvl, str]:

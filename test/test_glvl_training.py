@@ -199,7 +199,7 @@ def test_views_begin_alike_and_grow_apart(ground, tmp_path):
     feed = made_feed(ground, tmp_path, changes={"ease": 1.0}, augmentation={"strength": 0.0})
     feed.mine_with(lambda shown: np.array([[float(one.tile)] for one in shown], dtype=np.float32))
     first, *_, last = [portion.content for portion in feed.batches(0, 8, ALONE)]
-    place = feed._mined(0, False, ALONE)[0]
+    place = feed._told(0, False, ALONE)[0]
     same = feed.sampler.sample(place, np.random.default_rng(0), 0.0)
     known = np.isfinite(same.points).all(1)
     shifts = same.points[known, 2:] - same.points[known, :2]

@@ -184,14 +184,14 @@ class TestFeed:
         photos = Weighted(open_vpr_source(DataSpec("homography", write_places(tmp_path / "p", 2)), settings), 1.0, "photos")
         feed = VprFeed([tree, photos], settings, 256, tmp_path)
         plain, photo = len(tree.source.shots) - 1, len(tree.source.shots)
-        sample = feed.of_tuple(MinedTuple(plain, 0, (4, photo)), 3)
+        sample = feed.sample(MinedTuple(plain, 0, (4, photo)), 3)
         assert sample.images.shape == (4, 256, 256, 3)
         for place, row in enumerate((plain, 0, 4)):
             assert np.array_equal(sample.images[place], feed.image(row))
-        made, again, other = (feed.of_tuple(MinedTuple(photo, photo, (0,)), number).images for number in (3, 3, 4))
+        made, again, other = (feed.sample(MinedTuple(photo, photo, (0,)), number).images for number in (3, 3, 4))
         assert np.array_equal(made, again) and not np.array_equal(made[0], other[0]) and not np.array_equal(made[0], made[1])
         assert np.array_equal(made[2], feed.image(0))
-        batch = feed.collate([sample, feed.of_tuple(MinedTuple(photo, photo, (0,)), 3)])
+        batch = feed.collate([sample, feed.sample(MinedTuple(photo, photo, (0,)), 3)])
         assert (batch.queries.tolist(), batch.positives.tolist()) == ([0, 4], [1, 5])
         assert batch.negatives.tolist() == [[2, 3], [6, -1]]
 

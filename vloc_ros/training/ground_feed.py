@@ -1,31 +1,25 @@
-"""Batches of places, each seen twice and with places that the network takes for it; mined when the first step of a cache comes."""
+"""Batches of places, each seen twice and with places that the network takes for it."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from vloc_ros.data.output import remove_quietly, write_text
-from vloc_ros.errors import ConfigError, TrainingError, VlocError
-from vloc_ros.training.distributed import Group
-from vloc_ros.training.feed import Portion
+from vloc_ros.errors import ConfigError
 from vloc_ros.training.ground_labels import GroundPoints
 from vloc_ros.training.ground_mining import Describe, GroundMiner, MinedPlace, Tiles, dumps, loads
 from vloc_ros.training.ground_samples import GroundFeedSettings, GroundSample, GroundSampler
 from vloc_ros.training.ground_sites import GroundSource
-from vloc_ros.training.sampling import LoadedFeed, Numbers, Weighted, require_weights
+from vloc_ros.training.mined_feed import MinedFeed
+from vloc_ros.training.sampling import Weighted, require_weights
 from vloc_ros.training.settings import TrainingSettings
 
-_log = logging.getLogger(__name__)
-FOLDER = "mined"
 _STREAM = 63  # of random numbers, apart from other uses of the seed
 _MULTIPLE = 32  # [px] of the side of views: the stride of the global half
 
@@ -50,8 +44,8 @@ class GroundBatch(NamedTuple):
     elsewhere: Tensor
 
 
-class GroundFeed(LoadedFeed[GroundSample, GroundBatch]):
-    """See the module. A run that goes on in the middle of a cache finds the places that it had."""
+class GroundFeed(MinedFeed[MinedPlace, GroundSample, GroundBatch]):
+    """See the module."""
 
     what = "places"
 
@@ -75,7 +69,7 @@ class GroundFeed(LoadedFeed[GroundSample, GroundBatch]):
         Raises:
             ConfigError: there is no source, a weight is not positive, or sizes do not fit.
         """
-        super().__init__(settings)
+        super().__init__(settings, parts.mining.refresh, folder)
         require_weights(sources, (), self.what)
         if parts.view.side % _MULTIPLE:
             raise ConfigError(f"view.side = {parts.view.side} must be a multiple of {_MULTIPLE}")
@@ -83,7 +77,7 @@ class GroundFeed(LoadedFeed[GroundSample, GroundBatch]):
             raise ConfigError(f"mining.refresh = {parts.mining.refresh} must be a multiple of training.batch = {settings.batch}")
         self.tiles = Tiles(sources, parts.view)
         self.sampler = GroundSampler(self.tiles, points, parts)
-        self._parts, self._folder = parts, folder / FOLDER
+        self._parts = parts
         self._miner = GroundMiner(self.tiles, parts.mining, settings.seed)
         self._describe: Describe | None = None
 
@@ -91,74 +85,23 @@ class GroundFeed(LoadedFeed[GroundSample, GroundBatch]):
         """Say what describes tiles: the network, as it is whenever it is asked."""
         self._describe = describe
 
-    def batches(self, first: int, last: int, group: Group) -> Iterator[Portion[GroundBatch]]:
-        """As the contract says."""
-        batch, each = self._settings.batch, self._parts.mining.refresh // self._settings.batch
-        mine, step = self._share(group), first
-        while step < last:
-            cache = step // each
-            until = min((cache + 1) * each, last)
-            samples = _Places(self, self._mined(cache, step % each == 0, group), cache * each * batch)
-            yield from self._load(samples, Numbers(range(step, until), batch, mine), group)
-            step = until
-
-    def held_out(self, group: Group) -> Iterator[Portion[GroundBatch]]:
-        """None: a validation judges what the network is for."""
-        return iter(())
-
     def settings(self) -> dict[str, Any]:
         """As the contract says: a run goes on only with the same sites."""
         return ground_settings(self.tiles.sources)
 
-    def _mined(self, cache: int, fresh: bool, group: Group) -> list[MinedPlace]:
-        """The places of a cache, which the first process has or mines."""
-        content = b""
-        if group.first:
-            try:
-                content = b"+" + self._found(cache, fresh).encode()
-            except VlocError as error:
-                if group.size == 1:
-                    raise
-                content = b"-" + str(error).encode()
-        content = group.broadcast(content)
-        if content[:1] == b"-":
-            raise TrainingError(content[1:].decode())
-        return loads(content[1:].decode(), cache, self.tiles, self._parts.mining.refresh, "what was mined")
-
-    def _found(self, cache: int, fresh: bool) -> str:
-        path = self._folder / f"{cache:06d}.json"
-        text = self._read(path, cache)
-        if text is not None:
-            return text
-        if not fresh:
-            _log.warning("%s is not there any more: its places are mined again by the network as it is now", path)
+    def _mine(self, cache: int) -> list[MinedPlace]:
         if self._describe is None:
             raise TypeError("say first what describes, with mine_with()")
-        last = self._folder / f"{cache - 1:06d}.json"
-        known = self._read(last, cache - 1)
-        before = [] if known is None else loads(known, cache - 1, self.tiles, self._parts.mining.refresh, str(last))
-        text = dumps(self._miner.mine(cache, before, self._describe), cache)
-        write_text(path, text)
-        each = self._parts.mining.refresh // self._settings.batch
-        remove_quietly(self._folder / f"{cache - 3 - 2 * -(-self._settings.checkpoint_every // each):06d}.json")
-        return text
+        return self._miner.mine(cache, self._had(cache - 1) or [], self._describe)
 
-    def _read(self, path: Path, cache: int) -> str | None:
-        try:
-            text = path.read_text("utf-8")
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise TrainingError(f"cannot read {path} ({error}): remove it, and its places are mined again") from error
-        loads(text, cache, self.tiles, self._parts.mining.refresh, str(path))
-        return text
+    def _dumps(self, mined: Sequence[MinedPlace], cache: int) -> str:
+        return dumps(mined, cache)
 
-    def of_place(self, mined: MinedPlace, number: int) -> GroundSample:
-        """The sample of a number, which decides all that is random in it.
+    def _loads(self, text: str, cache: int, what: str) -> list[MinedPlace]:
+        return loads(text, cache, self.tiles, self._parts.mining.refresh, what)
 
-        Raises:
-            VlocError: an image cannot be read.
-        """
+    def sample(self, mined: MinedPlace, number: int) -> GroundSample:
+        """As the contract says."""
         rng = np.random.default_rng([self._settings.seed, _STREAM, number])
         growing = self._parts.changes.ease * self._settings.steps
         share = min(1.0, number / self._settings.batch / growing) if growing > 0.0 else 1.0
@@ -197,16 +140,3 @@ def ground_settings(sources: Sequence[Weighted[GroundSource]]) -> dict[str, Any]
 def as_input(images: Tensor) -> Tensor:
     """(M, S, S) uint8 to (M, 1, S, S) from 0 to 1: what both halves of the network see."""
     return images[:, None].float() / 255.0
-
-
-class _Places(Dataset[Any]):
-    """The samples of one cache by number; an error of ours is handed over as it is."""
-
-    def __init__(self, feed: GroundFeed, mined: Sequence[MinedPlace], first: int) -> None:
-        self._feed, self._mined, self._first = feed, mined, first
-
-    def __getitem__(self, number: int) -> GroundSample | VlocError:
-        try:
-            return self._feed.of_place(self._mined[number - self._first], number)
-        except VlocError as error:
-            return error

@@ -1,10 +1,9 @@
-"""Batches of mined tuples: a cache of them is mined when its first step comes, written into the run's folder, and told to all."""
+"""Batches of mined tuples: a query, a positive and negatives."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,24 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from vloc_ros.data.frame import Image, to_rgb
-from vloc_ros.data.output import remove_quietly, write_text
-from vloc_ros.errors import TrainingError, VlocError
 from vloc_ros.training.augmentation import augment
-from vloc_ros.training.distributed import Group
-from vloc_ros.training.feed import Portion
+from vloc_ros.training.mined_feed import MinedFeed
 from vloc_ros.training.place_feed import prepared_on
 from vloc_ros.training.place_views import ImageCache
-from vloc_ros.training.sampling import LoadedFeed, Numbers, Weighted, require_weights
+from vloc_ros.training.sampling import Weighted, require_weights
 from vloc_ros.training.sources.homographies import look, random_view
 from vloc_ros.training.vpr_mining import DescribeRows, MinedTuple, Miner, Pictures, dumps, loads, require_negatives
 from vloc_ros.training.vpr_settings import VprTraining, require_whole
 from vloc_ros.training.vpr_sources import VprSource
 
-_log = logging.getLogger(__name__)
-FOLDER = "mined"
 _STREAM = 42  # of random numbers, apart from other uses of the seed
 
 
@@ -56,8 +49,8 @@ class VprSample(NamedTuple):
     tag: str
 
 
-class VprFeed(LoadedFeed[VprSample, VprBatch]):
-    """See the module. A run that goes on in the middle of a cache finds the tuples that it had."""
+class VprFeed(MinedFeed[MinedTuple, VprSample, VprBatch]):
+    """See the module."""
 
     what = "queries"
 
@@ -74,12 +67,12 @@ class VprFeed(LoadedFeed[VprSample, VprBatch]):
             ConfigError: there is no source or nothing that can be a negative, a weight is not positive, or caches and epochs are
                 not whole.
         """
-        super().__init__(settings.training)
+        super().__init__(settings.training, settings.mining.cache_refresh_rate, folder)
         require_weights(learned, (), self.what)
         require_whole(settings)
         require_negatives([entry.source for entry in learned], settings.mining.negs_num_per_query)
         self.pictures = Pictures(learned)
-        self._all, self._size, self._folder = settings, size, folder / FOLDER
+        self._all, self._size = settings, size
         self._miner = Miner(self.pictures, settings.mining, settings.training.seed)
         self._cache = ImageCache(settings.images.cache_mb, size)
         self._describe: DescribeRows | None = None
@@ -87,21 +80,6 @@ class VprFeed(LoadedFeed[VprSample, VprBatch]):
     def mine_with(self, describe: DescribeRows) -> None:
         """Say what describes pictures: the network, as it is whenever it is asked."""
         self._describe = describe
-
-    def batches(self, first: int, last: int, group: Group) -> Iterator[Portion[VprBatch]]:
-        """As the contract says."""
-        batch, each = self._settings.batch, self._all.mining.cache_refresh_rate // self._settings.batch
-        mine, step = self._share(group), first
-        while step < last:
-            cache = step // each
-            until = min((cache + 1) * each, last)
-            samples = _Tuples(self, self._tuples(cache, step % each == 0, group), cache * each * batch)
-            yield from self._load(samples, Numbers(range(step, until), batch, mine), group)
-            step = until
-
-    def held_out(self, group: Group) -> Iterator[Portion[VprBatch]]:
-        """None: a validation judges what the network is for."""
-        return iter(())
 
     def settings(self) -> dict[str, Any]:
         """As the contract says: a run goes on only with the same pictures."""
@@ -111,56 +89,24 @@ class VprFeed(LoadedFeed[VprSample, VprBatch]):
         }
         return of_sources | {"data.pictures": names}
 
-    def _tuples(self, cache: int, fresh: bool, group: Group) -> list[MinedTuple]:
-        """The tuples of a cache, which the first process has or mines."""
-        content = b""
-        if group.first:
-            try:
-                content = b"+" + self._found(cache, fresh).encode()
-            except VlocError as error:
-                if group.size == 1:
-                    raise
-                content = b"-" + str(error).encode()
-        content = group.broadcast(content)
-        if content[:1] == b"-":
-            raise TrainingError(content[1:].decode())
-        return loads(content[1:].decode(), cache, len(self.pictures.shots), "what was mined")
-
-    def _found(self, cache: int, fresh: bool) -> str:
-        path = self._folder / f"{cache:06d}.json"
-        try:
-            text = path.read_text("utf-8")
-            loads(text, cache, len(self.pictures.shots), str(path))
-            return text
-        except FileNotFoundError:
-            if not fresh:
-                _log.warning("%s is not there any more: its tuples are mined again by the network as it is now", path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise TrainingError(f"cannot read {path} ({error}): remove it, and its tuples are mined again") from error
+    def _mine(self, cache: int) -> list[MinedTuple]:
         if self._describe is None:
             raise TypeError("say first what describes, with mine_with()")
-        text = dumps(self._miner.mine(cache, self._describe), cache)
-        write_text(path, text)
-        self._forget(cache)
-        return text
+        return self._miner.mine(cache, self._describe)
 
-    def _forget(self, cache: int) -> None:
-        """Remove what no check point can go back to."""
-        each = self._all.mining.cache_refresh_rate // self._settings.batch
-        kept = 2 + 2 * -(-self._settings.checkpoint_every // each)
-        remove_quietly(self._folder / f"{cache - kept:06d}.json")
+    def _dumps(self, mined: Sequence[MinedTuple], cache: int) -> str:
+        return dumps(mined, cache)
 
-    def of_tuple(self, item: MinedTuple, number: int) -> VprSample:
-        """The images of a tuple; the number of the sample decides how they are altered.
+    def _loads(self, text: str, cache: int, what: str) -> list[MinedTuple]:
+        return loads(text, cache, len(self.pictures.shots), what)
 
-        Raises:
-            VlocError: an image cannot be read.
-        """
+    def sample(self, mined: MinedTuple, number: int) -> VprSample:
+        """The images of a tuple; the number decides how they are altered."""
         rng = np.random.default_rng([self._settings.seed, _STREAM, number])
-        flat = self.pictures.sources[self.pictures.source_of(item.query)].source.flat
-        rows = (item.query, item.positive, *item.negatives)
+        flat = self.pictures.sources[self.pictures.source_of(mined.query)].source.flat
+        rows = (mined.query, mined.positive, *mined.negatives)
         images = [self._altered(row, rng, flat and place < 2) for place, row in enumerate(rows)]
-        return VprSample(np.stack(images), self.pictures.shots[item.query].name)
+        return VprSample(np.stack(images), self.pictures.shots[mined.query].name)
 
     def image(self, row: int) -> Image:
         """The picture of a row, at the size that the network sees.
@@ -194,16 +140,3 @@ class VprFeed(LoadedFeed[VprSample, VprBatch]):
         """As the contract says."""
         images = prepared_on(batch.images, device)
         return VprBatch(images, *(part.to(device, non_blocking=True) for part in batch[1:]))
-
-
-class _Tuples(Dataset[Any]):
-    """The samples of one cache by number; an error of ours is handed over as it is."""
-
-    def __init__(self, feed: VprFeed, tuples: Sequence[MinedTuple], first: int) -> None:
-        self._feed, self._tuples, self._first = feed, tuples, first
-
-    def __getitem__(self, number: int) -> VprSample | VlocError:
-        try:
-            return self._feed.of_tuple(self._tuples[number - self._first], number)
-        except VlocError as error:
-            return error

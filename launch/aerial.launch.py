@@ -30,7 +30,10 @@ ARGUMENTS = [
     DeclareLaunchArgument("imu", default_value="imu", description="Topic of the orientation of the airframe."),
     DeclareLaunchArgument("fix", default_value="fix", description="Topic of the positions."),
     DeclareLaunchArgument(
-        "transport", default_value="raw", choices=["raw", "compressed"], description="How the images cross the wire."
+        "transport",
+        default_value="auto",
+        choices=["auto", "raw", "compressed"],
+        description="How the images cross the wire; auto: as the configuration says.",
     ),
     DeclareLaunchArgument(
         "use_sim_time", default_value="false", choices=["true", "false"], description="Take the time from /clock, as of a bag."
@@ -66,7 +69,7 @@ def setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             *([argument("config")] if argument("config") else []),
             {
                 "map": argument("map"),
-                "camera.transport": argument("transport"),
+                **({} if argument("transport") == "auto" else {"camera.transport": argument("transport")}),
                 "use_sim_time": argument("use_sim_time") == "true",
                 "autostart": argument("autostart") == "true",
             },

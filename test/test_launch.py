@@ -93,6 +93,19 @@ def test_each_node_of_ours_can_be_left_to_a_manager_and_runs_in_its_enclave(file
         assert "autostart" in constants, name
 
 
+def test_what_the_launch_file_always_sets_leaves_the_configuration_alone():
+    """It counts more than any file: a key that is in both could not be changed by a file of one's own."""
+    calls = [node for node in ast.walk(ast.parse(AERIAL.read_text())) if isinstance(node, ast.Call)]
+    (node,) = (call for call in calls if ast.unparse(call.func) == "Node")
+    (given,) = (word.value for word in node.keywords if word.arg == "parameters")
+    (values,) = (part for part in given.elts if isinstance(part, ast.Dict))
+    always = {key.value for key in values.keys if key is not None}
+    assert "map" in always
+    configured = load_yaml(ROOT / "config" / "aerial.yaml")
+    inner = {f"{name}.{key}" for name, part in configured.items() if isinstance(part, dict) for key in part}
+    assert {"camera.transport", "tracker.max_speed"} < inner and not always & {*configured, *inner}
+
+
 def test_an_enclave_is_asked_for_as_ros_asks_for_security(monkeypatch, tmp_path):
     monkeypatch.delenv("ROS_SECURITY_ENABLE", raising=False)
     spec = NodeSpec("here", "path_follower")

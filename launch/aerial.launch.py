@@ -14,7 +14,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from vloc_ros.interfaces.policy import enclave_arguments
-from vloc_ros.processes import dds_profile
+from vloc_ros.processes import dds_profile, parameter_files
 
 PACKAGE = "vloc_ros"
 
@@ -66,7 +66,7 @@ def setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         namespace=argument("namespace"),
         parameters=[
             str(share / "config" / "aerial.yaml"),
-            *([argument("config")] if argument("config") else []),
+            *parameter_files(argument("config")),
             {
                 "map": argument("map"),
                 **({} if argument("transport") == "auto" else {"camera.transport": argument("transport")}),

@@ -22,7 +22,7 @@ from vloc_ros.data import open_recording
 from vloc_ros.errors import VlocError
 from vloc_ros.geometry.se3 import BASE_T_OPTICAL
 from vloc_ros.interfaces.policy import enclave_arguments
-from vloc_ros.processes import dds_profile
+from vloc_ros.processes import dds_profile, parameter_files
 from vloc_ros.ros.node_settings import numbers_of_base_T_camera
 
 PACKAGE = "vloc_ros"
@@ -232,9 +232,7 @@ def setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def localization(argument, share: Path, sim_time: bool) -> Node:
     camera = CAMERAS[argument("camera")]
-    parameters: list = [str(share / "config" / f"{camera.config}.yaml")]
-    if argument("config"):
-        parameters.append(argument("config"))
+    parameters: list = [str(share / "config" / f"{camera.config}.yaml"), *parameter_files(argument("config"))]
     values = {
         "mode": argument("mode"),
         "map": argument("map"),
@@ -270,9 +268,7 @@ def localization(argument, share: Path, sim_time: bool) -> Node:
 
 
 def path_follower(argument, share: Path, sim_time: bool) -> Node:
-    parameters: list = [str(share / "config" / "path_follower.yaml")]
-    if argument("follower_config"):
-        parameters.append(argument("follower_config"))
+    parameters: list = [str(share / "config" / "path_follower.yaml"), *parameter_files(argument("follower_config"))]
     remappings = [("cmd_vel", argument("cmd_vel"))]
     if argument("wheel_odometry"):
         remappings.append(("odometry", argument("wheel_odometry")))
@@ -302,7 +298,7 @@ def loop_closures(argument, share: Path, sim_time: bool) -> list[Node]:
             namespace=argument("namespace"),
             parameters=[
                 str(share / "config" / f"{name}.yaml"),
-                *([config] if config else []),
+                *parameter_files(config),
                 {"map": argument("map"), "use_sim_time": sim_time, "autostart": argument("autostart") == "true"},
             ],
             ros_arguments=enclave_arguments(name, argument("enclaves")),

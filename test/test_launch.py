@@ -16,7 +16,7 @@ from vloc_ros.errors import ConfigError, MapError
 from vloc_ros.interfaces import NODES
 from vloc_ros.interfaces.policy import enclave_arguments, policy_xml
 from vloc_ros.path_following import FollowerSettings
-from vloc_ros.processes import NodeSpec, command_of
+from vloc_ros.processes import NodeSpec, command_of, parameter_files
 from vloc_ros.ros import params
 from vloc_ros.ros.camera_input import topics
 from vloc_ros.ros.closed_loop_nodes import ClosedLoopNodes
@@ -104,6 +104,15 @@ def test_what_the_launch_file_always_sets_leaves_the_configuration_alone():
     configured = load_yaml(ROOT / "config" / "aerial.yaml")
     inner = {f"{name}.{key}" for name, part in configured.items() if isinstance(part, dict) for key in part}
     assert {"camera.transport", "tracker.max_speed"} < inner and not always & {*configured, *inner}
+
+
+def test_a_file_of_parameters_that_is_not_there_is_an_error(tmp_path):
+    there = tmp_path / "drone.yaml"
+    there.touch()
+    assert parameter_files("") == [] and parameter_files("", str(there)) == [str(there)]
+    for missing in (tmp_path / "drome.yaml", tmp_path):
+        with pytest.raises(ConfigError, match=f"no file of parameters at {missing}"):
+            parameter_files(str(there), str(missing))
 
 
 def test_an_enclave_is_asked_for_as_ros_asks_for_security(monkeypatch, tmp_path):

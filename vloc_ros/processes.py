@@ -22,6 +22,7 @@ from typing import IO, Any
 import yaml
 
 from vloc_ros import parent_death
+from vloc_ros.errors import ConfigError
 from vloc_ros.interfaces.policy import enclave_arguments
 
 _log = logging.getLogger(__name__)
@@ -164,6 +165,18 @@ def dds_profile() -> dict[str, str]:
         return {}
     name = _PROFILE_VARIABLES[os.environ.get("ROS_DISTRO", "") in _OLD_NAME_IN]
     return {name: str(FASTDDS_PROFILE)}
+
+
+def parameter_files(*names: str) -> list[str]:
+    """Those files of parameters that were named; an empty name is none. ROS's launch only warns of one that is not there.
+
+    Raises:
+        ConfigError: there is no such file; without it the nodes would run with other settings than were asked for.
+    """
+    for name in filter(None, names):
+        if not Path(name).is_file():
+            raise ConfigError(f"there is no file of parameters at {name}: check the name")
+    return [name for name in names if name]
 
 
 def free_domain_id(seed: int | None = None) -> int:

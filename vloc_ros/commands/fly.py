@@ -157,7 +157,7 @@ def _map(args: argparse.Namespace, site: Site, world: World, area: GroundArea, f
     """
     from vloc_ros.aerial.map_file import AerialMap
 
-    source = f"simulated {site.name}, {site.length_m:g} m, {args.map_condition}"
+    source = f"simulated {site.name}, {site.length_m:g} m, {args.map_condition}, {args.resolution:g} m/px"
     if args.map.exists():
         with AerialMap.open(args.map) as ground:
             if ground.header.source != source:

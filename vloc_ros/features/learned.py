@@ -86,7 +86,7 @@ class LearnedFeatures(FeatureExtractor):
         """The weights, and how key points are found: not the name of the file, the engine, nor how many there are."""
         found = self.settings
         if self.engine.model.probable:
-            how = "probable"
+            how = f"probable{found.suppression}"
         else:
             how = f"window{found.window}" if found.detection is Detection.WINDOW else f"nms{found.neighbourhood}"
         return f"{self._architecture}-{self.engine.model.sha256[:16]}-{how}-{found.max_pixels}px-v1"

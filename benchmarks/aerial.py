@@ -3,12 +3,14 @@
 
     OMP_NUM_THREADS=2 python benchmarks/aerial.py --data ../shared/data
     OMP_NUM_THREADS=2 python benchmarks/aerial.py --data ../shared/data --methods sift,superpoint+glvl,x.safetensors --changes
+    OMP_NUM_THREADS=2 python benchmarks/aerial.py --data ../shared/data --methods sift,superpoint+glvl --quarters --changes
     OMP_NUM_THREADS=2 python benchmarks/aerial.py --large 10 --methods sift,superpoint
 
 - **Map and photos**: uav_brighton_beach. The map is the mosaic (vloc build-ortho) of every second photo; the others are located on
   it. Then the halves change places, so that all 18 photos are located once. What the drone knows is its height above the start and
   its heading (with ``--unknown`` neither); its position is used to judge alone, and is itself good to some metres. The photos of
   the second row lie turned by 180 degrees in their files, so their heading is the recorded one and 180.
+- **--quarters** cuts each photo in four, whose principal point is in a corner: 72 smaller photos, which are harder.
 - **uav_odm_lewis** shows the horizon: no mosaic comes of it, and its photos are strangers to the other map. ``--strangers`` counts
   how many of them are located there, which would be wrong.
 - **A method** is the name or file of local features, and after a + that of the global descriptor; without one it is
@@ -51,6 +53,7 @@ from vloc_ros.aerial.raster import Raster
 from vloc_ros.aerial.survey import read_survey
 from vloc_ros.aerial.tiling_settings import TilingSettings
 from vloc_ros.aerial.truth import read_truth
+from vloc_ros.data.images import read_image
 from vloc_ros.errors import DataError
 from vloc_ros.evaluation.aerial_summary import AerialSummary, summarise
 from vloc_ros.features import create_extractor
@@ -75,11 +78,19 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Photos of one lens, as files have them: all whole photos, or the same quarter of each."""
+
+    optics: Optics
+    shots: Sequence[Shot]
+
+
+@dataclass(frozen=True)
 class Half:
     """A mosaic of half of the photos, and the photos of the other half."""
 
     raster: Raster
-    shots: list[Shot]
+    parts: Sequence[Part]
 
 
 def main() -> int:
@@ -89,6 +100,7 @@ def main() -> int:
     parser.add_argument("--methods", default="sift,orb", help="features, or features+descriptor, with commas (default: sift,orb)")
     parser.add_argument("--descriptor", default="place", help="of methods that name none (default: place)")
     parser.add_argument("--changes", nargs="?", const=",".join(CHANGES), default="", metavar="NAMES", help="maps that changed, too")
+    parser.add_argument("--quarters", action="store_true", help="photos are cut in four")
     parser.add_argument("--unknown", action="store_true", help="without height and heading")
     parser.add_argument("--strangers", type=int, default=0, metavar="N", help="photos of uav_odm_lewis on the map of another place")
     parser.add_argument("--large", type=float, default=0.0, metavar="KM2", help="a synthetic map of so many square kilometres")
@@ -103,12 +115,17 @@ def main() -> int:
     if args.data is None:
         parser.error("--data says where the development data is")
     folder = args.data / BRIGHTON
-    halves = halves_of(folder, args.unknown)
+    with tempfile.TemporaryDirectory() as cut:
+        return compare_halves(args, methods, folder, halves_of(folder, args.unknown, Path(cut) if args.quarters else None))
+
+
+def compare_halves(args: argparse.Namespace, methods: Sequence[Method], folder: Path, halves: Sequence[Half]) -> int:
+    """Print the table of the real photos."""
     truth = read_truth(folder / "gps.csv")
     lines: list[dict[str, Any]] = []
     for name in ("as it was", *filter(None, args.changes.split(","))):
         for method in methods:
-            both = [located(half, method, name, half.shots) for half in halves]
+            both = [located(half, method, name, half.parts) for half in halves]
             results = [result for results, _ in both for result in results]
             cpu = float(np.median([seconds for _, times in both for seconds in times]))
             lines.append(line_of(name, method, summarise(results, truth), cpu))
@@ -119,8 +136,8 @@ def main() -> int:
     return 0
 
 
-def halves_of(folder: Path, unknown: bool) -> list[Half]:
-    """Both ways to make a map of one half and to locate the other."""
+def halves_of(folder: Path, unknown: bool, cut: Path | None) -> list[Half]:
+    """Both ways to make a map of one half and to locate the other, whose quarters go to a folder where one is given."""
     survey = read_survey(folder, folder / "gps.csv")
     said = read_instruments(folder / "gps.csv")
     made = []
@@ -129,8 +146,25 @@ def halves_of(folder: Path, unknown: bool) -> list[Half]:
         picture = blend(mosaic, 0.5 * TILING.resolution_m)
         raster = Raster(picture.image, picture.known.astype(np.uint8) * 255, picture.georeference, f"half {start}")
         shots = [Shot(photo.path, known_of(said[photo.name], unknown)) for photo in survey[1 - start :: 2]]
-        made.append(Half(raster, shots))
+        made.append(Half(raster, [Part(OPTICS, shots)] if cut is None else quarters(shots, cut)))
     return made
+
+
+def quarters(shots: Sequence[Shot], folder: Path) -> list[Part]:
+    """Photos cut in four, each a pixel over the middle, so that the principal point of the photo is in its corner."""
+    parts = []
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        into = folder / f"{down}{right}"
+        into.mkdir(exist_ok=True)
+        for shot in shots:
+            image = read_image(shot.path)
+            height, width = image.shape[:2]
+            top, left = down * (height // 2 - 1), right * (width // 2 - 1)
+            cut = image[top : top + height // 2 + 1, left : left + width // 2 + 1]
+            cv2.imwrite(str(into / shot.name), cut[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])
+        centre = (0.5 * (width - 1) - left, 0.5 * (height - 1) - top)
+        parts.append(Part(replace(OPTICS, centre=centre), [replace(shot, path=into / shot.name) for shot in shots]))
+    return parts
 
 
 def known_of(said: Instruments, unknown: bool) -> Instruments:
@@ -141,7 +175,7 @@ def known_of(said: Instruments, unknown: bool) -> Instruments:
     return replace(said, heading_deg=heading + 180.0 if heading < -90.0 else heading)
 
 
-def located(half: Half, method: Method, change: str, shots: Sequence[Shot]) -> tuple[list[Located], list[float]]:
+def located(half: Half, method: Method, change: str, parts: Sequence[Part]) -> tuple[list[Located], list[float]]:
     """Build the map of a half, changed or as it was, and locate photos on it; with the processor time of each [s]."""
     raster = half.raster
     if change in CHANGES:
@@ -152,7 +186,9 @@ def located(half: Half, method: Method, change: str, shots: Sequence[Shot]) -> t
         build_aerial(path, raster, extractor, create_descriptor(method.descriptor), TILING)
         ground, locator = open_locator(path, None, method.features, method.descriptor)
         with ground:
-            list(locate_all(shots[:1], OPTICS, locator.locate))  # what is read and compiled once is no time for a fix
+            list(
+                locate_all(parts[0].shots[:1], parts[0].optics, locator.locate)
+            )  # what is read and compiled once is no time for a fix
             times: list[float] = []
 
             def timed(photo: Photo) -> AerialFix:
@@ -161,7 +197,7 @@ def located(half: Half, method: Method, change: str, shots: Sequence[Shot]) -> t
                 times.append(time.process_time() - begun)
                 return fix
 
-            return list(locate_all(shots, OPTICS, timed)), times
+            return [found for part in parts for found in locate_all(part.shots, part.optics, timed)], times
 
 
 def line_of(name: str, method: Method, summary: AerialSummary, cpu: float) -> dict[str, Any]:
@@ -205,7 +241,7 @@ def report_strangers(half: Half, methods: Sequence[Method], folder: Path, count:
     files = sorted(folder.glob("*.jpg"))
     shots = [Shot(path, Instruments()) for path in files[:: max(1, len(files) // count)][:count]]
     for method in methods:
-        results, _ = located(half, method, "as it was", shots)
+        results, _ = located(half, method, "as it was", [Part(OPTICS, shots)])
         wrong = sum(result.success for result in results)
         most = max(result.fix.inliers for result in results if result.fix is not None)
         reasons = dict(Counter(result.reason for result in results if not result.success))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from vloc_ros.aerial.fix import AerialReject
 from vloc_ros.retrieval.coarse_to_fine import FineReranker
 from vloc_ros.retrieval.rerank import Reranker
 from vloc_ros.ros.problems import Problem
@@ -45,7 +46,9 @@ def keys() -> set[str]:
     """What can be a key of /diagnostics."""
     problems = {f"problem_{problem.name.lower()}" for problem in Problem}
     kept = {f"{reranker.keeps.replace(' ', '_')}_made_again" for reranker in (Reranker, FineReranker)}
-    return problems | kept | {f"dropped_{reason.name.lower()}" for reason in DropReason} | set(texts().splitlines())
+    dropped = {f"dropped_{reason.name.lower()}" for reason in DropReason}
+    refused = {f"refused_{reason.name.lower()}" for reason in AerialReject}
+    return problems | kept | dropped | refused | set(texts().splitlines())
 
 
 def test_there_is_a_row_for_each_fault_test_and_a_test_for_each_row() -> None:

@@ -69,6 +69,15 @@ def test_a_range_is_taken_along_the_tilted_axis_unless_a_gimbal_keeps_it_level()
         assert made.at(S).height_m == pytest.approx(height)
 
 
+def test_a_tilt_that_is_not_of_the_moment_is_less_sure() -> None:
+    made = instruments(instruments__tilt_rate=30.0)
+    made.add_orientation(S, airframe_rotation(0.0, roll=0.2))
+    for seconds, degrees in ((1.0, 0.0), (1.1, 3.0), (0.6, 12.0)):
+        attitude = made.at(round(seconds * S)).attitude
+        assert attitude is not None and attitude.tilt.roll == pytest.approx(0.2)
+        assert np.rad2deg(attitude.tilt.sigma) == pytest.approx(degrees)
+
+
 def test_mounting_and_declination_turn_the_heading() -> None:
     made = instruments(camera__yaw=90.0, instruments__heading_offset=-15.0)
     made.add_orientation(S, airframe_rotation(10.0))

@@ -95,6 +95,13 @@ def test_the_covariance_grows_with_height_and_with_the_map(ground):
     assert fix.covariance[0, 0] - low.covariance[0, 0] == pytest.approx(49.0 - 0.01, rel=1e-3)
 
 
+def test_a_tilt_that_was_read_earlier_makes_the_position_less_sure(ground):
+    locator, tilt = locator_on(ground), degrees(5, 0)
+    photo = seen_from(ground, (0.0, 0.0), 120.0, 0.0, tilt)
+    fresh, old = (locator.locate(dataclasses.replace(photo, tilt=dataclasses.replace(tilt, sigma=sigma))) for sigma in (0.0, 0.08))
+    assert (old.covariance - fresh.covariance)[0, 0] == pytest.approx((120 * 0.08) ** 2, rel=0.1)
+
+
 @pytest.mark.slow
 def test_errors_are_as_large_as_the_covariance_says_when_the_tilt_is_not_known(ground):
     rng = np.random.default_rng(11)

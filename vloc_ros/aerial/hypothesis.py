@@ -27,6 +27,7 @@ _STAGES = (
     AerialReject.CLUSTERED,
 )
 """Why a region is no place, those that got farther last."""
+_LARGEST_SIGMA = np.deg2rad(45.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,11 @@ def position_covariance(
     """
     # Without a lens the field of view is taken to be 53 degrees along the long side.
     focal = float(max(photo.image.shape[:2])) if photo.lens is None else photo.lens.focal
-    corrected = photo.tilt is not None and photo.lens is not None
-    sigma = np.deg2rad(settings.tilt_sigma if corrected else settings.unknown_tilt_sigma)
-    tilted = height_of(best, found, focal) * np.tan(sigma)
+    if photo.tilt is None or photo.lens is None:
+        sigma = np.deg2rad(settings.unknown_tilt_sigma)
+    else:
+        sigma = np.hypot(np.deg2rad(settings.tilt_sigma), photo.tilt.sigma)
+    tilted = height_of(best, found, focal) * np.tan(min(float(sigma), _LARGEST_SIGMA))
     made: Array = found.covariance(best.expected.nadir) + (tilted**2 + accuracy_m**2) * np.eye(2)
     return made
 

@@ -37,10 +37,12 @@ class Tilt:
     Attributes:
         roll: about the direction that is up in the image, positive when its right side goes down [rad].
         pitch: about the direction that is right in the image, positive when its upper side goes up [rad].
+        sigma: standard deviation of both beside that of settings, as of a reading that is not of the moment [rad].
     """
 
     roll: float
     pitch: float
+    sigma: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from bisect import insort
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -153,7 +153,11 @@ class Instruments:
         if orientation is None:
             return None
         found = camera_attitude(orientation, settings.camera.yaw)
-        return found._replace(heading_deg=(found.heading_deg + settings.instruments.heading_offset) % 360.0)
+        apart_s = 1e-9 * abs(self._orientations.nearest_stamp(stamp_ns) - stamp_ns)
+        return Attitude(
+            heading_deg=(found.heading_deg + settings.instruments.heading_offset) % 360.0,
+            tilt=replace(found.tilt, sigma=float(np.deg2rad(settings.instruments.tilt_rate * apart_s))),
+        )
 
     def _height(self, stamp_ns: int, attitude: Attitude | None) -> tuple[float | None, str]:
         wanted, max_age = self._settings.instruments.height, self._settings.instruments.max_age

@@ -60,6 +60,14 @@ class InstrumentsSettings:
         0.0, "added to the heading of imu, such as the magnetic declination", unit="deg", min=-360.0, max=360.0, live=True
     )
     tilt: bool = param(True, "use roll and pitch of imu; false for a camera on a gimbal that keeps it level")
+    tilt_rate: float = param(
+        20.0,
+        "how fast the airframe rolls and pitches (one sigma): a reading that is not of the moment counts less",
+        unit="deg/s",
+        min=0.0,
+        max=1000.0,
+        live=True,
+    )
     wait: float = param(0.1, "how long an image waits for readings that are as new as it is", unit="s", min=0.0, max=2.0, live=True)
     max_age: float = param(
         0.5, "readings that are farther from the image in time are not used", unit="s", min=0.01, max=60.0, live=True
@@ -70,7 +78,7 @@ class InstrumentsSettings:
 class AerialNodeSettings:
     """Parameters of the node itself, and of how it locates and follows."""
 
-    map: str = param("", "file of an aerial map, made by vloc map build-aerial or vloc build-ortho")
+    map: str = param("", "file of an aerial map, made by vloc map build-aerial")
     features: str = param("", "local features: a name or a file of weights; empty: those that the map names")
     descriptor: str = param("", "global descriptor: a name or a file of weights; empty: that which the map names")
     sequential: bool = param(

@@ -34,12 +34,12 @@ def ground() -> SimpleNamespace:
     return SimpleNamespace(raster=landscape(SIDE, 5), _g0=STEP_M)
 
 
-def area_map(path: Path) -> Path:
+def area_map(path: Path, features: str = "sift") -> Path:
     """Its map."""
     half = 0.5 * STEP_M * SIDE
     low, high = (LatLon(*corner) for corner in FRAME.latlon(np.array([[-half, -half], [half, half]])))
     raster = Raster(ground().raster, None, Georeference.of_corners([low, high], SIDE, SIDE), "landscape")
-    build_aerial(path, raster, create_extractor("sift", 2000), create_descriptor("thumbnail"), TilingSettings(levels=2, tile=160))
+    build_aerial(path, raster, create_extractor(features, 2000), create_descriptor("thumbnail"), TilingSettings(levels=2, tile=160))
     return path
 
 

@@ -154,6 +154,27 @@ def test_a_heading_that_is_wrong_is_contradicted_by_features_that_do_not_mind(lo
     assert locator.locate(photo).reason is AerialReject.WRONG_HEADING
 
 
+@pytest.mark.parametrize(
+    ("turned", "reason"), [(180.0, AerialReject.WRONG_HEADING), (90.0, AerialReject.WRONG_HEADING), (4.0, None)]
+)
+def test_a_heading_that_is_wrong_is_found_out_of_features_that_mind(turned, reason):
+    pytest.importorskip("torch")
+    ground = MemoryMap(landscape(700, 7), 0.5, features="superpoint")
+    locator, photo = locator_on(ground), seen_from(ground, (15.0, 5.0), 150.0, 44.0)
+    photo = dataclasses.replace(photo, heading_deg=photo.heading_deg + turned)
+    found = locator.locate(photo)
+    fix = locator.doubt(photo, found)
+    assert fix.reason is reason and fix.success == (reason is None)
+    if reason is not None:
+        assert fix.metres is None and fix.inliers > found.inliers
+
+
+def test_what_fits_by_no_heading_keeps_its_reason(locator):
+    other = seen_from(MemoryMap(landscape(700, 99), 0.5), (0.0, 0.0), 150.0, 20.0)
+    found = locator.locate(other)
+    assert not found.success and locator.doubt(other, found).reason is found.reason
+
+
 def test_a_photo_without_features_is_refused(ground):
     smooth = np.tile(np.linspace(0, 255, 320).astype(np.uint8), (240, 1))
     photo = Photo(smooth, lens=Lens(FOCAL), height_m=150.0, heading_deg=0.0)

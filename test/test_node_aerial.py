@@ -223,6 +223,21 @@ def test_a_pause_shows_no_old_place_and_forgets_no_reference_and_silence_is_told
     assert "2 images located, 1 refused" in drone.node.output
 
 
+def test_a_camera_that_is_mounted_backwards_is_told_until_it_was_located(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    with flying(area_map(tmp_path / "area.vloc", "superpoint"), tmp_path, sequential=False) as drone:
+        drone.calibrate()
+        drone.feel(heading_deg=HEADING_DEG + 180.0)
+        assert drone.shoot(view((10.0, 30.0))).status.status == NavSatStatus.STATUS_NO_FIX
+        assert drone.said()["last"].startswith("WRONG_HEADING: the homography says another heading")
+        drone.feel()
+        fix = drone.shoot(view((10.0, 30.0)))
+        assert fix.status.status == NavSatStatus.STATUS_FIX and error_m(fix, (10.0, 30.0)) < 2.0, drone.said()
+        drone.feel(heading_deg=HEADING_DEG + 180.0)
+        assert drone.shoot(view((10.0, 30.0))).status.status == NavSatStatus.STATUS_NO_FIX
+        assert "refused_wrong_heading" in drone.said() and drone.said()["refused_wrong_heading"] == "1", "no time is lost later on"
+
+
 def test_without_a_map_it_says_so(area: Path, tmp_path: Path) -> None:
     environment = samples.ros_environment()
     taught = samples.teach_corridor(tmp_path / "site.vloc", samples.walk(2, step=0.3))

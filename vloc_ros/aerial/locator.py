@@ -24,6 +24,9 @@ from vloc_ros.features import FeatureExtractor, MatchSettings
 from vloc_ros.features.learned import LearnedFeatures
 from vloc_ros.retrieval import GlobalDescriptor
 
+_NOWHERE = {AerialReject.NO_CANDIDATE, AerialReject.TOO_FEW_MATCHES, AerialReject.TOO_FEW_INLIERS, AerialReject.NOT_A_VIEW}
+"""Why a photo may be refused of which only the heading is wrong, by features that mind how it is turned."""
+
 
 class Locator:
     """Locates photos on a map. Keeps nothing from one photo to the next, and is deterministic but for the seconds it tells."""
@@ -65,6 +68,23 @@ class Locator:
         start = time.perf_counter()
         found = self._locate(photo, prior)
         return dataclasses.replace(found, seconds=time.perf_counter() - start)
+
+    def doubt(self, photo: Photo, found: AerialFix) -> AerialFix:
+        """What :meth:`locate` has found; but a photo that fits nowhere by its heading is looked for by any other, too.
+
+        Features that mind how a photo is turned do not find it by a wrong heading, so that only this can tell why. It takes some
+        times as long as a search of the whole map by a heading that is known.
+
+        Returns:
+            What was found; in place of a refusal that the heading is wrong, where another one fits. No position comes of that.
+        """
+        if found.reason not in _NOWHERE or photo.heading_deg is None:
+            return found
+        other = self.locate(dataclasses.replace(photo, heading_deg=None))
+        seconds = found.seconds + other.seconds
+        if not other.success:
+            return dataclasses.replace(found, seconds=seconds)
+        return AerialFix.failure(AerialReject.WRONG_HEADING, other.matches, other.inliers, other.tile, seconds)
 
     def _locate(self, photo: Photo, prior: Prior | None) -> AerialFix:
         if float(np.std(to_grey(photo.image))) < self.settings.min_contrast:

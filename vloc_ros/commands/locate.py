@@ -15,7 +15,9 @@ from vloc_ros.commands.common import Subparsers, add_command, add_json, emit, nu
 from vloc_ros.errors import ConfigError
 
 if TYPE_CHECKING:
+    from vloc_ros.aerial.fix import AerialFix
     from vloc_ros.aerial.locating import Located, LocateSettings
+    from vloc_ros.aerial.photo import Photo
     from vloc_ros.aerial.photo_list import Instruments, Optics, Shot
     from vloc_ros.evaluation.aerial_summary import AerialSummary
 
@@ -85,7 +87,11 @@ def run(args: argparse.Namespace) -> int:
     with output_folder(args.out) as scratch:
         ground, locator = open_locator(args.map, settings.locator, args.features, args.descriptor)
         with ground:
-            locate = Tracker(locator, settings.tracker).step if args.sequence else locator.locate
+
+            def alone(photo: Photo) -> AerialFix:
+                return locator.doubt(photo, locator.locate(photo))
+
+            locate = Tracker(locator, settings.tracker).step if args.sequence else alone
             results = []
             for result in locate_all(progress(shots, len(shots), "locate", "photo"), optics, locate):
                 results.append(result)

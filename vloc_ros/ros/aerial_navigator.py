@@ -118,6 +118,8 @@ class Navigator:
         if self._since is None:
             self._since = time.monotonic()
         fix = self._tracker.step(photo) if self._settings.sequential else self._locator.locate(photo)
+        if self.located == 0:  # a camera that is mounted the other way round is told, and later on no time is lost
+            fix = self._locator.doubt(photo, fix)
         self.statistics.processed({"locate": 1e3 * (time.perf_counter() - begun)})
         if fix.reason is None:
             self.located += 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from aerial_samples import FOCAL, MemoryMap, degrees, landscape, seen_from
 
-from vloc_ros.aerial.fix import AerialReject
+from vloc_ros.aerial.fix import AerialFix, AerialReject
 from vloc_ros.aerial.georeference import LatLon, LocalFrame, great_circle_m
 from vloc_ros.aerial.locator import Locator
 from vloc_ros.aerial.locator_settings import LocatorSettings
@@ -169,7 +169,11 @@ def test_a_heading_that_is_wrong_is_found_out_of_features_that_mind(turned, reas
         assert fix.metres is None and fix.inliers > found.inliers
 
 
-def test_what_fits_by_no_heading_keeps_its_reason(locator):
+def test_what_fits_by_no_heading_or_by_the_right_one_keeps_its_reason(locator):
+    photo = seen_from(locator.ground, (15.0, 5.0), 150.0, 44.0)
+    missed = AerialFix.failure(AerialReject.NO_CANDIDATE)
+    assert locator.doubt(photo, missed).reason is AerialReject.NO_CANDIDATE
+    assert locator.doubt(dataclasses.replace(photo, heading_deg=224.0), missed).reason is AerialReject.WRONG_HEADING
     other = seen_from(MemoryMap(landscape(700, 99), 0.5), (0.0, 0.0), 150.0, 20.0)
     found = locator.locate(other)
     assert not found.success and locator.doubt(other, found).reason is found.reason

@@ -82,7 +82,8 @@ class Locator:
             return found
         other = self.locate(dataclasses.replace(photo, heading_deg=None))
         seconds = found.seconds + other.seconds
-        if not other.success:
+        turned = 0.0 if other.heading_deg is None else (other.heading_deg - photo.heading_deg + 180.0) % 360.0 - 180.0
+        if abs(turned) <= self.settings.validation.heading_tolerance:  # nothing was found, or that the heading is right
             return dataclasses.replace(found, seconds=seconds)
         return AerialFix.failure(AerialReject.WRONG_HEADING, other.matches, other.inliers, other.tile, seconds)
 

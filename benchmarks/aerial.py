@@ -186,9 +186,8 @@ def located(half: Half, method: Method, change: str, parts: Sequence[Part]) -> t
         build_aerial(path, raster, extractor, create_descriptor(method.descriptor), TILING)
         ground, locator = open_locator(path, None, method.features, method.descriptor)
         with ground:
-            list(
-                locate_all(parts[0].shots[:1], parts[0].optics, locator.locate)
-            )  # what is read and compiled once is no time for a fix
+            # What is read and compiled once is no time for a fix.
+            list(locate_all(parts[0].shots[:1], parts[0].optics, locator.locate))
             times: list[float] = []
 
             def timed(photo: Photo) -> AerialFix:

@@ -9,7 +9,7 @@ from aerial_samples import FOCAL, MemoryMap, degrees, landscape, seen_from
 
 from vloc_ros.aerial.fix import AerialFix, AerialReject
 from vloc_ros.aerial.georeference import LatLon, LocalFrame, great_circle_m
-from vloc_ros.aerial.locator import Locator
+from vloc_ros.aerial.locator import Locator, _ratio
 from vloc_ros.aerial.locator_settings import LocatorSettings
 from vloc_ros.aerial.photo import Lens, Photo
 from vloc_ros.aerial.proposing import Prior
@@ -290,9 +290,6 @@ def test_of_a_wide_photo_the_middle_is_compared_and_all_of_it_is_the_footprint(g
 
 
 def test_the_ratio_is_that_of_the_kind_of_features():
-    from vloc_ros.aerial.locator import _ratio
-    from vloc_ros.features import create_extractor
-
     sift = create_extractor("sift", 100)
     assert _ratio(0.0, sift) == 0.9 and _ratio(0.85, sift) == 0.85
     pytest.importorskip("onnxruntime", reason="networks need an engine")
